@@ -1,0 +1,1 @@
+"""Agents: networks, SB3 policies, anything with ``predict()``. They read spaces and never import a world."""

@@ -1,0 +1,318 @@
+"""One batched core, two faces.
+
+A ``World`` holds B copies of one environment as arrays and steps them together. ``SingleEnv`` shows a
+batch of one as a ``gymnasium.Env``; ``BatchEnv`` shows the batch as a ``gymnasium.vector.VectorEnv``.
+The same seed gives the same trajectory on both faces and for any B: row i of ``reset(seed=s)`` is the
+single environment of ``reset(seed=s + i)``.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs.streams import Rows, Streams, seed_stream
+
+Observation = NDArray[Any] | dict[str, NDArray[Any]]
+Info = dict[str, NDArray[Any]]
+State = dict[str, Any]
+
+
+class World(ABC):
+    """B copies of one environment, stepped together.
+
+    A subclass sets ``observation_space`` and ``action_space`` (of one copy) in its constructor, keeps
+    its state in arrays whose first axis is the copy, and names them in ``state_arrays``. Every random
+    number comes from the streams that it is handed, so that a trajectory depends on its seed alone.
+
+    A task is what stays the same over the episodes of a trial (where the goal is, which arm pays); an
+    episode is one attempt at it. Hence two verbs: ``sample_tasks`` and ``start_episodes``.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+    state_arrays: ClassVar[tuple[str, ...]]
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+
+    def __init__(self, num_envs: int):
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.num_envs = num_envs
+        self.all_rows: Rows = np.arange(num_envs)
+
+    @abstractmethod
+    def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
+        """Give each of ``rows`` a new task; ``options`` are those of ``reset`` (a task may be named there)."""
+
+    @abstractmethod
+    def start_episodes(self, rows: Rows, streams: Streams) -> None:
+        """Begin a new episode on the present task of each of ``rows``."""
+
+    @abstractmethod
+    def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Advance every copy by one step; returns rewards (B,) and terminated (B,)."""
+
+    @abstractmethod
+    def observe(self, rows: Rows) -> Observation:
+        """What the agents of ``rows`` see now: new arrays, first axis as long as ``rows``."""
+
+    def info(self, rows: Rows) -> Info:
+        """Measurements of ``rows`` for ``info``: arrays whose first axis is as long as ``rows``."""
+        return {}
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Allowed actions of every copy, (B, n); True = allowed. Everything is allowed by default."""
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            return np.ones((self.num_envs, int(self.action_space.n)), dtype=np.bool_)
+        if isinstance(self.action_space, gym.spaces.MultiDiscrete):
+            return np.ones((self.num_envs, int(self.action_space.nvec.sum())), dtype=np.bool_)
+        raise TypeError(f"{type(self).__name__} has no discrete actions to mask")
+
+    def render(self, row: int, mode: str) -> str | NDArray[np.uint8]:
+        """Draw one copy: text for "ansi", an image (height, width, 3) for "rgb_array"."""
+        raise ValueError(f"{type(self).__name__} cannot render {mode!r}")
+
+    def get_state(self) -> State:
+        """Copies of all arrays that the future depends on."""
+        return {name: getattr(self, name).copy() for name in self.state_arrays}
+
+    def set_state(self, state: State) -> None:
+        """Continue from what :meth:`get_state` returned."""
+        for name in self.state_arrays:
+            getattr(self, name)[...] = state[name]
+
+
+def make_world(world: str | type[World], num_envs: int, **options: Any) -> World:
+    """Build a world from its class or its dotted name ``"package.module:Class"``."""
+    if isinstance(world, str):
+        module, _, name = world.partition(":")
+        world = getattr(importlib.import_module(module), name)
+    return world(num_envs=num_envs, **options)  # type: ignore[call-arg]
+
+
+def check_render_mode(world: World, render_mode: str | None) -> None:
+    """Refuse a render mode that the world does not have."""
+    modes = world.metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        raise ValueError(f"render_mode must be one of {modes}, not {render_mode!r}")
+
+
+class SingleEnv(gym.Env[Any, Any]):
+    """A batch of one, as ``gym.make`` returns it. Truncation is left to Gymnasium's ``TimeLimit``."""
+
+    def __init__(self, world: str | type[World], render_mode: str | None = None, **options: Any):
+        self.world = make_world(world, 1, **options)
+        check_render_mode(self.world, render_mode)
+        self.metadata = self.world.metadata
+        self.render_mode = render_mode
+        self.observation_space = self.world.observation_space
+        self.action_space = self.world.action_space
+        self._streams: Streams = np.zeros(1, dtype=np.uint64)
+        self._seeded = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode on a new task; ``seed`` restarts the random stream."""
+        super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            self._streams[0] = seed_stream(self.np_random)
+            self._seeded = True
+        self.world.sample_tasks(self.world.all_rows, self._streams, options or {})
+        self.world.start_episodes(self.world.all_rows, self._streams)
+        return self._observation(), self._info()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step; the reward is a float and both flags are bools, as SB3 asks."""
+        reward, terminated = self.world.step(np.asarray(action)[None], self._streams)
+        return self._observation(), float(reward[0]), bool(terminated[0]), False, self._info()
+
+    def render(self) -> Any:
+        """Draw the present state in the mode chosen at construction."""
+        return None if self.render_mode is None else self.world.render(0, self.render_mode)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Allowed actions (n,), as sb3-contrib's MaskablePPO asks for them."""
+        return self.world.action_masks()[0]
+
+    def get_state(self) -> State:
+        """All that the future depends on, as arrays and plain values."""
+        generator = self.np_random.bit_generator.state
+        return {"world": self.world.get_state(), "streams": self._streams.copy(), "generator": generator}
+
+    def set_state(self, state: State) -> None:
+        """Continue from what :meth:`get_state` returned."""
+        self.world.set_state(state["world"])
+        self._streams[...] = state["streams"]
+        self._seeded = True
+        self.np_random.bit_generator.state = state["generator"]
+
+    def _observation(self) -> Any:
+        observation = self.world.observe(self.world.all_rows)
+        if isinstance(observation, dict):
+            return {key: value[0] for key, value in observation.items()}
+        if isinstance(self.observation_space, gym.spaces.Discrete):
+            return observation[0].item()
+        return observation[0]
+
+    def _info(self) -> dict[str, Any]:
+        info = self.world.info(self.world.all_rows)
+        return {key: value[0].item() if value.ndim == 1 else value[0] for key, value in info.items()}
+
+
+class BatchEnv(VectorEnv[Any, Any, Any]):
+    """The batch itself, as ``gym.make_vec`` returns it; it truncates and resets in the same step.
+
+    Autoreset is ``SAME_STEP``: where an episode ends, the returned observation is the first of the
+    next episode, and the last one of the old episode stands in ``infos["final_obs"]``.
+    """
+
+    def __init__(
+        self,
+        world: str | type[World],
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        **options: Any,
+    ):
+        self.world = make_world(world, num_envs, **options)
+        check_render_mode(self.world, render_mode)
+        self.metadata = {**self.world.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+        self.num_envs, self.render_mode, self.max_episode_steps = num_envs, render_mode, max_episode_steps
+        self.single_observation_space = self.world.observation_space
+        self.single_action_space = self.world.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._streams: Streams = np.zeros(num_envs, dtype=np.uint64)
+        self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._seeded = False
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start episodes on new tasks, in all rows or in those of ``options["reset_mask"]``."""
+        options = dict(options or {})
+        rows = self._rows_of(options.pop("reset_mask", None))
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            seed = [int(seed) + i for i in range(self.num_envs)]
+        if seed is not None and len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds were given for {self.num_envs} environments")
+        if seed is None and not self._seeded:
+            self._streams[:] = self.np_random.integers(0, 2**64, size=self.num_envs, dtype=np.uint64)
+        elif seed is not None:
+            for row in rows:
+                if seed[row] is not None:
+                    self._streams[row] = seed_stream(seeding.np_random(seed[row])[0])
+        self._seeded = True
+        self._start(rows, options)
+        infos: dict[str, Any] = {}
+        self._add_masked(infos, self.world.info(rows), rows)
+        return self.world.observe(self.world.all_rows), infos
+
+    def step(
+        self, actions: Any
+    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """One step of every row; ended rows are already in their next episode when this returns."""
+        actions = np.asarray(actions)
+        if actions.shape[:1] != (self.num_envs,):
+            raise ValueError(f"actions must have {self.num_envs} rows, not shape {actions.shape}")
+        rewards, terminated = self.world.step(actions, self._streams)
+        self._elapsed += 1
+        if self.max_episode_steps is None:
+            truncated = np.zeros(self.num_envs, dtype=np.bool_)
+        else:
+            truncated = self._elapsed >= self.max_episode_steps
+        observations = self.world.observe(self.world.all_rows)
+        infos: dict[str, Any] = {}
+        self._add_masked(infos, self.world.info(self.world.all_rows), self.world.all_rows)
+        ended = np.flatnonzero(terminated | truncated)
+        if len(ended):
+            self._finish(ended, observations, infos)
+        return observations, rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One picture per row."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.world.render(row, self.render_mode) for row in range(self.num_envs))
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Allowed actions of every row, (B, n)."""
+        return self.world.action_masks()
+
+    def get_state(self) -> State:
+        """All that the future depends on, as arrays and plain values."""
+        return {
+            "world": self.world.get_state(),
+            "streams": self._streams.copy(),
+            "elapsed": self._elapsed.copy(),
+            "generator": self.np_random.bit_generator.state,
+        }
+
+    def set_state(self, state: State) -> None:
+        """Continue from what :meth:`get_state` returned."""
+        self.world.set_state(state["world"])
+        self._streams[...] = state["streams"]
+        self._elapsed[...] = state["elapsed"]
+        self.np_random.bit_generator.state = state["generator"]
+        self._seeded = True
+
+    def _start(self, rows: Rows, options: Mapping[str, Any]) -> None:
+        self._elapsed[rows] = 0
+        self.world.sample_tasks(rows, self._streams, options)
+        self.world.start_episodes(rows, self._streams)
+
+    def _finish(self, ended: Rows, observations: Any, infos: dict[str, Any]) -> None:
+        """Keep the last observations and infos of the ended rows, reset them, and put in the new ones."""
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[ended] = True
+        infos["final_obs"], infos["_final_obs"] = self._final_observations(observations, ended), mask
+        last = {key: value.copy() for key, value in infos.items() if not key.endswith("final_obs")}
+        for key in [key for key in last if not key.startswith("_")]:
+            last["_" + key] = mask
+        infos["final_info"], infos["_final_info"] = last, mask.copy()
+        self._start(ended, {})
+        first = self.world.observe(ended)
+        if isinstance(first, dict):
+            for key, value in first.items():
+                observations[key][ended] = value
+        else:
+            observations[ended] = first
+        for key, value in self.world.info(ended).items():
+            infos[key][ended] = value
+
+    def _final_observations(self, observations: Any, ended: Rows) -> NDArray[np.object_]:
+        final = np.full(self.num_envs, None, dtype=object)
+        if isinstance(observations, dict):
+            for row in ended:
+                final[row] = {key: value[row].copy() for key, value in observations.items()}
+        else:
+            for row in ended:
+                final[row] = observations[row].copy()
+        return final
+
+    def _add_masked(self, infos: dict[str, Any], info: Info, rows: Rows) -> None:
+        """Write ``info`` of ``rows`` into full-length arrays with Gymnasium's ``_key`` masks."""
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[rows] = True
+        for key, value in info.items():
+            full = np.zeros((self.num_envs, *value.shape[1:]), dtype=value.dtype)
+            full[rows] = value
+            infos[key], infos["_" + key] = full, mask.copy()
+
+    def _rows_of(self, mask: Any) -> Rows:
+        if mask is None:
+            return self.world.all_rows
+        mask = np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(f"reset_mask must be {self.num_envs} bools with at least one True")
+        return np.flatnonzero(mask)
