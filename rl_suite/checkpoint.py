@@ -1,0 +1,151 @@
+"""Checkpoints without pickle: one file, checked by its hash, replaced in one motion.
+
+A file is one line of JSON (format, SHA-256 and size of the rest) followed by what ``torch.save``
+writes for nested dicts of tensors and plain values. Reading uses ``weights_only=True``, so a file
+from a stranger can hold wrong numbers but cannot run code.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rl_suite.errors import UserError
+
+FORMAT = "rl_suite checkpoint 1"
+ARRAY = "__ndarray__"
+BIG = "__int__"  # torch's safe reader takes integers up to 64 bits; generator states have 128
+
+
+def write_atomically(path: Path, payload: bytes) -> None:
+    """Write a whole file or nothing: temporary file in the same folder, fsync, rename."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; free the disk or choose runs_dir=...") from None
+
+
+def _encode(value: Any) -> Any:
+    """Arrays become tensors; only tensors, plain values, dicts, lists and tuples are left."""
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            raise TypeError("object arrays cannot be saved")
+        return {ARRAY: torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape).clone()}
+    if isinstance(value, np.generic):
+        return _encode(value.item())
+    if isinstance(value, bool | float | str | type(None) | torch.Tensor):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else {BIG: str(value)}
+    if isinstance(value, Mapping):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_encode(item) for item in value)
+    raise TypeError(f"{type(value).__name__} cannot be saved in a checkpoint")
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {ARRAY}:
+            return value[ARRAY].numpy()
+        if value.keys() == {BIG}:
+            return int(value[BIG])
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_decode(item) for item in value)
+    return value
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Save nested dicts, lists and tuples of tensors, arrays and plain values.
+
+    Raises:
+        UserError: the folder is not writable or the disk is full; an older file stays as it was.
+    """
+    buffer = io.BytesIO()
+    torch.save(_encode(content), buffer)
+    payload = buffer.getvalue()
+    header = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), "size": len(payload)}
+    write_atomically(path, json.dumps(header).encode() + b"\n" + payload)
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote; arrays come back as arrays, tensors on ``device``.
+
+    Raises:
+        UserError: no such file, not a checkpoint, truncated, or changed since it was written.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: checkpoint cannot be read: {error.strerror}") from None
+    line, _, payload = data.partition(b"\n")
+    try:
+        header = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        header = None
+    if not isinstance(header, dict) or "format" not in header:
+        raise UserError(f"{path}: not a checkpoint of this suite")
+    if header["format"] != FORMAT:
+        raise UserError(f"{path}: written as {header['format']!r}, this program reads {FORMAT!r}")
+    if header.get("size") != len(payload) or header.get("sha256") != hashlib.sha256(payload).hexdigest():
+        raise UserError(f"{path}: truncated or corrupt checkpoint; delete it to go on from the one before")
+    content: dict[str, Any] = _decode(torch.load(io.BytesIO(payload), map_location=device, weights_only=True))
+    return content
+
+
+class CheckpointFolder:
+    """Numbered checkpoints of one run: the last ``keep`` and the best."""
+
+    def __init__(self, path: Path, keep: int = 2):
+        self.path, self.keep = path, keep
+
+    @property
+    def best_path(self) -> Path:
+        """Where the best checkpoint is, or would be."""
+        return self.path / "best.ckpt"
+
+    def steps(self) -> list[Path]:
+        """Numbered checkpoints, oldest first."""
+        return sorted(self.path.glob("step_*.ckpt"))
+
+    def save(self, step: int, content: Mapping[str, Any]) -> Path:
+        """Save under the number of steps, then delete all but the last ``keep``."""
+        path = self.path / f"step_{step:012d}.ckpt"
+        save_checkpoint(path, content)
+        for old in self.steps()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def save_best(self, content: Mapping[str, Any]) -> Path:
+        """Replace the best checkpoint."""
+        save_checkpoint(self.best_path, content)
+        return self.best_path
+
+    def latest(self) -> Path | None:
+        """The newest numbered checkpoint, if any."""
+        return self.steps()[-1] if self.steps() else None
+
+    def for_evaluation(self) -> Path:
+        """The best checkpoint, or the newest where none was chosen yet."""
+        path = self.best_path if self.best_path.exists() else self.latest()
+        if path is None:
+            raise UserError(f"{self.path}: no checkpoint yet; train first")
+        return path

@@ -1,0 +1,60 @@
+"""What every experiment has in common. The numbers live in config.yaml; here are their types and ranges.
+
+Each kind of experiment adds its own sections in a subclass that stands beside its runner.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ExperimentConfig(Section):
+    """Settings of every experiment, whatever its kind."""
+
+    experiment: str
+    """Block names, comma-separated, in the order in which they were applied."""
+    about: str
+    """One line for ``train.py --help``."""
+    kind: str
+    """Which runner reads this configuration (a key of ``rl_suite.experiments.KINDS``)."""
+    seed: Seed
+    runs_dir: Path
+    """Where run folders go: ``<runs_dir>/<experiment>/<seed>/``."""
+    device: Literal["auto", "cpu", "cuda"]
+    torch_threads: Count
+    """Threads of one torch operation; more than one is slower for small networks on a busy machine."""
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder that collects the seeds of this experiment."""
+        return self.experiment.replace(",", "-")
+
+
+class EvaluationSection(Section):
+    """How a finished agent is measured."""
+
+    episodes_per_task: Count
+    n_tasks: Count
+    """Held-out tasks that are played (worlds without tasks: held-out seeds)."""
+    n_envs: Count
+    """Copies of the environment that are stepped together."""
+    seed: Seed
+    """First seed of the evaluation; training never uses it."""
+    deterministic: bool
+    """Take the most probable action instead of sampling."""
+    resamples: Count
+    """Bootstrap resamples behind each interval."""
+    confidence: Annotated[float, Field(gt=0, lt=1)]

@@ -1,0 +1,79 @@
+"""The kinds of experiment, and the way from the command line to the one that is asked for.
+
+This is the only file that knows them all. A new kind is a config model, a runner and a line here.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rl_suite.config import ExperimentConfig
+from rl_suite.loading import merge_blocks, parse_overrides, read_config, require_known, validate
+
+if TYPE_CHECKING:
+    from rl_suite.run import Run  # imports torch, which --help need not wait for
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a kind of experiment lives, by dotted name, so that nothing is imported before it is needed."""
+
+    config: str
+    """``"module:Class"``, a subclass of ``ExperimentConfig``, in a module that imports no torch."""
+    train: str
+    """``"module:function"``, called as ``train(config, run)``."""
+    evaluate: str
+    """``"module:function"``, called as ``evaluate(config, request)``; see ``EvaluationRequest``."""
+
+
+KINDS: dict[str, Kind] = {
+    "sb3": Kind(
+        config="rl_suite.training.sb3_config:SB3Config",
+        train="rl_suite.training.sb3:train",
+        evaluate="rl_suite.training.sb3:evaluate",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What ``evaluate.py`` was asked to evaluate, besides the configuration."""
+
+    run: "Run | None" = None
+    """The run folder whose best checkpoint plays, if one was named."""
+    checkpoint: Path | None = None
+    """A checkpoint or SB3 zip file that plays instead."""
+    baseline: str | None = None
+    """A baseline that plays instead."""
+    trust_pickle: bool = False
+    """Whether an SB3 zip may be unpickled."""
+
+
+def load_attribute(name: str) -> Any:
+    """Import what ``"module:attribute"`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def config_model(kind: str) -> type[ExperimentConfig]:
+    """The schema of one kind."""
+    require_known(kind, KINDS, "kind of experiment")
+    model: type[ExperimentConfig] = load_attribute(KINDS[kind].config)
+    return model
+
+
+def load_experiment(path: Path, words: Sequence[str]) -> ExperimentConfig:
+    """Read ``path``, apply the blocks and the ``key=value`` words, and validate the result."""
+    raw = read_config(path)
+    overrides = parse_overrides(words)
+    merged = merge_blocks(raw, overrides)
+    model = config_model(str(merged.get("kind")))
+    known = {field for kind in KINDS for field in config_model(kind).model_fields}
+    return validate(model, merged, overrides, known, str(path))
+
+
+def describe_experiments(path: Path) -> list[tuple[str, str]]:
+    """(name, one line) of every experiment that the file offers."""
+    return [(name, str(block.get("about", ""))) for name, block in read_config(path)["experiments"].items()]

@@ -1,0 +1,186 @@
+"""From YAML text and ``key=value`` words to a validated configuration, or to errors that help.
+
+A run is ``defaults <- block <- block ... <- key=value``, applied in this order. All mistakes are
+reported at once, each with its dotted key and the nearest name that exists.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rl_suite.config import ExperimentConfig
+from rl_suite.errors import UserError
+
+MAX_BYTES = 1_000_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Safe YAML without two old traps: duplicate keys are errors, and ``1e-3`` is a number."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (a class attribute of PyYAML)
+        first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith((":bool", ":float", ":timestamp"))]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, refusing a key that stands twice."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool):
+                raise yaml.constructor.ConstructorError(None, None, f"bad key {key!r}", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), list("tTfF"))
+StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf|\.nan)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse one YAML document; a mistake becomes a ``UserError`` that names ``source`` and the line."""
+    try:
+        return yaml.load(text, StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source}, line {mark.line + 1}" if mark else source
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{place}: not valid YAML: {problem}") from None
+    except RecursionError:
+        raise UserError(f"{source}: nested too deeply") from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a file with ``defaults`` and ``experiments``, both mappings; raises ``UserError`` otherwise."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path}: larger than {MAX_BYTES} bytes, so it is not a configuration")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text, so it is not a configuration") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; pass --config FILE") from None
+    data = parse_yaml(text, str(path))
+    if not isinstance(data, dict) or set(data) != {"defaults", "experiments"}:
+        raise UserError(f"{path}: must hold exactly two keys, 'defaults:' and 'experiments:'")
+    for key in ("defaults", "experiments"):
+        if not isinstance(data[key], dict):
+            raise UserError(f"{path}: '{key}:' must hold named settings")
+    for name, block in data["experiments"].items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise UserError(f"{path}: experiment name {name!r} must be letters, digits, '_' and '-'")
+        if not isinstance(block, dict):
+            raise UserError(f"{path}: experiments.{name} must hold settings")
+    return data
+
+
+def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """Turn ``["ppo.gamma=0.9", "seed=3"]`` into ``{"ppo": {"gamma": 0.9}, "seed": 3}``."""
+    overrides: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        parts = key.split(".")
+        if not equals or not all(parts):
+            raise UserError(f"{word!r} is not of the form key=value, such as seed=3 or ppo.gamma=0.9")
+        node = overrides
+        for part in parts[:-1]:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise UserError(f"{word!r} sets inside a value that an earlier word has set")
+        if parts[-1] in node:
+            raise UserError(f"{key!r} is given twice")
+        node[parts[-1]] = parse_yaml(text, word)
+    return overrides
+
+
+def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """A new mapping: values of ``top`` over those of ``base``, key by key at every depth."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = deep_merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" for the nearest known name, or nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def require_known(name: str, known: Iterable[str], what: str) -> None:
+    """Raise a ``UserError`` with a suggestion if ``name`` is not among ``known``."""
+    known = list(known)
+    if name not in known:
+        hint = suggest(name, known) or f"; known: {', '.join(sorted(known))}"
+        raise UserError(f"unknown {what} {name!r}{hint}")
+
+
+def merge_blocks(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply the blocks that ``experiment`` names, then the overrides."""
+    wanted = overrides.get("experiment", raw["defaults"].get("experiment"))
+    names = str(wanted).split(",")
+    merged = dict(raw["defaults"])
+    for name in names:
+        require_known(name, raw["experiments"], "experiment")
+        merged = deep_merge(merged, raw["experiments"][name])
+    merged["about"] = raw["experiments"][names[0]].get("about", "")
+    return deep_merge(merged, {**overrides, "experiment": ",".join(names)})
+
+
+def validate(
+    model: type[ExperimentConfig],
+    merged: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    other_sections: Iterable[str],
+    source: str,
+) -> ExperimentConfig:
+    """Check ``merged`` against ``model``.
+
+    Sections of other kinds of experiment may stand in the file (``defaults`` and ``smoke`` serve all
+    kinds) and are left out; a ``key=value`` word must be read by this kind.
+    """
+    foreign = set(other_sections) - set(model.model_fields)
+    kept = {key: value for key, value in merged.items() if key not in foreign or key in overrides}
+    try:
+        return model.model_validate(kept)
+    except ValidationError as error:
+        lines = [_explain(model, item) for item in error.errors()]
+        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def _explain(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+    location: Sequence[Any] = item["loc"]
+    key = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key{suggest(str(location[-1]), _fields_at(model, location[:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[:1].lower()}{message[1:]} (got {item['input']!r})" if key else message
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    """Field names of the section that ``location`` leads to."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return []
+        candidates = (field.annotation, *get_args(field.annotation))
+        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not models:
+            return []
+        model = models[0]
+    return list(model.model_fields)

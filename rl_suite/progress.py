@@ -1,0 +1,59 @@
+"""Progress that a person can read: a live bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressBar:
+    """Shows ``done`` of ``total`` with a few figures; use as a context manager.
+
+    Args:
+        what: the work, one or two words.
+        total: how much there is, in the unit of ``update``.
+        console: where to write; standard error by default, so that results can be piped.
+    """
+
+    def __init__(self, what: str, total: int, console: Console | None = None):
+        self.what, self.total = what, total
+        self.console = console or Console(file=sys.stderr)
+        self.live = self.console.is_terminal
+        self._last_line = time.monotonic()
+        self._started = time.monotonic()
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+        )
+        self._task = self._progress.add_task(what, total=total, figures="")
+
+    def update(self, done: int, **figures: float | str) -> None:
+        """Show that ``done`` of ``total`` is finished, with named figures beside it."""
+        text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items())
+        if self.live:
+            self._progress.update(self._task, completed=done, figures=text)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self.console.print(f"{self.what} {done}/{self.total}  {now - self._started:.0f} s  {text}", highlight=False)
+
+    def __enter__(self) -> "ProgressBar":
+        if self.live:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self._progress.stop()
