@@ -1,0 +1,1 @@
+"""Symbolic regression: expressions as token programs, evaluated, fitted and searched in batches."""
