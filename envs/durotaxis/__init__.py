@@ -1,0 +1,1 @@
+"""Durotaxis: a colony of nodes that has to find its way up a gradient of stiffness."""
