@@ -139,6 +139,10 @@ class Run:
         """Write scalars to TensorBoard and as one line to ``metrics.jsonl``."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        self.log_line(step, values)
+
+    def log_line(self, step: int, values: Mapping[str, float]) -> None:
+        """Write scalars as one line to ``metrics.jsonl`` only."""
         if self._metrics is None:
             self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
         line = {"step": step, **{name: float(value) for name, value in values.items()}}

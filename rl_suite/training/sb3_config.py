@@ -56,7 +56,7 @@ class TrainSection(Section):
     checkpoint_every: Count
     """Steps between checkpoints; a killed run loses at most this much."""
     log_every: Count
-    """Rollouts between log lines."""
+    """Steps between log lines."""
 
 
 class OnPolicySection(Section):

@@ -1,0 +1,54 @@
+# `make train` and `make test` do their own set-up; nothing needs to be activated.
+# A CPU-only torch: make train PIP_ARGS="--extra-index-url <an index with CPU builds of torch and torchvision>"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PIP_ARGS ?=
+export OMP_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow lint format bench tensorboard clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+train: $(STAMP)  ## Train and evaluate the default experiment of config.yaml (ARGS="experiment=... key=value")
+	$(BIN)/python train.py $(ARGS)
+
+test: $(STAMP)  ## Run the tests on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(STAMP)  ## Run the tests that take minutes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+lint: $(STAMP)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Put the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure speed as ratios against peers, in one run
+	$(BIN)/python -m rl_suite.benchmarks $(ARGS)
+
+tensorboard: $(STAMP)  ## Look at the runs in a browser
+	$(BIN)/tensorboard --logdir runs
+
+clean:  ## Delete the virtual environment and caches; run folders stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian without python3-venv leaves a half-built environment without pip: then borrow python3's pip.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer is needed; name one with make PYTHON=python3.12 ...'; exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || \
+	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install -q pip; } || \
+	  { echo 'No virtual environment could be made: install the venv or pip package of your system python'; exit 2; }
+	@echo 'installing (about 6 GB with the CUDA parts of torch, once) ...'
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@

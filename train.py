@@ -1,0 +1,38 @@
+"""Train the experiment that config.yaml and the command line describe; the same command resumes it.
+
+    python train.py                                        the default experiment
+    python train.py experiment=bandit_ppo seed=3           another one
+    python train.py experiment=darkroom,smoke              in seconds
+    python train.py --config mine.yaml experiment=mine     your own file
+"""
+
+import sys
+
+from rl_suite.cli import experiments_table, make_parser, prepare_process, run_command, show
+from rl_suite.experiments import KINDS, load_attribute, load_experiment
+from rl_suite.run import Run
+
+
+def main() -> None:
+    """Parse, train, and say where the results are."""
+    parser = make_parser(__doc__)
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        known, _ = make_parser("").parse_known_args([word for word in sys.argv[1:] if word not in ("-h", "--help")])
+        parser.epilog = experiments_table(known.config)
+    arguments = parser.parse_args()
+    config = load_experiment(arguments.config, arguments.words)
+    prepare_process(config)
+    run = Run.start(config)
+    if run.status == "complete":
+        show(f"{run.path} is complete; python evaluate.py {run.path} evaluates it, seed=... trains another")
+        return
+    with run.stop_on_signals():
+        load_attribute(KINDS[config.kind].train)(config, run)
+    if run.status == "stopped":
+        show(f"stopped and saved; to resume: python {' '.join(sys.argv)}")
+    else:
+        show(f"results: {run.path}  (python evaluate.py {run.path}; tensorboard --logdir {config.runs_dir})")
+
+
+if __name__ == "__main__":
+    run_command(main)
