@@ -1,0 +1,14 @@
+"""Speed and quality as ratios against a peer, measured in one run.
+
+``python -m rl_suite.benchmarks`` lists the benchmarks; naming some runs them. A benchmark is a module
+with two names: ``SUMMARY``, one line, and ``run(options: Options) -> BenchmarkResult``. It imports its
+peers inside ``run`` (with :func:`require_peer` where one is optional) and stands in ``BENCHMARKS``.
+"""
+
+from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row, load, require_peer
+from rl_suite.benchmarks.timing import Timing, interleave
+
+BENCHMARKS: dict[str, str] = {}
+"""Name on the command line -> module; nothing is imported before it is asked for."""
+
+__all__ = ["BENCHMARKS", "BenchmarkResult", "Options", "Row", "Timing", "interleave", "load", "require_peer"]

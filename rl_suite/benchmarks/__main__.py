@@ -1,0 +1,64 @@
+"""``python -m rl_suite.benchmarks``: list the benchmarks, or run those that are named."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rl_suite.benchmarks import BENCHMARKS, Options, load
+from rl_suite.errors import UserError
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when all went well, 2 when the user has to mend something, 1 for a missed promise."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run, or 'all'; none: list them")
+    parser.add_argument("--quick", action="store_true", help="small sizes: does it still work? (result not stored)")
+    parser.add_argument("--repeats", type=int, default=Options.repeats, help="timed turns; the fastest counts")
+    parser.add_argument("--seed", type=int, default=Options.seed)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the stored results")
+    parsed = parser.parse_args(arguments)
+    if parsed.repeats < 1 or parsed.seed < 0:
+        parser.error("--repeats must be at least 1 and --seed at least 0")
+    console = Console()
+    names = sorted(BENCHMARKS) if parsed.names == ["all"] else parsed.names
+    try:
+        if not names:
+            console.print(_listing())
+            return 0
+        torch.set_num_threads(1)  # ours and the peers alike: one core each
+        options = Options(quick=parsed.quick, repeats=parsed.repeats, seed=parsed.seed)
+        return max(_run(name, options, parsed.results, console) for name in names)
+    except UserError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        return 2
+
+
+def _run(name: str, options: Options, results: Path, console: Console) -> int:
+    module = load(name, BENCHMARKS)
+    result = module.run(options)
+    console.print(result.table(f"{name}: {module.SUMMARY}"))
+    if options.quick:
+        return 0
+    result.save(results / f"{name}.json")
+    console.print(f"stored: {results.name}/{name}.json")
+    return int(any(row.verdict == "MISSED" for row in result.rows))
+
+
+def _listing() -> Table:
+    table = Table(title="Benchmarks: python -m rl_suite.benchmarks NAME ...", title_justify="left", min_width=72)
+    table.add_column("NAME")
+    table.add_column("compares")
+    for name in sorted(BENCHMARKS):
+        table.add_row(name, load(name, BENCHMARKS).SUMMARY)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
