@@ -15,3 +15,12 @@ def _register_world(name: str, world: str, max_episode_steps: int | None, **opti
         max_episode_steps=max_episode_steps,
         kwargs={"world": world, **options},
     )
+
+
+_register_world("BernoulliBandit", "envs.bandit:BernoulliBandit", 200)
+_register_world("GaussianBandit", "envs.bandit:GaussianBandit", 200)
+_register_world("AdversarialBandit", "envs.bandit:AdversarialBandit", 100)
+_register_world("DarkRoom", "envs.gridworld:DarkRoom", 20)
+_register_world("DarkRoomHard", "envs.gridworld:DarkRoom", 20, size=17, reward_once=True)
+_register_world("DarkRoomPermuted", "envs.gridworld:DarkRoom", 20, permute_actions=True, start=(0, 0), goal=(8, 8))
+_register_world("DarkKeyToDoor", "envs.gridworld:DarkKeyToDoor", 50)

@@ -8,8 +8,8 @@ single environment of ``reset(seed=s + i)``.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -55,6 +55,10 @@ class World(ABC):
     def start_episodes(self, rows: Rows, streams: Streams) -> None:
         """Begin a new episode on the present task of each of ``rows``."""
 
+    def at(self, array: NDArray[Any], rows: Rows) -> NDArray[Any]:
+        """``array[rows]`` for reading only: where ``rows`` are all rows it is the array itself, at no cost."""
+        return array if rows is self.all_rows else array[rows]
+
     @abstractmethod
     def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Advance every copy by one step; returns rewards (B,) and terminated (B,)."""
@@ -64,7 +68,7 @@ class World(ABC):
         """What the agents of ``rows`` see now: new arrays, first axis as long as ``rows``."""
 
     def info(self, rows: Rows) -> Info:
-        """Measurements of ``rows`` for ``info``: arrays whose first axis is as long as ``rows``."""
+        """Measurements of ``rows`` for ``info``: new arrays, first axis as long as ``rows``."""
         return {}
 
     def action_masks(self) -> NDArray[np.bool_]:
@@ -93,8 +97,21 @@ def make_world(world: str | type[World], num_envs: int, **options: Any) -> World
     """Build a world from its class or its dotted name ``"package.module:Class"``."""
     if isinstance(world, str):
         module, _, name = world.partition(":")
-        world = getattr(importlib.import_module(module), name)
-    return world(num_envs=num_envs, **options)  # type: ignore[call-arg]
+        world = cast(type[World], getattr(importlib.import_module(module), name))
+    return world(num_envs=num_envs, **options)
+
+
+def discrete_actions(actions: NDArray[Any]) -> NDArray[np.int64]:
+    """Actions (B,) as int64; anything but whole numbers is refused. Ranges are left to the world's kernel."""
+    if actions.dtype.kind not in "iu" or actions.ndim != 1:
+        raise ValueError(f"actions must be one whole number per copy, not {actions.dtype} of shape {actions.shape}")
+    return np.ascontiguousarray(actions, dtype=np.int64)
+
+
+def check_choices(actions: NDArray[np.int64], wrong: int, n: int) -> None:
+    """Report the row that a kernel found to have no such action; -1 says that all is well."""
+    if wrong >= 0:
+        raise ValueError(f"action {actions[wrong]} of row {wrong} is not one of 0..{n - 1}")
 
 
 def check_render_mode(world: World, render_mode: str | None) -> None:
@@ -106,6 +123,8 @@ def check_render_mode(world: World, render_mode: str | None) -> None:
 
 class SingleEnv(gym.Env[Any, Any]):
     """A batch of one, as ``gym.make`` returns it. Truncation is left to Gymnasium's ``TimeLimit``."""
+
+    metadata = World.metadata  # the world's own replaces it in the constructor
 
     def __init__(self, world: str | type[World], render_mode: str | None = None, **options: Any):
         self.world = make_world(world, 1, **options)
@@ -138,7 +157,8 @@ class SingleEnv(gym.Env[Any, Any]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Allowed actions (n,), as sb3-contrib's MaskablePPO asks for them."""
-        return self.world.action_masks()[0]
+        mask: NDArray[np.bool_] = self.world.action_masks()[0]
+        return mask
 
     def get_state(self) -> State:
         """All that the future depends on, as arrays and plain values."""
@@ -183,7 +203,8 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         self.world = make_world(world, num_envs, **options)
         check_render_mode(self.world, render_mode)
         self.metadata = {**self.world.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
-        self.num_envs, self.render_mode, self.max_episode_steps = num_envs, render_mode, max_episode_steps
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.max_episode_steps = None if max_episode_steps == -1 else max_episode_steps  # -1: no limit, as gym.make
         self.single_observation_space = self.world.observation_space
         self.single_action_space = self.world.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -206,9 +227,9 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
             seed = [int(seed) + i for i in range(self.num_envs)]
         if seed is not None and len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds were given for {self.num_envs} environments")
-        if seed is None and not self._seeded:
+        if not self._seeded:
             self._streams[:] = self.np_random.integers(0, 2**64, size=self.num_envs, dtype=np.uint64)
-        elif seed is not None:
+        if seed is not None:
             for row in rows:
                 if seed[row] is not None:
                     self._streams[row] = seed_stream(seeding.np_random(seed[row])[0])
@@ -234,8 +255,8 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         observations = self.world.observe(self.world.all_rows)
         infos: dict[str, Any] = {}
         self._add_masked(infos, self.world.info(self.world.all_rows), self.world.all_rows)
-        ended = np.flatnonzero(terminated | truncated)
-        if len(ended):
+        ended = terminated | truncated
+        if ended.any():
             self._finish(ended, observations, infos)
         return observations, rewards, terminated, truncated, infos
 
@@ -271,15 +292,14 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         self.world.sample_tasks(rows, self._streams, options)
         self.world.start_episodes(rows, self._streams)
 
-    def _finish(self, ended: Rows, observations: Any, infos: dict[str, Any]) -> None:
+    def _finish(self, mask: NDArray[np.bool_], observations: Any, infos: dict[str, Any]) -> None:
         """Keep the last observations and infos of the ended rows, reset them, and put in the new ones."""
-        mask = np.zeros(self.num_envs, dtype=np.bool_)
-        mask[ended] = True
-        infos["final_obs"], infos["_final_obs"] = self._final_observations(observations, ended), mask
-        last = {key: value.copy() for key, value in infos.items() if not key.endswith("final_obs")}
-        for key in [key for key in last if not key.startswith("_")]:
-            last["_" + key] = mask
-        infos["final_info"], infos["_final_info"] = last, mask.copy()
+        ended = self.world.all_rows if mask.all() else np.flatnonzero(mask)
+        last = {key: value.copy() for key, value in infos.items() if not key.startswith("_")}
+        final_info = {**last, **{"_" + key: mask.copy() for key in last}}
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        final_obs[ended] = np.fromiter(_per_row(observations, ended), dtype=object, count=len(ended))
+        infos.update(final_obs=final_obs, _final_obs=mask, final_info=final_info, _final_info=mask.copy())
         self._start(ended, {})
         first = self.world.observe(ended)
         if isinstance(first, dict):
@@ -290,23 +310,15 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         for key, value in self.world.info(ended).items():
             infos[key][ended] = value
 
-    def _final_observations(self, observations: Any, ended: Rows) -> NDArray[np.object_]:
-        final = np.full(self.num_envs, None, dtype=object)
-        if isinstance(observations, dict):
-            for row in ended:
-                final[row] = {key: value[row].copy() for key, value in observations.items()}
-        else:
-            for row in ended:
-                final[row] = observations[row].copy()
-        return final
-
     def _add_masked(self, infos: dict[str, Any], info: Info, rows: Rows) -> None:
         """Write ``info`` of ``rows`` into full-length arrays with Gymnasium's ``_key`` masks."""
         mask = np.zeros(self.num_envs, dtype=np.bool_)
         mask[rows] = True
         for key, value in info.items():
-            full = np.zeros((self.num_envs, *value.shape[1:]), dtype=value.dtype)
-            full[rows] = value
+            full = value
+            if rows is not self.world.all_rows:
+                full = np.zeros((self.num_envs, *value.shape[1:]), dtype=value.dtype)
+                full[rows] = value
             infos[key], infos["_" + key] = full, mask.copy()
 
     def _rows_of(self, mask: Any) -> Rows:
@@ -316,3 +328,11 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise ValueError(f"reset_mask must be {self.num_envs} bools with at least one True")
         return np.flatnonzero(mask)
+
+
+def _per_row(observations: Any, rows: Rows) -> Iterator[Any]:
+    """Copies of the observations of ``rows``, one after the other."""
+    if isinstance(observations, dict):
+        columns = [iter(value[rows]) for value in observations.values()]
+        return (dict(zip(observations, values, strict=True)) for values in zip(*columns, strict=True))
+    return iter(observations[rows])

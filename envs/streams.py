@@ -40,7 +40,7 @@ def draw(streams: Streams, rows: Rows) -> NDArray[np.uint64]:
 
 def uniform(streams: Streams, rows: Rows) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), one per row; shape (n,)."""
-    return (draw(streams, rows) >> SHIFT_11) * TWO_TO_MINUS_53
+    return (draw(streams, rows) >> SHIFT_11).astype(np.float64) * TWO_TO_MINUS_53
 
 
 def integers(streams: Streams, rows: Rows, high: int | NDArray[np.int64]) -> NDArray[np.int64]:
@@ -61,7 +61,8 @@ def draw_at(streams: Streams, row: int) -> np.uint64:
     streams[row] = z
     z = (z ^ (z >> SHIFT_30)) * FACTOR_1
     z = (z ^ (z >> SHIFT_27)) * FACTOR_2
-    return z ^ (z >> SHIFT_31)
+    mixed: np.uint64 = z ^ (z >> SHIFT_31)
+    return mixed
 
 
 @njit(cache=True)
