@@ -6,13 +6,13 @@ Every feature is scaled to be of order 1 on the shipped fields, so that a networ
 | key | shape | dtype | holds |
 |---|---|---|---|
 | ``x`` | (max_nodes, 11) | float32 | ``NODE_FEATURES`` of each node; zeros beyond ``num_nodes`` |
-| ``edge_index`` | (2, max_edges) | int16 | row 0 source, row 1 target, numbers of rows of ``x``; zeros beyond ``num_edges`` |
+| ``edge_index`` | (2, max_edges) | int16 | source and target as rows of ``x``; zeros beyond ``num_edges`` |
 | ``edge_attr`` | (max_edges, 3) | float32 | ``EDGE_FEATURES`` of each edge; zeros beyond ``num_edges`` |
 | ``graph`` | (19,) | float32 | ``GRAPH_FEATURES`` |
 | ``num_nodes`` | (1,) | int16 | rows of ``x`` in use |
 | ``num_edges`` | (1,) | int16 | columns of ``edge_index`` in use |
 | ``node_mask`` | (max_nodes,) | int8 | 1 = a node, 0 = padding |
-| ``action_mask`` | (max_nodes * 3,) | int8 | only with ``per_node``: 1 = allowed, node after node in the order of ``OPERATIONS`` |
+| ``action_mask`` | (max_nodes * 3,) | int8 | ``per_node`` only: 1 = allowed, ``OPERATIONS`` of node after node |
 
 The gradient itself is in none of them: an agent has to infer its direction from where nodes are and how
 stiff the ground is there. The order of the nodes is that of their birth and says nothing of direction.

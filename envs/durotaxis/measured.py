@@ -1,0 +1,93 @@
+"""Fields of stiffness that somebody measured: a grid of values from a CSV file, an array or a picture."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.durotaxis.options import Options
+
+
+class MeasuredField(NamedTuple):
+    """A grid of intensities and how it lies under the dish; the centre of the grid is the start."""
+
+    values: NDArray[np.float64]  # (H, W) intensities; row 0 is the top
+    centre_row: float
+    centre_column: float
+    scale: float  # grid cells per px of the world
+    up_x: float  # unit vector of the steepest ascent of the plane that fits the dish best, y upwards
+    up_y: float
+
+
+NOTHING_MEASURED = MeasuredField(np.zeros((2, 2)), 0.5, 0.5, 1.0, 1.0, 0.0)
+
+
+def load_measured(options: Options) -> MeasuredField:
+    """Read, check and orient the field of the options; ``NOTHING_MEASURED`` if they name none.
+
+    Raises:
+        ValueError: for a missing or unreadable file, text or gaps among numbers, values that are not finite
+            and positive, a grid that does not cover the dish, or one without any gradient.
+    """
+    if options.image is None:
+        return NOTHING_MEASURED
+    raw = _read(options.image)
+    if raw.ndim != 2 or min(raw.shape) < 2:
+        raise ValueError(f"a measured field must be a grid of at least 2 x 2 values, not of shape {raw.shape}")
+    if not np.isfinite(raw).all():
+        row, column = np.argwhere(~np.isfinite(raw))[0]
+        raise ValueError(f"the measured field is not finite in row {row}, column {column}: fill or cut such places")
+    values = raw * (options.image_kpa_per_value / options.kpa_per_intensity)
+    scale = options.um_per_px / options.image_um_per_px
+    needed = math.ceil(2 * options.dish_radius * scale) + 1
+    if min(values.shape) < needed:
+        raise ValueError(
+            f"the measured field has {values.shape[0]} x {values.shape[1]} values, but a dish of radius "
+            f"{options.dish_radius:g} px needs {needed} x {needed}: "
+            "lower dish_radius or check um_per_px and image_um_per_px"
+        )
+    centre_row, centre_column = (values.shape[0] - 1) / 2, (values.shape[1] - 1) / 2
+    up_x, up_y = _steepest_ascent(values, centre_row, centre_column, options.dish_radius * scale)
+    return MeasuredField(np.ascontiguousarray(values), centre_row, centre_column, scale, up_x, up_y)
+
+
+def _read(image: str | Path | NDArray[Any]) -> NDArray[np.float64]:
+    if isinstance(image, np.ndarray):
+        if not np.issubdtype(image.dtype, np.number) or np.iscomplexobj(image):
+            raise ValueError(f"a measured field must hold real numbers, not {image.dtype}")
+        return image.astype(np.float64)
+    path = Path(image)
+    if not path.is_file():
+        raise ValueError(f"there is no measured field at {path}")
+    if path.suffix == ".csv":
+        try:
+            return np.loadtxt(path, delimiter=",", ndmin=2)
+        except ValueError as error:
+            raise ValueError(f"{path} must hold numbers separated by commas, nothing else: {error}") from error
+    if path.suffix == ".npy":
+        try:
+            return _read(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is no array of numbers: {error}") from error
+    from PIL import Image, UnidentifiedImageError  # pictures only
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("F"), dtype=np.float64)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is neither .csv nor .npy nor a picture") from error
+
+
+def _steepest_ascent(values: NDArray[np.float64], row: float, column: float, radius: float) -> tuple[float, float]:
+    """Direction of the plane that fits the values within ``radius`` cells of the centre best."""
+    grid: NDArray[np.int64] = np.indices(values.shape)  # (2, H, W)
+    x, y = grid[1] - column, row - grid[0]  # y upwards
+    inside = x**2 + y**2 <= radius**2
+    x, y, z = x[inside], y[inside], values[inside]
+    slope_x, slope_y = (float(np.sum(axis * (z - z.mean())) / np.sum(axis * axis)) for axis in (x, y))
+    length = math.hypot(slope_x, slope_y)
+    if length * radius <= 1e-9 * float(np.abs(z).max()):
+        raise ValueError("the measured field has no gradient across the dish; a constant field is substrate='flat'")
+    return slope_x / length, slope_y / length
