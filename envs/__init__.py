@@ -17,10 +17,23 @@ def _register_world(name: str, world: str, max_episode_steps: int | None, **opti
     )
 
 
-_register_world("BernoulliBandit", "envs.bandit:BernoulliBandit", 200)
-_register_world("GaussianBandit", "envs.bandit:GaussianBandit", 200)
-_register_world("AdversarialBandit", "envs.bandit:AdversarialBandit", 100)
-_register_world("DarkRoom", "envs.gridworld:DarkRoom", 20)
-_register_world("DarkRoomHard", "envs.gridworld:DarkRoom", 20, size=17, reward_once=True)
-_register_world("DarkRoomPermuted", "envs.gridworld:DarkRoom", 20, permute_actions=True, start=(0, 0), goal=(8, 8))
-_register_world("DarkKeyToDoor", "envs.gridworld:DarkKeyToDoor", 50)
+# name, world, steps per episode, episodes per trial, options
+_TASK_WORLDS: tuple[tuple[str, str, int, int, dict[str, object]], ...] = (
+    ("BernoulliBandit", "envs.bandit:BernoulliBandit", 200, 1, {}),
+    ("GaussianBandit", "envs.bandit:GaussianBandit", 200, 1, {}),
+    ("AdversarialBandit", "envs.bandit:AdversarialBandit", 100, 1, {}),
+    ("DarkRoom", "envs.gridworld:DarkRoom", 20, 10, {}),
+    ("DarkRoomHard", "envs.gridworld:DarkRoom", 20, 10, {"size": 17, "reward_once": True}),
+    (
+        "DarkRoomPermuted",
+        "envs.gridworld:DarkRoom",
+        20,
+        10,
+        {"permute_actions": True, "start": (0, 0), "goal": (8, 8)},
+    ),
+    ("DarkKeyToDoor", "envs.gridworld:DarkKeyToDoor", 50, 10, {}),
+)
+for _name, _world, _steps, _episodes, _options in _TASK_WORLDS:
+    _register_world(_name, _world, _steps, **_options)
+    _trial = {"inner": _world, "episode_steps": _steps, "episodes_per_trial": _episodes, **_options}
+    _register_world(f"{_name}Trial", "envs.trial:Trial", None, **_trial)
