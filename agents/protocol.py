@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 Observation = NDArray[Any] | dict[str, NDArray[Any]]
-AgentState = tuple[Any, ...] | None
+AgentState = Any  # whatever an agent remembers: arrays, tuples of them (SB3), an object of its own; None at first
 
 
 @runtime_checkable
