@@ -1,0 +1,107 @@
+"""One loop per operation over a block of points; the loops that matter are free of calls and branches."""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.symbolic.fastmath import TRIG_LIMIT, cos_poly, exp_poly, log_poly, sin_poly
+
+Floats = NDArray[np.float64]
+
+LARGEST = np.finfo(np.float64).max
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def apply_operation(op: int, W: Floats, left: int, right: int, row: int, m: int) -> bool:
+    """W[row] = op(W[left], W[right]) on the first m points, or op(W[left]); False if a value is not finite.
+
+    ``op`` is an opcode of ``OPERATIONS``; ``row`` must be neither ``left`` nor ``right``: LLVM checks for
+    overlap when the loop starts and would fall back to scalar code.
+    """
+    if op == 3:
+        for i in range(m):
+            W[row, i] = W[left, i] + W[right, i]
+    elif op == 4:
+        for i in range(m):
+            W[row, i] = W[left, i] - W[right, i]
+    elif op == 5:
+        for i in range(m):
+            W[row, i] = W[left, i] * W[right, i]
+    elif op == 6:
+        for i in range(m):
+            W[row, i] = W[left, i] / W[right, i]
+    elif op == 8:
+        for i in range(m):
+            W[row, i] = -W[left, i]
+        return True
+    elif op == 9:
+        for i in range(m):
+            W[row, i] = 1.0 / W[left, i]
+    elif op == 10:
+        for i in range(m):
+            W[row, i] = W[left, i] * W[left, i]
+    elif op == 11:
+        for i in range(m):
+            W[row, i] = W[left, i] * W[left, i] * W[left, i]
+    elif op == 12:
+        for i in range(m):
+            W[row, i] = math.sqrt(W[left, i])
+    elif op == 13:
+        for i in range(m):
+            W[row, i] = abs(W[left, i])
+        return True
+    elif op == 14:
+        for i in range(m):
+            W[row, i] = exp_poly(W[left, i])
+    elif op == 15:
+        for i in range(m):
+            W[row, i] = log_poly(W[left, i])
+    elif op == 16:
+        far = 0
+        for i in range(m):
+            W[row, i] = sin_poly(W[left, i])
+            far += abs(W[left, i]) > TRIG_LIMIT
+        if far > 0:
+            for i in range(m):
+                W[row, i] = math.sin(W[left, i])
+        return True
+    elif op == 17:
+        far = 0
+        for i in range(m):
+            W[row, i] = cos_poly(W[left, i])
+            far += abs(W[left, i]) > TRIG_LIMIT
+        if far > 0:
+            for i in range(m):
+                W[row, i] = math.cos(W[left, i])
+        return True
+    else:
+        _apply_rare(op, W[left, :m], W[right, :m], W[row, :m])
+    bad = 0
+    for i in range(m):
+        bad += not (abs(W[row, i]) <= LARGEST)
+    return bad == 0
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _apply_rare(op: int, a: Floats, b: Floats, r: Floats) -> None:
+    """Operations left to the C library: too rare in laws to deserve polynomials."""
+    for i in range(r.shape[0]):
+        x = a[i]
+        if op == 7:
+            r[i] = x ** b[i]
+        elif op == 18:
+            r[i] = math.tan(x)
+        elif op == 19:
+            r[i] = math.asin(x) if abs(x) <= 1.0 else np.nan
+        elif op == 20:
+            r[i] = math.acos(x) if abs(x) <= 1.0 else np.nan
+        elif op == 21:
+            r[i] = math.atan(x)
+        elif op == 22:
+            r[i] = math.sinh(x)
+        elif op == 23:
+            r[i] = math.cosh(x)
+        else:
+            r[i] = math.tanh(x)

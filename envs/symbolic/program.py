@@ -1,0 +1,244 @@
+"""Evaluation of many programs at once: a numba stack machine over blocks of points.
+
+A prefix program is read from its last token to its first, so that arguments are there when an operation
+is met. The stack holds row numbers of a workspace, not values: variables and literals are rows that are
+never copied, and a result goes to a row that is not one of its arguments, which keeps the loops free of
+aliasing and lets LLVM make vector code of them.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.symbolic.operations import apply_operation
+from envs.symbolic.tokens import CONSTANT, LITERAL, MAX_LENGTH, MAX_STACK, VARIABLE, Library
+
+BLOCK = 128  # points evaluated together: all rows of a block stay in the first-level cache
+LAST_BINARY = 7  # opcodes 3 .. 7 take two arguments
+LARGEST = np.finfo(np.float64).max
+
+Floats = NDArray[np.float64]
+
+
+def evaluate_programs(
+    programs: NDArray[np.int16],
+    lengths: NDArray[np.int64],
+    X: Floats,
+    library: Library,
+    constants: Floats | None = None,
+) -> Floats:
+    """Values of P programs at n points, (P, n); a row is NaN if any step of its program is not finite there.
+
+    Args:
+        programs: (P, L) token ids in prefix order, padded at the end.
+        lengths: (P,) tokens of each program.
+        X: (n, d) finite inputs, one column per variable.
+        library: what the ids mean.
+        constants: (P, k) values of the fitted constants in prefix order; 1 where not given.
+
+    Raises:
+        ValueError: shapes that do not fit, unknown ids, programs that are not whole or too deep.
+
+    >>> library = Library("koza", ["x"])
+    >>> programs = library.encode(["add", "x", "mul", "x", "x"])[None]
+    >>> evaluate_programs(programs, np.array([5]), np.array([[1.0], [2.0]]), library)
+    array([[2., 6.]])
+    """
+    columns = input_columns(X, library)
+    programs, lengths = checked_programs(programs, lengths, library)
+    constants = checked_constants(programs, lengths, library, constants)
+    out = np.empty((len(programs), columns.shape[1]))
+    evaluate_kernel(programs, lengths, library.opcode, library.index, library.value, columns, constants, out)
+    return out
+
+
+def input_columns(X: Floats, library: Library) -> Floats:
+    """X (n, d) as contiguous finite columns (d, n), as the kernels take them."""
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != library.n_variables or len(X) == 0:
+        raise ValueError(f"X must have shape (n, {library.n_variables}) with n >= 1, not {X.shape}")
+    if not np.isfinite(X).all():
+        raise ValueError("X holds NaN or infinite values")
+    return np.ascontiguousarray(X.T)
+
+
+def checked_programs(
+    programs: NDArray[np.int16], lengths: NDArray[np.int64], library: Library
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """The batch as contiguous arrays of the right types, or ValueError naming the first bad row."""
+    programs = np.ascontiguousarray(programs, dtype=np.int16)
+    lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+    if programs.ndim != 2 or lengths.shape != (len(programs),) or programs.shape[1] > MAX_LENGTH:
+        raise ValueError(
+            f"programs must be (P, L <= {MAX_LENGTH}) and lengths (P,), not {programs.shape} and {lengths.shape}"
+        )
+    bad = first_malformed(programs, lengths, library.arity)
+    if bad >= 0:
+        raise ValueError(f"row {bad} is not one whole expression of this library of at most {MAX_STACK} levels")
+    return programs, lengths
+
+
+def checked_constants(
+    programs: NDArray[np.int16], lengths: NDArray[np.int64], library: Library, constants: Floats | None
+) -> Floats:
+    """Constants (P, k) with k large enough for every program."""
+    needed = int(count_constants(programs, lengths, library).max(initial=0))
+    if constants is None:
+        return np.ones((len(programs), needed))
+    constants = np.ascontiguousarray(constants, dtype=np.float64)
+    if constants.ndim != 2 or len(constants) != len(programs) or constants.shape[1] < needed:
+        raise ValueError(f"constants must be ({len(programs)}, >= {needed}), not {constants.shape}")
+    return constants
+
+
+def count_constants(programs: NDArray[np.int16], lengths: NDArray[np.int64], library: Library) -> NDArray[np.int64]:
+    """Fitted constants in each program, (P,)."""
+    inside = np.arange(programs.shape[1]) < lengths[:, None]
+    return np.asarray(((programs == library.constant_id) & inside).sum(1), dtype=np.int64)
+
+
+@njit(cache=True)
+def first_malformed(programs: NDArray[np.int16], lengths: NDArray[np.int64], arity: NDArray[np.int64]) -> int:
+    """First row that is not one whole prefix expression or needs a deeper stack than MAX_STACK; -1 if none."""
+    for p in range(programs.shape[0]):
+        held = 0
+        if lengths[p] < 1 or lengths[p] > programs.shape[1]:
+            return p
+        for i in range(lengths[p] - 1, -1, -1):
+            token = programs[p, i]
+            if token < 0 or token >= arity.shape[0] or held < arity[token]:
+                return p
+            held += 1 - arity[token]
+            if held > MAX_STACK:
+                return p
+        if held != 1:
+            return p
+    return -1
+
+
+@njit(cache=True, error_model="numpy")
+def evaluate_kernel(
+    programs: NDArray[np.int16],
+    lengths: NDArray[np.int64],
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    value: Floats,
+    columns: Floats,
+    constants: Floats,
+    out: Floats,
+) -> None:
+    """:func:`evaluate_programs` without checks: columns (d, n), constants (P, k), out (P, n)."""
+    n = columns.shape[1]
+    workspace = make_workspace(opcode, value, columns.shape[0])
+    for first in range(0, n, BLOCK):
+        m = min(BLOCK, n - first)
+        workspace[: columns.shape[0], :m] = columns[:, first : first + m]
+        for p in range(programs.shape[0]):
+            if first == 0 or out[p, 0] == out[p, 0]:
+                row = run_program(programs[p], lengths[p], opcode, index, constants[p], workspace, columns.shape[0], m)
+                if row >= 0:
+                    out[p, first : first + m] = workspace[row, :m]
+                else:
+                    out[p, :] = np.nan
+
+
+@njit(cache=True)
+def make_workspace(opcode: NDArray[np.int64], value: Floats, n_variables: int) -> Floats:
+    """Rows: variables, one per token id (literals filled in), two result rows and one constant row per level."""
+    n_tokens = opcode.shape[0]
+    workspace = np.zeros((n_variables + n_tokens + 3 * MAX_STACK, BLOCK))
+    for t in range(n_tokens):
+        if opcode[t] == LITERAL:
+            workspace[n_variables + t, :] = value[t]
+    return workspace
+
+
+@njit(cache=True, error_model="numpy")
+def run_program(
+    program: NDArray[np.int16],
+    length: int,
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    constants: Floats,
+    workspace: Floats,
+    n_variables: int,
+    m: int,
+) -> int:
+    """Run one program on the first m points of the workspace; the row of the result, -1 if not finite."""
+    stack = np.empty(MAX_STACK, dtype=np.int64)
+    base = n_variables + opcode.shape[0]
+    level = 0
+    k = 0
+    for i in range(length):
+        k += opcode[program[i]] == CONSTANT
+    for i in range(length - 1, -1, -1):
+        token = program[i]
+        op = opcode[token]
+        if op == VARIABLE:
+            stack[level] = index[token]
+            level += 1
+            continue
+        if op == LITERAL:
+            stack[level] = n_variables + token
+            level += 1
+            continue
+        if op == CONSTANT:
+            k -= 1
+            row = base + 3 * level + 2
+            workspace[row, :m] = constants[k]
+            stack[level] = row
+            level += 1
+            continue
+        left = right = stack[level - 1]
+        if op <= LAST_BINARY:  # the first argument was read last: it lies on top
+            level -= 1
+            right = stack[level - 1]
+        row = base + 3 * (level - 1)
+        row += right == row
+        if not apply_operation(op, workspace, left, right, row, m):
+            return -1
+        stack[level - 1] = row
+    return int(stack[0])
+
+
+@njit(cache=True, error_model="numpy")
+def mean_square_kernel(
+    programs: NDArray[np.int16],
+    lengths: NDArray[np.int64],
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    value: Floats,
+    columns: Floats,
+    target: Floats,
+    constants: Floats,
+    out: Floats,
+) -> None:
+    """Mean squared error against target (n,) of every program, out (P,); inf where a step is not finite."""
+    workspace = make_workspace(opcode, value, columns.shape[0])
+    for p in range(programs.shape[0]):
+        out[p] = mean_square(programs[p], lengths[p], opcode, index, columns, target, constants[p], workspace)
+
+
+@njit(cache=True, error_model="numpy")
+def mean_square(
+    program: NDArray[np.int16],
+    length: int,
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    columns: Floats,
+    target: Floats,
+    constants: Floats,
+    workspace: Floats,
+) -> float:
+    """Mean squared error of one program; inf if a step is not finite. ``workspace`` is scratch."""
+    n = target.shape[0]
+    total = 0.0
+    for first in range(0, n, BLOCK):
+        m = min(BLOCK, n - first)
+        workspace[: columns.shape[0], :m] = columns[:, first : first + m]
+        row = run_program(program, length, opcode, index, constants, workspace, columns.shape[0], m)
+        if row < 0:
+            return np.inf
+        for i in range(m):
+            total += (workspace[row, i] - target[first + i]) ** 2
+    return total / n if total <= LARGEST else np.inf

@@ -1,0 +1,79 @@
+"""Slow and plain versions of the kernels, and random programs to compare them on."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from envs.symbolic.tokens import CONSTANT, LITERAL, VARIABLE
+
+NUMPY_OPERATIONS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "pow": np.power,
+    "neg": np.negative,
+    "inv": np.reciprocal,
+    "sq": np.square,
+    "cube": lambda a: a**3,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+}
+
+
+def evaluate_with_numpy(program, library, X, constants=()):
+    """Values (n,) of one program; all NaN if any intermediate value is not finite."""
+    left_over = list(constants)
+    stack = []
+    with np.errstate(all="ignore"):
+        for i in reversed(program):
+            token = library.tokens[i]
+            if token.opcode == VARIABLE:
+                stack.append(X[:, token.index])
+            elif token.opcode == LITERAL:
+                stack.append(np.full(len(X), token.value))
+            elif token.opcode == CONSTANT:
+                stack.append(np.full(len(X), left_over.pop()))
+            else:
+                arguments = [stack.pop() for _ in range(token.arity)]
+                stack.append(NUMPY_OPERATIONS[token.name](*arguments))
+            if not np.isfinite(stack[-1]).all():
+                return np.full(len(X), np.nan)
+    return stack[0]
+
+
+@st.composite
+def random_programs(draw, library, max_length=20):
+    """A whole prefix program: tokens drawn one by one, operands only once the length is used up."""
+    operands = [i for i in range(len(library)) if library.arity[i] == 0]
+    everything = list(range(len(library)))
+    program, needed = [], 1
+    while needed:
+        token = draw(st.sampled_from(everything if len(program) + needed < max_length else operands))
+        program.append(token)
+        needed += int(library.arity[token]) - 1
+    return np.array(program, dtype=np.int16)
+
+
+def random_batch(library, rng, n, max_length=16):
+    """n random programs from a numpy generator, as a list of arrays."""
+    operands = np.flatnonzero(library.arity == 0)
+    batch = []
+    for _ in range(n):
+        program, needed, limit = [], 1, rng.integers(1, max_length + 1)
+        while needed:
+            token = int(rng.integers(len(library)) if len(program) + needed < limit else rng.choice(operands))
+            program.append(token)
+            needed += int(library.arity[token]) - 1
+        batch.append(np.array(program, dtype=np.int16))
+    return batch
