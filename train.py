@@ -1,9 +1,9 @@
 """Train the experiment that config.yaml and the command line describe; the same command resumes it.
 
-    python train.py                                        the default experiment
-    python train.py experiment=bandit_ppo seed=3           another one
-    python train.py experiment=darkroom,smoke              in seconds
-    python train.py --config mine.yaml experiment=mine     your own file
+python train.py                                        the default experiment
+python train.py experiment=bandit_ppo seed=3           another one
+python train.py experiment=darkroom,smoke              in seconds
+python train.py --config mine.yaml experiment=mine     your own file
 """
 
 import sys

@@ -13,6 +13,7 @@ from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.experiments import describe_experiments
 
+WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.yaml"
 
 
@@ -63,4 +64,7 @@ def _complain(message: str) -> int:
 
 def show(table: Table | str) -> None:
     """Print a result to standard output."""
-    Console().print(table, highlight=False)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_FILES)
+    console.print(table, highlight=False, soft_wrap=isinstance(table, str))

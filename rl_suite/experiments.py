@@ -32,7 +32,7 @@ KINDS: dict[str, Kind] = {
     "sb3": Kind(
         config="rl_suite.training.sb3_config:SB3Config",
         train="rl_suite.training.sb3:train",
-        evaluate="rl_suite.training.sb3:evaluate",
+        evaluate="rl_suite.training.sb3_evaluation:evaluate",
     ),
 }
 

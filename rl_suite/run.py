@@ -53,25 +53,17 @@ class Run:
             UserError: the folder cannot be written, is in use, or holds another configuration.
         """
         run = cls(config.runs_dir / config.folder_name / str(config.seed))
+        run._take_lock()
         settings = config.model_dump(mode="json", exclude={"runs_dir"})
         try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            run._lock = (run.path / ".lock").open("a")
-            fcntl.flock(run._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run.path}: another process is writing to this run folder") from None
-        except OSError as error:
-            raise UserError(f"{run.path}: cannot be written: {error.strerror}; choose runs_dir=...") from None
-        if run.config_path.exists():
-            difference = _first_difference(run.settings(), settings)
-            if difference:
-                raise UserError(
-                    f"{run.path}: holds a run with another configuration ({difference}); "
-                    "choose another seed=... or runs_dir=..., or delete the folder"
-                )
-        else:
-            write_atomically(run.config_path, yaml.safe_dump(settings, sort_keys=False).encode())
-            run._write_record("running")
+            if run.config_path.exists():
+                run._require_same(settings)
+            else:
+                write_atomically(run.config_path, yaml.safe_dump(settings, sort_keys=False).encode())
+                run._write_record("running")
+        except UserError:
+            run.close()
+            raise
         return run
 
     @classmethod
@@ -165,6 +157,28 @@ class Run:
         finally:
             for number, old in previous.items():
                 signal.signal(number, old)
+
+    def _take_lock(self) -> None:
+        """Make the folder and hold it; the lock goes with the process, however it ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}; choose runs_dir=...") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise UserError(f"{self.path}: another process is writing to this run folder") from None
+        self._lock = lock
+
+    def _require_same(self, settings: Mapping[str, Any]) -> None:
+        difference = _first_difference(self.settings(), settings)
+        if difference:
+            raise UserError(
+                f"{self.path}: holds a run with another configuration ({difference}); "
+                "choose another seed=... or runs_dir=..., or delete the folder"
+            )
 
     def _write_record(self, status: str) -> None:
         record = {

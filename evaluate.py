@@ -1,0 +1,30 @@
+"""Evaluate a run, a checkpoint, an SB3 zip or a baseline on held-out tasks, beside random and oracle.
+
+python evaluate.py runs/darkroom/0                              the best checkpoint of a run
+python evaluate.py runs/darkroom/0 evaluation.n_tasks=64        with other settings
+python evaluate.py baseline=random experiment=darkroom          no training needed
+python evaluate.py checkpoint=model.zip experiment=darkroom     weights only; nothing is unpickled
+"""
+
+from pathlib import Path
+
+from rl_suite.cli import make_parser, prepare_process, run_command, show
+from rl_suite.evaluation.command import read_request, write_result
+from rl_suite.experiments import KINDS, load_attribute
+
+
+def main() -> None:
+    """Parse, evaluate, print the table and where it was written."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where evaluation.json goes")
+    parser.add_argument("--trust-pickle", action="store_true", help="load an SB3 zip with PPO.load; it can run code")
+    arguments = parser.parse_args()
+    config, request = read_request(arguments.config, arguments.words, arguments.trust_pickle)
+    prepare_process(config)
+    report = load_attribute(KINDS[config.kind].evaluate)(config, request)
+    show(report.table())
+    show(f"every episode: {write_result(report, request, arguments.out)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,190 @@
+"""Settings of Algorithm Distillation (``kind: distillation``): histories, model, training, acting."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rl_suite.config import Count, EvaluationSection, ExperimentConfig, NonNegative, Positive, Probability, Section
+
+
+class WorldSection(Section):
+    """The family of tasks."""
+
+    id: str
+    """A registered world with numbered tasks, such as ``rl_suite/DarkRoom-v0``."""
+    options: dict[str, Any]
+    """Constructor arguments of the world."""
+
+
+class ExplorerSection(Section):
+    """See ``rl_suite.distillation.explorer.Explorer``."""
+
+    memory: Count
+    noise: Probability
+    forget: Probability
+
+
+class QLearningSection(Section):
+    """See ``agents.tabular.QLearning``."""
+
+    learning_rate: Probability
+    gamma: Probability
+    initial_value: NonNegative
+    epsilon: Probability
+    epsilon_episodes: Count
+
+
+class UCBSection(Section):
+    """See ``agents.tabular.UCB1``."""
+
+    exploration: NonNegative
+
+
+class ThompsonSection(Section):
+    """See ``agents.tabular.ThompsonSampling``."""
+
+    soft_draws: Annotated[int, Field(ge=0)]
+    """Posterior draws behind each soft label; 0 labels with the pulled arm."""
+
+
+class NoisyExpertSection(Section):
+    """See ``rl_suite.distillation.sources.NoisyExpert``."""
+
+    first_noise: Probability
+    last_noise: Probability
+    fraction: Probability
+
+
+class StreamsSection(Section):
+    """SB3's PPO on one task at a time; every copy of the environment is a stream and becomes a history."""
+
+    streams: Count
+    n_steps: Count
+    batch_size: Count
+    n_epochs: Count
+    learning_rate: Positive
+    gamma: Probability
+    ent_coef: NonNegative
+
+
+SourceName = Literal["explorer", "q_learning", "ucb", "thompson", "expert", "noisy_expert", "ppo"]
+
+
+class SourceSection(Section):
+    """Who writes the learning histories, and how many."""
+
+    name: SourceName
+    histories: Count
+    shard_size: Count
+    """Histories of one file."""
+    episodes: Count
+    """Episodes of each history, before ``keep_every`` thins them out."""
+    keep_every: Count
+    """Keep every k-th episode: the student learns in fewer episodes than its source."""
+    silent: Probability
+    """Fraction of the histories in which no reward ever comes."""
+    labels: Literal["intended", "behaviour", "optimal"]
+    """What is imitated: what the source meant (or believed best), what it did, or what an oracle would do (DPT)."""
+    explorer: ExplorerSection
+    q_learning: QLearningSection
+    ucb: UCBSection
+    thompson: ThompsonSection
+    noisy_expert: NoisyExpertSection
+    ppo: StreamsSection
+
+
+class ModelSection(Section):
+    """See ``agents.in_context.InContextModel``."""
+
+    width: Count
+    n_layers: Count
+    n_heads: Count
+    feedforward: Count
+    positions: Literal["rotary", "none"]
+    layout: Literal["history", "decisions"]
+    count_rewards: bool
+
+
+class FitSection(Section):
+    """Supervised training on windows of histories."""
+
+    steps: Count
+    batch_size: Count
+    """Windows of one optimizer step."""
+    accumulate: Count
+    """Parts in which a batch is computed, to save memory."""
+    window: Annotated[int, Field(ge=2)]
+    """Steps of a window: the context length."""
+    from_start: Probability
+    """Fraction of the windows that begin with the history."""
+    permute_actions: bool
+    """Rename the actions of every window at random; right for bandits, wrong where actions have a meaning."""
+    learning_rate: Positive
+    final_learning_rate: NonNegative
+    warmup: Annotated[int, Field(ge=0)]
+    """Steps of linear warm-up, before the cosine."""
+    beta1: Probability
+    beta2: Probability
+    weight_decay: NonNegative
+    max_grad_norm: Positive
+    bfloat16: bool
+    """Compute in bfloat16 where that is safe; it helps on GPUs, not on CPUs with small models."""
+    log_every: Count
+    validate_every: Count
+    checkpoint_every: Count
+
+
+class ActingSection(Section):
+    """The in-context agent at work."""
+
+    mode: Literal["ring", "re_encode"]
+    window: Count
+    """Tokens that it remembers; the training window is what it has practised."""
+    temperatures: Annotated[list[Positive], Field(min_length=1)]
+    """Tried on training tasks; the best one is used."""
+    temperature_trials: Count
+    """Trials of each temperature."""
+
+
+class TrialsSection(Section):
+    """Trials in which agents are compared."""
+
+    episodes: Count
+    """Episodes of one trial; the agent's memory lives as long."""
+    runs: Count
+    """Trials in the final evaluation, spread evenly over the held-out tasks."""
+    max_tasks: Count
+    """Held-out tasks that are played, where there are more."""
+    validation_runs: Count
+    validation_episodes: Count
+    baselines: list[Literal["source", "random", "oracle", "ucb1", "thompson", "q_learning"]]
+    """Who plays the same trials for comparison."""
+    source_episodes: Count
+    """Episodes for which the source is run when it is compared."""
+
+
+class DistillationSection(Section):
+    """One experiment of Algorithm Distillation."""
+
+    world: WorldSection
+    source: SourceSection
+    model: ModelSection
+    fit: FitSection
+    acting: ActingSection
+    trials: TrialsSection
+
+    @model_validator(mode="after")
+    def _layout_fits(self) -> "DistillationSection":
+        if self.model.layout == "decisions" and self.model.positions != "none":
+            raise ValueError("model.layout=decisions needs model.positions=none")
+        if self.fit.batch_size % self.fit.accumulate:
+            raise ValueError("fit.batch_size must be a multiple of fit.accumulate")
+        return self
+
+
+class DistillationConfig(ExperimentConfig):
+    """Settings of ``kind: distillation``."""
+
+    distillation: DistillationSection
+    evaluation: EvaluationSection
+    """Seed, resamples and confidence of the intervals; the rest is in ``distillation.trials``."""

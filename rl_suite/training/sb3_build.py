@@ -1,0 +1,107 @@
+"""From a configuration to an environment and a model of stable-baselines3."""
+
+import re
+from typing import Any
+
+import gymnasium as gym
+from sb3_contrib import TRPO, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+
+from rl_suite.callbacks import CheckFinite
+from rl_suite.errors import UserError
+from rl_suite.experiments import load_attribute
+from rl_suite.loading import require_known
+from rl_suite.training.sb3_config import OnPolicySection, SB3Config
+from rl_suite.vec_env import make_vec_env
+
+DOTTED_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+# algorithm in the configuration -> (class, section with its settings)
+ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], str]] = {
+    "ppo": (PPO, "ppo"),
+    "a2c": (A2C, "a2c"),
+    "trpo": (TRPO, "trpo"),
+    "dqn": (DQN, "dqn"),
+    "maskable_ppo": (MaskablePPO, "ppo"),
+    "recurrent_ppo": (RecurrentPPO, "ppo"),
+}
+
+
+def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
+    """``world -> monitor -> check -> normalise``, in this order."""
+    options = {**config.env.kwargs, **kwargs}
+    try:
+        env = make_vec_env(config.env.id, n_envs, max_episode_steps=config.env.max_episode_steps, **options)
+    except (gym.error.Error, ValueError, TypeError, AttributeError, ImportError) as error:
+        raise UserError(f"env.id={config.env.id} with {options}: {first_line(error)}") from None
+    env = CheckFinite(VecMonitor(env))
+    settings = config.normalize
+    if settings.observation or settings.reward:
+        env = VecNormalize(
+            env,
+            norm_obs=settings.observation,
+            norm_reward=settings.reward,
+            clip_obs=settings.clip_observation,
+            clip_reward=settings.clip_reward,
+            gamma=getattr(config, ALGORITHMS[config.algorithm][1]).gamma,
+        )
+    return env
+
+
+def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
+    """The algorithm with the settings of its section, on ``env``.
+
+    Raises:
+        UserError: the policy is unknown or does not fit the world.
+    """
+    algorithm, name = ALGORITHMS[config.algorithm]
+    section = getattr(config, name)
+    settings = section.model_dump()
+    if isinstance(section, OnPolicySection):
+        start, end = settings.pop("learning_rate"), settings.pop("final_learning_rate")
+        settings["learning_rate"] = LinearSchedule(start, end, 1.0)
+    policy = find_policy(config.policy.name, algorithm)
+    try:
+        return algorithm(
+            policy,
+            env,
+            policy_kwargs=import_names(config.policy.kwargs),
+            seed=config.seed,
+            device=config.device,
+            **settings,
+        )
+    except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"{config.algorithm} with policy {config.policy.name} cannot act in {config.env.id}: {first_line(error)}"
+        ) from None
+
+
+def find_policy(name: str, algorithm: type[BaseAlgorithm]) -> str | type[Any]:
+    """An alias of SB3, such as "MlpPolicy", or the class that ``"module:Class"`` names."""
+    if ":" not in name:
+        require_known(name, algorithm.policy_aliases, f"policy of {algorithm.__name__}")
+        return name
+    policy: type[Any] = import_names(name)
+    return policy
+
+
+def import_names(value: Any) -> Any:
+    """Replace every ``"module:name"`` in nested settings by what it names, such as a features extractor."""
+    if isinstance(value, dict):
+        return {key: import_names(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [import_names(item) for item in value]
+    if isinstance(value, str) and DOTTED_NAME.fullmatch(value):
+        try:
+            return load_attribute(value)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"{value!r} in the policy's settings: {first_line(error)}") from None
+    return value
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message, for one-line errors."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

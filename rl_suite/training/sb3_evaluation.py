@@ -1,0 +1,126 @@
+"""Evaluate what stable-baselines3 trained: on validation tasks while training, on test tasks at the end."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from agents.protocol import Agent
+from rl_suite.checkpoint import load_checkpoint
+from rl_suite.errors import UserError
+from rl_suite.evaluation.adapters import NormalisingAgent
+from rl_suite.evaluation.baselines import make_baseline
+from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
+from rl_suite.evaluation.report import Report
+from rl_suite.evaluation.statistics import mean
+from rl_suite.experiments import EvaluationRequest
+from rl_suite.progress import ProgressBar
+from rl_suite.run import Run
+from rl_suite.training.resume import set_normalization
+from rl_suite.training.sb3_build import ALGORITHMS, build_env, build_model, first_line
+from rl_suite.training.sb3_config import SB3Config
+
+
+def evaluation_spec(config: SB3Config, kwargs: dict[str, Any]) -> EvaluationSpec:
+    """The held-out episodes that ``config.evaluation`` describes, in the world with ``kwargs``."""
+    settings = config.evaluation
+    return EvaluationSpec(
+        env_id=config.env.id,
+        env_options={**config.env.kwargs, **kwargs},
+        n_tasks=settings.n_tasks,
+        episodes_per_task=settings.episodes_per_task,
+        n_envs=settings.n_envs,
+        seed=settings.seed,
+        deterministic=settings.deterministic,
+        max_episode_steps=config.env.max_episode_steps,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+    )
+
+
+def validation_score(config: SB3Config, model: BaseAlgorithm) -> float:
+    """Mean return on validation tasks; always the same episodes, so that scores can be compared."""
+    spec = evaluation_spec(config, config.env.validation_kwargs)
+    return float(mean(evaluate_agent(as_agent(model), spec).returns))
+
+
+def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
+    """Test tasks, the agent that was asked for, and the random agent and the oracle beside it.
+
+    Raises:
+        UserError: no such checkpoint or baseline, or one that does not fit this world.
+    """
+    spec = evaluation_spec(config, config.env.test_kwargs)
+    agents: dict[str, Agent] = {}
+    if request.baseline is not None:
+        agents[request.baseline] = make_baseline(request.baseline, spec)
+    if request.checkpoint is not None:
+        agents[request.checkpoint.stem] = load_agent(config, request.checkpoint, request.trust_pickle)
+    if request.run is not None:
+        agents["trained"] = load_agent(config, request.run.checkpoints.for_evaluation(), request.trust_pickle)
+    total = (len(agents) + 1) * spec.n_tasks * spec.episodes_per_task
+    with ProgressBar("evaluation", total) as progress:
+        try:
+            return evaluate_all(agents, spec, progress.update, title=f"{config.experiment}, held-out tasks")
+        except (gym.error.Error, ValueError, TypeError) as error:
+            raise UserError(f"{config.env.id} cannot be evaluated: {first_line(error)}") from None
+
+
+def report_final(config: SB3Config, run: Run) -> Report:
+    """Evaluate the best checkpoint on test tasks and keep the result in the run folder."""
+    report = evaluate(config, EvaluationRequest(run=run))
+    report.save(run.path / "evaluation.json")
+    return report
+
+
+def as_agent(model: BaseAlgorithm) -> Agent:
+    """The model, looking through its running normalisation if it has one."""
+    env = model.get_vec_normalize_env()
+    return model if env is None else NormalisingAgent(model, env.normalize_obs)
+
+
+def load_agent(config: SB3Config, path: Path, trust_pickle: bool = False) -> Agent:
+    """An agent from a checkpoint of a run, or from an SB3 zip.
+
+    The model is built from the configuration and only tensors are read from the file; nothing is
+    unpickled unless ``trust_pickle`` says that the file comes from a friend.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint")
+    env = build_env(config, config.env.test_kwargs, config.env.n_envs)
+    if path.read_bytes()[:2] == b"PK":
+        return _load_zip(config, path, env, trust_pickle)
+    model = build_model(config, env)
+    content = load_checkpoint(path)
+    try:
+        parts = content["sb3"]
+        model.set_parameters(parts["parameters"], exact_match=True, device=model.device)
+        if isinstance(env, VecNormalize):
+            set_normalization(env, parts["envs"]["normalization"])
+            env.training = False
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: does not fit {config.env.id} with this policy: {first_line(error)}") from None
+    return as_agent(model)
+
+
+def _load_zip(config: SB3Config, path: Path, env: Any, trust_pickle: bool) -> Agent:
+    algorithm, _ = ALGORITHMS[config.algorithm]
+    try:
+        if trust_pickle:
+            return as_agent(algorithm.load(path, env=env, device=config.device))
+        model = build_model(config, env)
+        model.set_parameters(str(path), exact_match=True, device=model.device)
+    except (
+        KeyError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+    ) as error:
+        raise UserError(f"{path}: not a model for {config.env.id} with this policy: {first_line(error)}") from None
+    return as_agent(model)
