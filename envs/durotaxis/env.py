@@ -1,0 +1,149 @@
+"""The durotaxis world: see the docstring of ``Durotaxis``."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.batch import Info, State, World
+from envs.durotaxis.curriculum import Curriculum
+from envs.durotaxis.episode import first_bad_action, start_rows, step_rows
+from envs.durotaxis.features import blank_observations, write_observations
+from envs.durotaxis.layout import CONTROLS, OPERATIONS, action_space, observation_space
+from envs.durotaxis.metrics import METRICS
+from envs.durotaxis.options import Options
+from envs.durotaxis.state import (
+    AT_GOAL,
+    COS,
+    KIND,
+    RUNNING,
+    SIN,
+    new_colonies,
+    physics_of,
+)
+from envs.durotaxis.substrate import FLAT, intensity_at, kinds_of, load_fields, make_field
+from envs.streams import Rows, Streams, uniform
+
+RESET_OPTIONS = ("direction", "stage")
+
+
+class Durotaxis(World):
+    """DOCSTRING"""
+
+    def __init__(self, num_envs: int = 1, **options: Any):
+        super().__init__(num_envs)
+        self.options = Options.of(options)
+        self.measured = load_fields(self.options)
+        self.curriculum = Curriculum(self.options)
+        stages = self.curriculum.stages
+        per_node, max_nodes = self.options.action_mode == "per_node", self.options.max_nodes
+        self.observation_space = observation_space(max_nodes, self.options.max_edges, per_node)
+        self.action_space = action_space(max_nodes, per_node)
+        self.physics = physics_of(self.options)
+        self.colonies = new_colonies(
+            num_envs,
+            capacity=max(stage.node_limit for stage in stages),
+            neighbours=self.physics.neighbours,
+            window=self.options.advance_window,
+            n_metrics=len(METRICS),
+        )
+        self._part_size, self._n_choices = (1 + len(CONTROLS), len(OPERATIONS)) if per_node else (1, 0)
+
+    def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
+        """Draw the field and its direction; ``options`` may fix ``direction`` (degrees) and ``stage``."""
+        for name in options:
+            if name not in RESET_OPTIONS:
+                raise ValueError(f"reset has no option {name!r}; Durotaxis knows {', '.join(RESET_OPTIONS)}")
+        # Always the same draws, so that equal seeds give equal directions and starts on different fields.
+        angles, kinds, gradients = (uniform(streams, rows) for _ in range(3))
+        for i, row in enumerate(rows):
+            self.curriculum.record(self.colonies, row)
+            if "stage" in options:
+                self.curriculum.enter(self.colonies, row, int(options["stage"]))
+            self._set_task(row, options.get("direction"), angles[i], kinds[i], gradients[i])
+
+    def _set_task(self, row: int, direction: float | None, angle: float, which: float, strength: float) -> None:
+        stage = self.curriculum.stages[self.colonies.stage[row]]
+        kinds = kinds_of(stage)
+        kind, gradient = kinds[int(which * len(kinds))], stage.gradient
+        if stage.substrate == "random":
+            low, high = stage.random_gradient
+            gradient *= low + strength * (high - low)
+        field = make_field(stage, kind, gradient, self._direction(stage, direction, angle))
+        ahead = field._replace(cos=1.0, sin=0.0)
+        start = intensity_at(ahead, self.measured, 0.0, 0.0)
+        rise = 0.0 if kind == FLAT else intensity_at(ahead, self.measured, stage.goal_distance, 0.0) - start
+        self.colonies.task[row] = (
+            *field, start, rise, stage.goal_distance, stage.safe_radius, stage.start_nodes, stage.critical_nodes,
+            stage.node_limit, *stage.weights,
+        )  # fmt: skip
+
+    def _direction(self, stage: Options, given: float | None, drawn: float) -> float:
+        """Direction of the gradient in radians."""
+        turned = 90.0 if stage.substrate == "rotated" and stage.angle == 0.0 else stage.angle
+        direction = stage.direction if given is None else given
+        if direction == "random":
+            return 2 * math.pi * drawn + math.radians(turned)
+        if direction == "measured":
+            return math.atan2(self.measured.up_y, self.measured.up_x) + math.radians(turned)
+        if not isinstance(direction, int | float) or not math.isfinite(direction):
+            raise ValueError(f"direction must be a finite angle in degrees, not {direction!r}")
+        return math.radians(direction + turned)
+
+    def start_episodes(self, rows: Rows, streams: Streams) -> None:
+        """Scatter the first nodes around the centre of the dish."""
+        radii = np.array([stage.start_radius for stage in self.curriculum.stages])[self.colonies.stage]
+        start_rows(rows, self.colonies, self.physics, self.measured, radii, streams)
+
+    def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Advance every colony by one step."""
+        expected = (self.num_envs, *self.action_space.shape)  # type: ignore[misc]
+        if actions.shape != expected:
+            raise ValueError(f"an action must have shape {self.action_space.shape}, not {actions.shape[1:]}")
+        actions = np.ascontiguousarray(actions, dtype=np.float32)
+        bad = first_bad_action(actions, self._part_size, self._n_choices)
+        if bad >= 0:
+            raise ValueError(
+                f"the action of row {bad} is not in {self.action_space}: values must be finite and in [-1, 1]"
+                + (f", choices whole numbers in 0..{self._n_choices - 1}" if self._n_choices else "")
+            )
+        rewards = np.empty(self.num_envs)
+        step_rows(self.colonies, self.physics, self.measured, actions, streams, rewards)
+        return rewards, self.colonies.ending != RUNNING
+
+    def observe(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """The padded graph of each of ``rows``; see ``layout``."""
+        per_node = self.physics.per_node
+        out = blank_observations(len(rows), self.options.max_nodes, self.options.max_edges, per_node)
+        write_observations(rows, self.colonies, self.physics, out)
+        return {name: array for name, array in out._asdict().items() if per_node or name != "action_mask"}
+
+    def info(self, rows: Rows) -> Info:
+        """``METRICS`` and counters of each of ``rows``."""
+        colonies = self.colonies
+        columns = np.ascontiguousarray(self.at(colonies.metrics, rows).T)
+        info: Info = dict(zip(METRICS, columns, strict=True))
+        for name in ("nodes", "births", "deaths", "stage", "ending"):
+            info[name] = getattr(colonies, name)[rows]
+        task = self.at(colonies.task, rows)
+        info["substrate"] = task[:, KIND].astype(np.int64)
+        info["direction"] = np.degrees(np.arctan2(task[:, SIN], task[:, COS]))
+        info["is_success"] = info["ending"] == AT_GOAL
+        return info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Allowed operations of every part (B, max_nodes * 3), in ``per_node`` mode."""
+        if not self.physics.per_node:
+            return super().action_masks()
+        return self.observe(self.all_rows)["action_mask"].astype(np.bool_)
+
+    def get_state(self) -> State:
+        """Copies of all arrays of the colonies."""
+        return {name: array.copy() for name, array in self.colonies._asdict().items()}
+
+    def set_state(self, state: State) -> None:
+        """Continue from what :meth:`get_state` returned."""
+        for name, array in self.colonies._asdict().items():
+            array[...] = state[name]

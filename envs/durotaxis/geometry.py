@@ -1,0 +1,158 @@
+"""Geometry of a few dozen points: hull, spanning tree, distances to all others, nearest neighbours.
+
+Numba kernels for one colony; n is the number of points in use at the beginning of each array.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Reals = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@njit(cache=True)
+def sort_slots(keys: Reals, n: int, order: Indices) -> None:
+    """Write the slots 0..n-1 to ``order``, sorted by key; equal keys stay in the order of their slots."""
+    for i in range(n):
+        j = i
+        while j > 0 and keys[order[j - 1]] > keys[i]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = i
+
+
+@njit(cache=True)
+def turn(x: Reals, y: Reals, a: int, b: int, c: int) -> float:
+    """Twice the area of the triangle abc; positive if it runs counter-clockwise."""
+    return float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))
+
+
+@njit(cache=True)
+def convex_hull(x: Reals, y: Reals, n: int, order: Indices, hull: Indices) -> int:
+    """Write the corners of the hull counter-clockwise to ``hull`` (2n long) and return how many there are.
+
+    Andrew's monotone chain. Points on an edge are no corners; with fewer than three points all are.
+    """
+    sort_slots(x, n, order)
+    if n < 3:
+        for i in range(n):
+            hull[i] = order[i]
+        return n
+    size = 0
+    for i in range(n):
+        while size >= 2 and turn(x, y, hull[size - 2], hull[size - 1], order[i]) <= 0:
+            size -= 1
+        hull[size] = order[i]
+        size += 1
+    lower = size + 1
+    for i in range(n - 2, -1, -1):
+        while size >= lower and turn(x, y, hull[size - 2], hull[size - 1], order[i]) <= 0:
+            size -= 1
+        hull[size] = order[i]
+        size += 1
+    return size - 1
+
+
+@njit(cache=True)
+def area_and_perimeter(x: Reals, y: Reals, hull: Indices, size: int) -> tuple[float, float]:
+    """Of the polygon with these corners; two corners enclose no area and are walked there and back."""
+    area, perimeter = 0.0, 0.0
+    for i in range(size):
+        a, b = hull[i], hull[(i + 1) % size]
+        area += x[a] * y[b] - x[b] * y[a]
+        perimeter += math.sqrt((x[b] - x[a]) ** 2 + (y[b] - y[a]) ** 2)
+    return 0.5 * area, perimeter
+
+
+@njit(cache=True)
+def spanning_tree(x: Reals, y: Reals, n: int, parent: NDArray[np.int16], nearest: Reals) -> None:
+    """Minimum spanning tree rooted in slot 0 (Prim 1957): ``parent[i]`` is the slot towards the root, -1 there."""
+    for i in range(n):
+        parent[i] = 0
+        nearest[i] = (x[i] - x[0]) ** 2 + (y[i] - y[0]) ** 2
+    parent[0], nearest[0] = -1, -1.0  # a negative distance says that the slot is in the tree
+    for _ in range(n - 1):
+        best = -1
+        for i in range(n):
+            if nearest[i] >= 0.0 and (best < 0 or nearest[i] < nearest[best]):
+                best = i
+        nearest[best] = -1.0
+        for i in range(n):
+            distance = (x[i] - x[best]) ** 2 + (y[i] - y[best]) ** 2
+            if nearest[i] > distance:
+                nearest[i], parent[i] = distance, best
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def sum_of_roots(values: Reals, n: int) -> float:
+    """Sum of square roots; free to add in any order, so that it runs several lanes at once."""
+    total = 0.0
+    for i in range(n):
+        total += math.sqrt(values[i])
+    return total
+
+
+@njit(cache=True)
+def squared_distances(x: Reals, y: Reals, i: int, n: int, out: Reals) -> None:
+    """Squared distances from point i to all n points."""
+    a, b = x[i], y[i]
+    for j in range(n):
+        out[j] = (x[j] - a) ** 2 + (y[j] - b) ** 2
+
+
+@njit(cache=True)
+def nearest_slots(distances: Reals, i: int, n: int, nearest: NDArray[np.int16], best: Reals) -> None:
+    """Write the slots nearest to point i, nearest first, to ``nearest`` (k,); -1 where there are none."""
+    k = len(nearest)
+    for m in range(k):
+        nearest[m], best[m] = -1, math.inf
+    for j in range(n):
+        if distances[j] < best[k - 1] and j != i:
+            m = k - 1
+            while m > 0 and best[m - 1] > distances[j]:
+                best[m], nearest[m] = best[m - 1], nearest[m - 1]
+                m -= 1
+            best[m], nearest[m] = distances[j], j
+
+
+@njit(cache=True)
+def count_components(nearest: NDArray[np.int16], n: int, root: Indices) -> int:
+    """Connected parts of the neighbour graph, edges taken both ways; ``root`` is scratch of length n."""
+    for i in range(n):
+        root[i] = i
+    parts = n
+    for i in range(n):
+        for m in range(nearest.shape[1]):
+            j = nearest[i, m]
+            if j < 0:
+                break
+            a, b = i, int(j)
+            while root[a] != a:
+                root[a] = root[root[a]]  # halve the path on the way
+                a = root[a]
+            while root[b] != b:
+                root[b] = root[root[b]]
+                b = root[b]
+            if a != b:
+                root[a] = b
+                parts -= 1
+    return parts
+
+
+@njit(cache=True)
+def aspect_ratio(x: Reals, y: Reals, n: int) -> float:
+    """Length over breadth: root of the ratio of the principal variances; 1 for a single place, at most 1414."""
+    if n < 2:
+        return 1.0
+    mean_x, mean_y = float(np.sum(x[:n]) / n), float(np.sum(y[:n]) / n)
+    xx, yy, xy = 0.0, 0.0, 0.0
+    for i in range(n):
+        dx, dy = x[i] - mean_x, y[i] - mean_y
+        xx, yy, xy = xx + dx * dx, yy + dy * dy, xy + dx * dy
+    middle, spread = 0.5 * (xx + yy), math.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
+    if middle == 0.0:
+        return 1.0
+    return math.sqrt((middle + spread) / max(middle - spread, 1e-6 * (middle + spread)))
