@@ -276,7 +276,6 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
             "world": self.world.get_state(),
             "streams": self._streams.copy(),
             "elapsed": self._elapsed.copy(),
-            "generator": self.np_random.bit_generator.state,
         }
 
     def set_state(self, state: State) -> None:
@@ -284,7 +283,6 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         self.world.set_state(state["world"])
         self._streams[...] = state["streams"]
         self._elapsed[...] = state["elapsed"]
-        self.np_random.bit_generator.state = state["generator"]
         self._seeded = True
 
     def _start(self, rows: Rows, options: Mapping[str, Any]) -> None:

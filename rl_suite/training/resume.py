@@ -45,6 +45,7 @@ def snapshot(model: BaseAlgorithm) -> dict[str, Any]:
         "replay": _get_replay(model),
         "envs": _get_env_state(model.env),
         "random": get_random_state(),
+        "exploration": model.action_space.np_random.bit_generator.state,
     }
 
 
@@ -69,6 +70,7 @@ def restore(model: BaseAlgorithm, content: dict[str, Any]) -> bool:
             tensors = [tensor.to(model.device) for tensor in content["memory"]]
             model._last_lstm_states = RNNStates(tuple(tensors[:2]), tuple(tensors[2:]))  # type: ignore[attr-defined]
     set_random_state(content["random"])
+    model.action_space.np_random.bit_generator.state = content["exploration"]
     return continued
 
 

@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
 from sb3_contrib import TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -17,6 +19,7 @@ from rl_suite.loading import require_known
 from rl_suite.training.sb3_config import OnPolicySection, SB3Config
 from rl_suite.vec_env import make_vec_env
 
+REAL = (np.float32, np.float64)
 DOTTED_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 # algorithm in the configuration -> (class, section with its settings)
@@ -44,11 +47,25 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
             env,
             norm_obs=settings.observation,
             norm_reward=settings.reward,
+            norm_obs_keys=keys_to_normalize(env.observation_space) if settings.observation else None,
             clip_obs=settings.clip_observation,
             clip_reward=settings.clip_reward,
             gamma=getattr(config, ALGORITHMS[config.algorithm][1]).gamma,
         )
     return env
+
+
+def keys_to_normalize(space: gym.Space[Any]) -> list[str] | None:
+    """The real-valued entries of a Dict observation; None for a Box, which is normalised whole.
+
+    Raises:
+        UserError: nothing in the observation is real-valued.
+    """
+    entries = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    real = [key for key, part in entries.items() if isinstance(part, spaces.Box) and part.dtype in REAL]
+    if not real:
+        raise UserError(f"normalize.observation=true, but nothing in {space} is real-valued: leave it false")
+    return real if isinstance(space, spaces.Dict) else None
 
 
 def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
