@@ -132,14 +132,16 @@ def evaluate_kernel(
     workspace = make_workspace(opcode, value, columns.shape[0])
     for first in range(0, n, BLOCK):
         m = min(BLOCK, n - first)
-        workspace[: columns.shape[0], :m] = columns[:, first : first + m]
+        load_block(columns, first, m, workspace)
         for p in range(programs.shape[0]):
             if first == 0 or out[p, 0] == out[p, 0]:
                 row = run_program(programs[p], lengths[p], opcode, index, constants[p], workspace, columns.shape[0], m)
                 if row >= 0:
-                    out[p, first : first + m] = workspace[row, :m]
+                    for i in range(m):
+                        out[p, first + i] = workspace[row, i]
                 else:
-                    out[p, :] = np.nan
+                    for i in range(n):
+                        out[p, i] = np.nan
 
 
 @njit(cache=True)
@@ -149,8 +151,17 @@ def make_workspace(opcode: NDArray[np.int64], value: Floats, n_variables: int) -
     workspace = np.zeros((n_variables + n_tokens + 3 * MAX_STACK, BLOCK))
     for t in range(n_tokens):
         if opcode[t] == LITERAL:
-            workspace[n_variables + t, :] = value[t]
+            for i in range(BLOCK):
+                workspace[n_variables + t, i] = value[t]
     return workspace
+
+
+@njit(cache=True)
+def load_block(columns: Floats, first: int, m: int, workspace: Floats) -> None:
+    """Put points first .. first + m - 1 of the input columns (d, n) into the workspace."""
+    for d in range(columns.shape[0]):  # a loop: numba compiles slice assignment far more slowly
+        for i in range(m):
+            workspace[d, i] = columns[d, first + i]
 
 
 @njit(cache=True, error_model="numpy")
@@ -185,7 +196,8 @@ def run_program(
         if op == CONSTANT:
             k -= 1
             row = base + 3 * level + 2
-            workspace[row, :m] = constants[k]
+            for j in range(m):
+                workspace[row, j] = constants[k]
             stack[level] = row
             level += 1
             continue
@@ -235,7 +247,7 @@ def mean_square(
     total = 0.0
     for first in range(0, n, BLOCK):
         m = min(BLOCK, n - first)
-        workspace[: columns.shape[0], :m] = columns[:, first : first + m]
+        load_block(columns, first, m, workspace)
         row = run_program(program, length, opcode, index, constants, workspace, columns.shape[0], m)
         if row < 0:
             return np.inf

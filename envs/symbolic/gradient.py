@@ -1,0 +1,166 @@
+"""Values of a program and their derivatives with respect to its fitted constants, in one forward pass.
+
+Every constant stands in one place of the tree, and the constants of a subtree are neighbours in prefix
+order. So one row per constant is enough: it starts as 1 where the constant is read, and each operation
+above multiplies the rows of its arguments' constants by its partial derivative (chain rule), in place.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.symbolic.fastmath import TRIG_LIMIT, cos_poly, log_poly, sin_poly
+from envs.symbolic.operations import apply_operation
+from envs.symbolic.program import LAST_BINARY
+from envs.symbolic.tokens import CONSTANT, LITERAL, MAX_STACK, VARIABLE
+
+Floats = NDArray[np.float64]
+
+
+@njit(cache=True, error_model="numpy")
+def run_with_gradient(
+    program: NDArray[np.int16],
+    length: int,
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    constants: Floats,
+    workspace: Floats,
+    gradient: Floats,
+    n_variables: int,
+    m: int,
+) -> int:
+    """As ``run_program``; also fills gradient (k, :m) with the derivative by each constant."""
+    stack = np.empty(MAX_STACK, dtype=np.int64)
+    first = np.empty(MAX_STACK, dtype=np.int64)  # constants of each operand: first .. last - 1
+    last = np.empty(MAX_STACK, dtype=np.int64)
+    base = n_variables + opcode.shape[0]
+    level = 0
+    k = 0
+    for i in range(length):
+        k += opcode[program[i]] == CONSTANT
+    for i in range(length - 1, -1, -1):
+        token = program[i]
+        op = opcode[token]
+        if op <= CONSTANT:
+            first[level] = last[level] = k
+            if op == VARIABLE:
+                stack[level] = index[token]
+            elif op == LITERAL:
+                stack[level] = n_variables + token
+            else:
+                k -= 1
+                first[level] = k
+                stack[level] = base + 3 * level + 2
+                for j in range(m):
+                    workspace[stack[level], j] = constants[k]
+                    gradient[k, j] = 1.0
+            level += 1
+            continue
+        left = right = stack[level - 1]
+        k_left, k_middle = first[level - 1], last[level - 1]
+        k_right = k_middle
+        if op <= LAST_BINARY:
+            level -= 1
+            right = stack[level - 1]
+            k_middle, k_right = first[level - 1], last[level - 1]
+        row = base + 3 * (level - 1)
+        row += right == row
+        if not apply_operation(op, workspace, left, right, row, m):
+            return -1
+        if k_left < k_right:
+            _chain(op, workspace, left, right, row, gradient, k_left, k_middle, k_right, m)
+        stack[level - 1] = row
+        first[level - 1], last[level - 1] = k_left, k_right
+    return int(stack[0])
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _chain(
+    op: int, W: Floats, left: int, right: int, row: int, D: Floats, k_left: int, k_middle: int, k_right: int, m: int
+) -> None:
+    """D[k] *= d row / d left for the constants of the left argument, d row / d right for those of the right."""
+    if op == 4:
+        for k in range(k_middle, k_right):
+            for i in range(m):
+                D[k, i] = -D[k, i]
+    elif op == 5:
+        for k in range(k_left, k_middle):
+            for i in range(m):
+                D[k, i] *= W[right, i]
+        for k in range(k_middle, k_right):
+            for i in range(m):
+                D[k, i] *= W[left, i]
+    elif op == 6:
+        for k in range(k_left, k_middle):
+            for i in range(m):
+                D[k, i] /= W[right, i]
+        for k in range(k_middle, k_right):
+            for i in range(m):
+                D[k, i] *= -W[row, i] / W[right, i]
+    elif op == 7:
+        for k in range(k_left, k_middle):
+            for i in range(m):
+                D[k, i] *= W[right, i] * W[left, i] ** (W[right, i] - 1.0)
+        for k in range(k_middle, k_right):
+            for i in range(m):
+                D[k, i] *= W[row, i] * log_poly(W[left, i])
+    elif op > 7:
+        for k in range(k_left, k_right):
+            _chain_unary(op, W, left, row, D, k, m)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: int) -> None:
+    """D[k] *= f'(W[left]), where W[row] = f(W[left])."""
+    if op == 8:
+        for i in range(m):
+            D[k, i] = -D[k, i]
+    elif op == 9:
+        for i in range(m):
+            D[k, i] *= -W[row, i] * W[row, i]
+    elif op == 10:
+        for i in range(m):
+            D[k, i] *= 2.0 * W[left, i]
+    elif op == 11:
+        for i in range(m):
+            D[k, i] *= 3.0 * W[left, i] * W[left, i]
+    elif op == 12:
+        for i in range(m):
+            D[k, i] *= 0.5 / W[row, i]
+    elif op == 14:
+        for i in range(m):
+            D[k, i] *= W[row, i]
+    elif op == 15:
+        for i in range(m):
+            D[k, i] /= W[left, i]
+    elif op == 16:
+        for i in range(m):
+            D[k, i] *= cos_poly(W[left, i]) if abs(W[left, i]) <= TRIG_LIMIT else math.cos(W[left, i])
+    elif op == 17:
+        for i in range(m):
+            D[k, i] *= -sin_poly(W[left, i]) if abs(W[left, i]) <= TRIG_LIMIT else -math.sin(W[left, i])
+    else:
+        for i in range(m):
+            D[k, i] *= _rare_derivative(op, W[left, i], W[row, i])
+
+
+@njit(cache=True, error_model="numpy")
+def _rare_derivative(op: int, x: float, y: float) -> float:
+    """f'(x), where y = f(x), of the operations that are left to the C library."""
+    if op == 13:
+        return 1.0 if x >= 0.0 else -1.0
+    if op == 18:
+        return 1.0 + y * y
+    if op == 19:
+        return 1.0 / math.sqrt(1.0 - x * x)
+    if op == 20:
+        return -1.0 / math.sqrt(1.0 - x * x)
+    if op == 21:
+        return 1.0 / (1.0 + x * x)
+    if op == 22:
+        return math.cosh(x)
+    if op == 23:
+        return math.sinh(x)
+    return 1.0 - y * y
