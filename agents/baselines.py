@@ -19,7 +19,11 @@ DOWN, UP, RIGHT, LEFT, STAY = range(5)  # the moves of the dark rooms: next row,
 
 
 class RandomAgent:
-    """Uniform random actions; where the observation holds an ``action_mask`` (B, n), among the allowed ones.
+    """Uniform random actions, among the allowed ones where a mask (B, n) stands in the observation or is handed over.
+
+    Args:
+        action_space: of one environment.
+        seed: of its choices.
 
     >>> agent = RandomAgent(spaces.Discrete(3), seed=0)
     >>> actions, _ = agent.predict(np.zeros((4, 2)))
@@ -38,20 +42,28 @@ class RandomAgent:
         state: AgentState = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
+        action_masks: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[Any], AgentState]:
-        """Draw B actions (see ``agents.protocol``)."""
+        """Draw B actions (see ``agents.protocol``); ``deterministic`` changes nothing, there is no best one."""
+        if action_masks is None and isinstance(observation, dict) and isinstance(self.action_space, spaces.Discrete):
+            action_masks = observation.get("action_mask")
+        if action_masks is not None:
+            return self._allowed(np.asarray(action_masks, dtype=np.bool_)), None
         batch_size = _batch_size(observation)
-        if (
-            isinstance(observation, dict)
-            and "action_mask" in observation
-            and isinstance(self.action_space, spaces.Discrete)
-        ):
-            allowed = np.asarray(observation["action_mask"], dtype=np.bool_)
-            return np.where(allowed, self._rng.random(allowed.shape), -1.0).argmax(axis=1), None
         if batch_size not in self._batches:
             self._batches[batch_size] = batch_space(self.action_space, batch_size)
             self._batches[batch_size].seed(self._seed)
         return np.asarray(self._batches[batch_size].sample()), None
+
+    def _allowed(self, masks: NDArray[np.bool_]) -> Ints:
+        """Uniform among the allowed actions: the highest of random scores, forbidden ones scoring below all."""
+        scores = np.where(masks, self._rng.random(masks.shape), -1.0)  # (B, n)
+        if isinstance(self.action_space, spaces.MultiDiscrete):
+            parts = np.split(scores, np.cumsum(self.action_space.nvec)[:-1], axis=1)
+            return np.stack([part.argmax(axis=1) for part in parts], axis=1)
+        first = int(self.action_space.start) if isinstance(self.action_space, spaces.Discrete) else 0
+        best: Ints = first + scores.argmax(axis=1)
+        return best
 
 
 class RoomOracle:

@@ -6,11 +6,10 @@ from typing import Any
 
 from gymnasium import spaces
 
-from agents.baselines import BanditOracle, RoomOracle
+from agents.baselines import BanditOracle, RandomAgent, RoomOracle
 from agents.protocol import Agent
 from agents.tabular import UCB1, QLearning, ThompsonSampling
 from rl_suite.errors import UserError
-from rl_suite.evaluation.adapters import RandomAgent
 from rl_suite.evaluation.evaluate import EvaluationSpec
 from rl_suite.loading import require_known
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.baselines import RandomAgent
 from agents.protocol import Agent
 from envs.tasks import TaskSet
 from rl_suite.errors import NonFiniteError
-from rl_suite.evaluation.adapters import RandomAgent
 from rl_suite.evaluation.report import ORACLE, RANDOM, EvaluationResult, Report
 from rl_suite.evaluation.rollouts import CURVES, Batch, Episodes, Jobs, OnEpisode, make_batch, play
 from rl_suite.seeding import get_random_state, seed_everything, set_random_state

@@ -5,7 +5,6 @@ end exactly once. Stopping after so many episodes of a batch would favour the sh
 """
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 import envs  # noqa: F401  # registers our worlds
 from agents.protocol import Agent
 from rl_suite.errors import NonFiniteError
+from rl_suite.evaluation.adapters import takes_masks
 from rl_suite.vec_env import BATCHED
 
 Batch = VectorEnv[Any, Any, Any]
@@ -81,7 +81,7 @@ def play(
         raise ValueError(f"{env} must reset in the same step or not at all (metadata['autoreset_mode'])")
     total, width = len(jobs.seeds), env.num_envs
     episodes, marks = Episodes(np.full(total, np.nan), np.zeros(total, dtype=np.int64)), EpisodeMarks()
-    wants_masks = "action_masks" in inspect.signature(agent.predict).parameters
+    wants_masks = takes_masks(agent)
     job = np.arange(width) % total  # (B,) what each row plays
     counted = np.arange(width) < total  # (B,) False: the row only keeps the batch full
     waiting, finished = width, 0

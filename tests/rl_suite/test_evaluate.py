@@ -12,9 +12,10 @@ from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import DQN, PPO
 
 import envs  # noqa: F401
+from agents.baselines import RandomAgent
 from agents.protocol import Agent
 from rl_suite.errors import NonFiniteError
-from rl_suite.evaluation.adapters import NormalisingAgent, RandomAgent
+from rl_suite.evaluation.adapters import NormalisingAgent
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
 
 DARK_ROOM = EvaluationSpec("rl_suite/DarkRoom-v0", n_tasks=6, episodes_per_task=3, n_envs=4, seed=1, resamples=100)
@@ -180,8 +181,9 @@ def test_determinism_is_passed_on():
         assert agent.calls[0][0].all()
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("face", ["batch", "single environments"])
-def test_masks_go_to_agents_that_ask(face):
+def test_masks_go_to_agents_that_ask(face, wrapped):
     class Masked(Constant):
         def predict(self, observation, state=None, episode_start=None, deterministic=False, action_masks=None):
             self.calls.append(np.copy(action_masks))
@@ -191,7 +193,7 @@ def test_masks_go_to_agents_that_ask(face):
 
     agent = Masked()
     spec = DARK_ROOM if face == "batch" else EvaluationSpec("", n_tasks=4, n_envs=3, make_envs=countdowns)
-    evaluate_agent(agent, spec)
+    evaluate_agent(NormalisingAgent(agent, lambda seen: seen) if wrapped else agent, spec)
     assert agent.calls[0].shape == ((4, 5) if face == "batch" else (3, 3))
 
 
