@@ -22,11 +22,10 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_experiment(arguments.config, arguments.words)
     prepare_process(config)
-    run = Run.start(config)
-    if run.status == "complete":
-        show(f"{run.path} is complete; python evaluate.py {run.path} evaluates it, seed=... trains another")
-        return
-    with run.stop_on_signals():
+    with Run.start(config) as run, run.stop_on_signals():
+        if run.status == "complete":
+            show(f"{run.path} is complete; python evaluate.py {run.path} evaluates it, seed=... trains another")
+            return
         load_attribute(KINDS[config.kind].train)(config, run)
     if run.status == "stopped":
         show(f"stopped and saved; to resume: python {' '.join(sys.argv)}")

@@ -49,6 +49,8 @@ class Run:
     def start(cls, config: ExperimentConfig) -> "Run":
         """Create the folder of ``config``, or continue in it if it holds the same configuration.
 
+        A folder in which nothing was found yet, such as that of a run that failed at once, starts afresh.
+
         Raises:
             UserError: the folder cannot be written, is in use, or holds another configuration.
         """
@@ -56,7 +58,7 @@ class Run:
         run._take_lock()
         settings = config.model_dump(mode="json", exclude={"runs_dir"})
         try:
-            if run.config_path.exists():
+            if run.config_path.exists() and not run._is_empty():
                 run._require_same(settings)
             else:
                 write_atomically(run.config_path, yaml.safe_dump(settings, sort_keys=False).encode())
@@ -96,6 +98,12 @@ class Run:
             return str(json.loads((self.path / "run.json").read_text(encoding="utf-8"))["status"])
         except (OSError, json.JSONDecodeError, KeyError):
             return "running"
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def finish(self, status: str) -> None:
         """Record that the run is "complete" or "stopped", and close its files."""
@@ -171,6 +179,11 @@ class Run:
             lock.close()
             raise UserError(f"{self.path}: another process is writing to this run folder") from None
         self._lock = lock
+
+    def _is_empty(self) -> bool:
+        metrics = self.path / "metrics.jsonl"
+        logged = metrics.exists() and metrics.stat().st_size > 0
+        return not logged and not any((self.path / "checkpoints").glob("*"))
 
     def _require_same(self, settings: Mapping[str, Any]) -> None:
         difference = _first_difference(self.settings(), settings)

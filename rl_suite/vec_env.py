@@ -51,9 +51,11 @@ def make_vec_env(
     module, _, name = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
+    if render_mode is not None:  # not every environment knows the argument
+        options["render_mode"] = render_mode
     if gym.spec(name).vector_entry_point == BATCHED:
-        return SB3VecEnv(gym.make_vec(name, num_envs=num_envs, render_mode=render_mode, **options), info_keys)
-    make: Callable[[], gym.Env[Any, Any]] = lambda: gym.make(name, render_mode=render_mode, **options)  # noqa: E731
+        return SB3VecEnv(gym.make_vec(name, num_envs=num_envs, **options), info_keys)
+    make: Callable[[], gym.Env[Any, Any]] = lambda: gym.make(name, **options)  # noqa: E731
     return DummyVecEnv([make] * num_envs)
 
 

@@ -55,6 +55,7 @@ def train(config: SB3Config, run: Run) -> None:
             if callback.stopped:
                 run.finish("stopped")
                 return
+            model.dump_logs()
             callback.evaluate_and_keep_best()
             callback.save()
     export_for_sb3(model, run)

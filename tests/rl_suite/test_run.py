@@ -18,25 +18,35 @@ from rl_suite.run import Run
 
 
 def config_in(folder: Path, *words: str) -> ExperimentConfig:
-    return load_experiment(DEFAULT_CONFIG, ["experiment=darkroom,smoke", f"runs_dir={folder}", *words])
+    return load_experiment(
+        DEFAULT_CONFIG, ["experiment=darkroom,smoke", f"runs_dir={folder}", *(words or ["ppo.gamma=0.9"])]
+    )
 
 
 def test_a_run_records_how_it_was_made(tmp_path: Path) -> None:
-    run = Run.start(config_in(tmp_path, "seed=7"))
+    run = Run.start(config_in(tmp_path, "seed=7", "ppo.gamma=0.9"))
     assert run.path == tmp_path / "darkroom-smoke" / "7"
     record = json.loads((run.path / "run.json").read_text())
     assert record["status"] == "running"
     assert {"command", "python", "packages", "git_commit"} <= set(record)
-    assert run.settings()["ppo"]["gamma"] == 0.99
+    assert run.settings()["ppo"]["gamma"] == 0.9
     run.finish("complete")
     assert Run.open(run.path).status == "complete"
 
 
 def test_another_configuration_is_refused_and_the_same_continues(tmp_path: Path) -> None:
-    Run.start(config_in(tmp_path)).close()
-    with pytest.raises(UserError, match=r"another configuration \(ppo.gamma: 0.99 there, 0.5 now\)"):
+    with Run.start(config_in(tmp_path)) as run:
+        run.log(1, {"train/loss": 1.0})
+    with pytest.raises(UserError, match=r"another configuration \(ppo.gamma: 0.9 there, 0.5 now\)"):
         Run.start(config_in(tmp_path, "ppo.gamma=0.5"))
+    with Run.start(config_in(tmp_path)) as run:
+        assert run.settings()["ppo"]["gamma"] == 0.9
+
+
+def test_a_folder_without_results_starts_afresh(tmp_path: Path) -> None:
     Run.start(config_in(tmp_path)).close()
+    with Run.start(config_in(tmp_path, "ppo.gamma=0.5")) as run:
+        assert run.settings()["ppo"]["gamma"] == 0.5
 
 
 def test_two_processes_cannot_share_a_run(tmp_path: Path) -> None:
@@ -52,7 +62,8 @@ def test_unwritable_and_missing_folders(tmp_path: Path) -> None:
         Run.start(config_in(tmp_path / "file"))
     with pytest.raises(UserError, match="not a run folder"):
         Run.open(tmp_path / "none")
-    Run.start(config_in(tmp_path)).close()
+    with Run.start(config_in(tmp_path)) as run:
+        run.log(1, {"train/loss": 1.0})
     (tmp_path / "darkroom-smoke" / "0" / "config.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read as the configuration"):
         Run.start(config_in(tmp_path))
