@@ -189,9 +189,35 @@ class BernoulliBandit(Bandit):
 class GaussianBandit(Bandit):
     """A bandit whose arms pay real numbers.
 
-    As ``BernoulliBandit``, but arm i pays its mean, drawn from U(0, 1), plus normal noise of standard deviation
-    ``reward_std`` (0.3, as in Lee et al. 2023, "Supervised Pretraining Can Learn In-Context Decision-Making",
-    arXiv:2306.14892).
+    ## Description
+    As ``BernoulliBandit``, but the rewards are real numbers around the arm's mean, which is drawn from U(0, 1).
+
+    ## Action Space
+    ``Discrete(arms)``: the arm to pull.
+
+    ## Observation Space
+    ``Discrete(1)``: nothing. With ``show_means``, ``Box(0, 1, (arms,))``: the arms' means.
+
+    ## Rewards
+    The pulled arm's mean plus normal noise of standard deviation ``reward_std``.
+
+    ## Starting State
+    The task is uniform over the seeds of ``split``.
+
+    ## Episode End
+    Truncated after 200 pulls; it never terminates.
+
+    ## Information
+    As ``BernoulliBandit``.
+
+    ## Arguments
+    ``reward_std`` (0.3 as in the reference), and those of ``BernoulliBandit``.
+
+    ## References
+    Lee et al. 2023, "Supervised Pretraining Can Learn In-Context Reinforcement Learning", arXiv:2306.14892.
+
+    ## Version History
+    v0: first version.
     """
 
     def __init__(
@@ -220,9 +246,37 @@ class GaussianBandit(Bandit):
 class AdversarialBandit(BernoulliBandit):
     """A Bernoulli bandit whose paying arms are odd in training and even in test, from Algorithm Distillation.
 
-    As ``BernoulliBandit`` (by default 10 arms and 100 pulls), but the paying arms have probabilities from U(0.5, 1)
-    and the others from U(0, 0.5). In 95 % of the training and validation tasks the odd arms pay, in 95 % of the test
-    tasks the even ones: who learned "pull odd arms" instead of learning to explore fails in test.
+    ## Description
+    As ``BernoulliBandit``, but the paying arms have probabilities from U(0.5, 1) and the others from U(0, 0.5). In 95 %
+    of the training and validation tasks the odd arms pay, in 95 % of the test tasks the even ones: who learned "pull
+    odd arms" instead of learning to explore fails in test.
+
+    ## Action Space
+    ``Discrete(arms)``: the arm to pull.
+
+    ## Observation Space
+    ``Discrete(1)``: nothing. With ``show_means``, ``Box(0, 1, (arms,))``: the arms' probabilities.
+
+    ## Rewards
+    0 or 1.
+
+    ## Starting State
+    The task is uniform over the seeds of ``split``.
+
+    ## Episode End
+    Truncated after 100 pulls; it never terminates.
+
+    ## Information
+    As ``BernoulliBandit``.
+
+    ## Arguments
+    As ``BernoulliBandit``, with 10 arms unless ``arms`` says otherwise.
+
+    ## References
+    Laskin et al. 2022, "In-context Reinforcement Learning with Algorithm Distillation", arXiv:2210.14215.
+
+    ## Version History
+    v0: first version.
     """
 
     def __init__(
