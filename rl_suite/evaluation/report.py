@@ -127,9 +127,9 @@ class Report:
         plain: dict[str, Any] = _plain(content)
         return plain
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write ``evaluation.json``, whole or not at all."""
-        write_atomically(path, (json.dumps(self.as_json(), allow_nan=False) + "\n").encode())
+        write_atomically(Path(path), (json.dumps(self.as_json(), allow_nan=False) + "\n").encode())
 
     def _agent_json(self, name: str) -> dict[str, Any]:
         result = self.results[name]
