@@ -1,0 +1,246 @@
+"""HybridActorCritic: an encoder of graphs, an actor (plain or with Weight Sharing Attention) and a critic.
+
+One SB3 policy for padded graphs, with one action per node (a HybridBox with as many parts as nodes) or one
+for the whole graph (a plain Box)::
+
+    PPO(HybridActorCritic, env, policy_kwargs=dict(encoder="gnn", use_wsa=True, ptms=[
+        {"model_type": "graph_cnn", "freeze": False}, {"model_type": "resnet18_imagenet", "freeze": True}]))
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor, nn
+
+from agents.graph_batch import GraphBatch, GraphShape, Tokens
+from agents.graph_encoder import ENCODERS, EncoderName
+from agents.graph_picture import graph_pictures
+from agents.hybrid import ActionLayout, HybridActorCriticPolicy, MaskedHybrid
+from agents.weight_sharing import ActionHeads, ActionParameters, MultiPTMFeatureExtractor, WSAEnhancedActor
+
+__all__ = ["Actor", "Critic", "HybridActorCritic", "WSAEnhancedActor"]
+
+
+class Actor(nn.Module):
+    """The plain actor: one hidden layer on the token of each part, and the heads.
+
+    Its constructor and its call are those of :class:`agents.weight_sharing.WSAEnhancedActor`, so that one can
+    take the other's place; ``graph_token`` enters beside the node's own.
+    """
+
+    def __init__(
+        self,
+        encoder_out_dim: int,
+        hidden_dim: int,
+        num_discrete_actions: int,
+        continuous_dim: int,
+        dropout_rate: float = 0.0,
+        log_std_init: float = 0.0,
+    ):
+        super().__init__()
+        self.from_node = nn.Linear(encoder_out_dim, hidden_dim)
+        self.from_graph = nn.Linear(encoder_out_dim, hidden_dim, bias=False)
+        self.dropout = nn.Dropout(dropout_rate)
+        self.heads = ActionHeads(hidden_dim, num_discrete_actions, continuous_dim, log_std_init)
+
+    def forward(
+        self, node_tokens: Tensor, graph_token: Tensor, node_graph: Tensor | None = None, pictures: Tensor | None = None
+    ) -> ActionParameters:
+        """Action parameters of M parts; arguments as those of the other actor (``pictures`` are not looked at)."""
+        graph_token = graph_token.view(-1, graph_token.shape[-1])
+        told = self.from_graph(graph_token)  # (B, H)
+        told = told if node_graph is None else told[node_graph]
+        return self.heads(self.dropout(torch.tanh(self.from_node(node_tokens) + told)))  # type: ignore[no-any-return]
+
+
+class Critic(nn.Module):
+    """Values of the graph token: one head per component of the reward, and their sum is the value.
+
+    The algorithm trains the sum. What each head says alone is only meaningful after the heads were fitted to
+    returns per component with :meth:`fit_heads`, which leaves the layer below untouched.
+    """
+
+    def __init__(self, encoder_out_dim: int, hidden_dim: int, components: Sequence[str]):
+        super().__init__()
+        self.components = tuple(components)
+        self.trunk = nn.Sequential(nn.Linear(encoder_out_dim, hidden_dim), nn.Tanh())
+        self.heads = nn.Linear(hidden_dim, len(self.components))
+
+    def forward(self, graph_token: Tensor) -> Tensor:
+        """(B, D) to the values (B, components)."""
+        return self.heads(self.trunk(graph_token))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def fit_heads(self, graph_tokens: Tensor, returns: Tensor, ridge: float) -> None:
+        """Move the heads to the least-squares fit of ``returns`` (B, components), as near as ``ridge`` wants it."""
+        latent = self.trunk(graph_tokens)
+        inputs = torch.cat([latent, torch.ones_like(latent[:, :1])], dim=1)  # (B, H + 1)
+        residual = returns - self.heads(latent)
+        gram = inputs.t() @ inputs + ridge * len(inputs) * torch.eye(inputs.shape[1], device=inputs.device)
+        step = torch.linalg.solve(gram, inputs.t() @ residual)  # (H + 1, components)
+        self.heads.weight.add_(step[:-1].t())
+        self.heads.bias.add_(step[-1])
+
+
+class GraphLatents(NamedTuple):
+    """What actor and critic read: the batch, its tokens, and pictures where somebody looks at them."""
+
+    batch: GraphBatch
+    tokens: Tokens
+    pictures: Tensor | None
+
+
+class HybridActorCritic(HybridActorCriticPolicy):
+    """SB3 policy for padded graphs (see :mod:`agents.graph_batch` for the observation).
+
+    Args:
+        encoder: ``"features"``, ``"deepsets"`` or ``"gnn"`` (:mod:`agents.graph_encoder`).
+        encoder_kwargs: further arguments of the encoder.
+        hidden_dim: width of tokens and hidden layers.
+        use_wsa: whether pre-trained models take part.
+        wsa_placement: ``"actor"`` replaces the actor by WSAEnhancedActor; ``"features"`` keeps actor and critic
+            as they are and adds what the models see to the graph token of both.
+        ptms: the pre-trained models (:class:`agents.pretrained.PTMConfig`).
+        wsa_config: further arguments of WSAEnhancedActor or MultiPTMFeatureExtractor; may hold ``ptms`` too.
+        reward_components: names of the critic's heads.
+        log_std_init: logarithm of the standard deviations to begin with.
+        **kwargs: of SB3's ActorCriticPolicy.
+
+    Raises:
+        ValueError: the spaces do not fit, or a pre-trained model is unknown or does not fit.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        encoder: EncoderName = "gnn",
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        hidden_dim: int = 64,
+        use_wsa: bool = False,
+        wsa_placement: Literal["actor", "features"] = "actor",
+        ptms: Sequence[Mapping[str, Any]] | None = None,
+        wsa_config: Mapping[str, Any] | None = None,
+        reward_components: Sequence[str] = ("total",),
+        log_std_init: float = -0.5,
+        **kwargs: Any,
+    ):
+        self.graph_shape = GraphShape.of(observation_space)
+        layout = ActionLayout.of(action_space)
+        self.per_node = layout.n_parts > 1
+        if self.per_node and layout.n_parts != self.graph_shape.max_nodes:
+            raise ValueError(
+                f"actions have {layout.n_parts} parts but the graph has up to {self.graph_shape.max_nodes} nodes; "
+                "there must be one part per node, or a single one for the graph"
+            )
+        if encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
+        if wsa_placement not in ("actor", "features"):
+            raise ValueError(f"wsa_placement must be 'actor' or 'features', not {wsa_placement!r}")
+        self._own: dict[str, Any] = {
+            "encoder": encoder,
+            "encoder_kwargs": encoder_kwargs,
+            "hidden_dim": hidden_dim,
+            "use_wsa": use_wsa,
+            "wsa_placement": wsa_placement,
+            "ptms": ptms,
+            "wsa_config": wsa_config,
+            "reward_components": reward_components,
+        }
+        kwargs.setdefault("ortho_init", False)  # every part has its own initialisation
+        super().__init__(observation_space, action_space, lr_schedule, log_std_init=log_std_init, **kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), **self._own}
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        own, layout = self._own, self.layout
+        hidden = own["hidden_dim"]
+        self.encoder = ENCODERS[own["encoder"]](
+            self.graph_shape, hidden, self.per_node, **(own["encoder_kwargs"] or {})
+        )
+        width = self.encoder.out_dim
+        widths = (width, hidden, layout.n_options, layout.n_continuous)
+        options = dict(own["wsa_config"] or {})
+        if own["ptms"] is not None:
+            options["ptms"] = own["ptms"]
+        self.seen: nn.Module | None = None
+        self.add_seen: nn.Module | None = None
+        self.actor: nn.Module
+        if own["use_wsa"] and own["wsa_placement"] == "actor":
+            options.setdefault("image", "picture")
+            self.actor = WSAEnhancedActor(*widths, log_std_init=self.log_std_init, **options)
+        else:
+            self.actor = Actor(*widths, log_std_init=self.log_std_init)
+        if own["use_wsa"] and own["wsa_placement"] == "features":
+            self.seen = MultiPTMFeatureExtractor(self.observation_space, context_input_dim=width, **options)
+            self.add_seen = nn.Linear(self.seen.features_dim, width)
+        self.critic = Critic(width, hidden, own["reward_components"])
+        everything = [parameter for _, parameter in super().named_parameters()]  # what is frozen may be trained later
+        self.optimizer = self.optimizer_class(everything, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those that are trained: TRPO asks for the gradient of each and stumbles over frozen ones."""
+        return ((name, p) for name, p in super().named_parameters(*args, **kwargs) if p.requires_grad)
+
+    @property
+    def multi_ptm(self) -> MultiPTMFeatureExtractor | None:
+        """The pre-trained models, wherever they take part."""
+        if isinstance(self.actor, WSAEnhancedActor):
+            return self.actor.feature_extractor
+        return self.seen if isinstance(self.seen, MultiPTMFeatureExtractor) else None
+
+    def latents(self, obs: PyTorchObs) -> tuple[GraphLatents, GraphLatents]:
+        """Encode observations as they come from the buffer (nothing is rescaled or cast beforehand)."""
+        latents, _ = self._encode(obs)
+        return latents, latents
+
+    def hybrid_distribution(self, latent_pi: GraphLatents, obs: PyTorchObs) -> MaskedHybrid:
+        """The distribution over the actions of all real nodes, or of the graph."""
+        logits, mean, log_std = self._act(latent_pi)
+        if not self.per_node:
+            return MaskedHybrid(self.layout, logits, mean, log_std)
+        batch = latent_pi.batch
+        return MaskedHybrid(self.layout, logits, mean, log_std, batch.parts, batch.allowed(self.layout.n_options))
+
+    def value(self, latent_vf: GraphLatents) -> Tensor:
+        """Values (B, 1): the sum over the components."""
+        return self.component_values(latent_vf).sum(dim=1, keepdim=True)
+
+    def component_values(self, latents: GraphLatents) -> Tensor:
+        """Values (B, components) of :meth:`latents`."""
+        return self.critic(latents.tokens.graph)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def attention(self, obs: PyTorchObs) -> Tensor:
+        """Weights of the pre-trained models, (B, n), or (M, n) per node; rows sum to 1."""
+        latents, weights = self._encode(obs)
+        if isinstance(self.actor, WSAEnhancedActor):
+            _, weights = self._act(latents, return_attention=True)
+        if weights is None:
+            raise ValueError("this policy has no attention over pre-trained models")
+        return weights
+
+    def _encode(self, obs: PyTorchObs) -> tuple[GraphLatents, Tensor | None]:
+        if not isinstance(obs, dict):
+            raise ValueError("a graph policy needs a Dict observation")
+        batch = GraphBatch(obs)
+        tokens: Tokens = self.encoder(batch)
+        pictures = None if self.multi_ptm is None else graph_pictures(batch)
+        weights = None
+        if isinstance(self.seen, MultiPTMFeatureExtractor) and self.add_seen is not None:
+            seen, weights = self.seen.look(pictures, tokens.graph, return_attention=True)  # type: ignore[arg-type]
+            graph = tokens.graph + self.add_seen(seen)
+            tokens = Tokens(tokens.nodes if self.per_node else graph, graph)
+        return GraphLatents(batch, tokens, pictures), weights
+
+    def _act(self, latents: GraphLatents, **options: Any) -> Any:
+        tokens = latents.tokens
+        if self.per_node:
+            return self.actor(tokens.nodes, tokens.graph, latents.batch.parts.graph, latents.pictures, **options)
+        rows = torch.arange(latents.batch.size, device=tokens.graph.device)
+        return self.actor(tokens.graph, tokens.graph, rows, latents.pictures, **options)

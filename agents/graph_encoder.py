@@ -1,0 +1,168 @@
+"""Encoders of packed graphs: from a GraphBatch to node tokens (M, D) and graph tokens (B, D).
+
+All are permutation equivariant in the nodes, and what they say of graph i depends on graph i only.
+"""
+
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from agents.graph_batch import GraphBatch, GraphShape, Tokens
+from agents.segments import segment_mean
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # PyG calls torch.jit.script while it is imported
+    from torch_geometric.nn import TransformerConv
+
+
+class SimplicialEmbedding(nn.Module):
+    """Split D values into groups and take a softmax in each: D numbers become a product of simplices.
+
+    Lavoie et al. 2022 (arXiv 2204.00616); shown to steady actor-critics in arXiv 2510.13704. Group g holds
+    the entries g, g + L, g + 2L, ...: with the groups side by side a softmax is ten times as fast.
+
+    >>> z = SimplicialEmbedding(groups=2)(torch.randn(5, 8))
+    >>> z.shape, bool(torch.allclose(z.view(5, 4, 2).sum(1), torch.ones(5, 2)))
+    (torch.Size([5, 8]), True)
+    """
+
+    def __init__(self, groups: int, temperature: float = 1.0):
+        super().__init__()
+        self.groups, self.temperature = groups, temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D); D must be a multiple of ``groups``."""
+        grouped = x.reshape(*x.shape[:-1], -1, self.groups)  # (..., D / L, L)
+        return torch.softmax(grouped / self.temperature, dim=-2).flatten(-2)
+
+
+def moments(batch: GraphBatch) -> Tensor:
+    """Means and second moments of the node features of each graph, (B, F + F (F + 1) / 2).
+
+    Where positions are relative to the centroid, the moment of position and intensity points up the
+    gradient of intensity, and it turns when the world turns. Padding is zero, hence adds nothing.
+    """
+    counts = batch.node_counts.clamp(min=1).view(-1, 1)
+    means = batch.padded.sum(dim=1) / counts  # (B, F)
+    second = batch.padded.transpose(1, 2) @ batch.padded / counts.unsqueeze(-1)  # (B, F, F)
+    rows, columns = torch.triu_indices(second.shape[1], second.shape[1])
+    return torch.cat([means, second[:, rows, columns]], dim=1)
+
+
+class FeatureEncoder(nn.Module):
+    """An MLP on the features of the whole graph and the moments of its nodes; hardly any work per node.
+
+    Node tokens are ``relu(W x_i + V graph token)``; where actions belong to the whole graph, there are none.
+    """
+
+    def __init__(self, shape: GraphShape, hidden_dim: int, per_node: bool):
+        super().__init__()
+        width = shape.graph_dim + shape.node_dim + shape.node_dim * (shape.node_dim + 1) // 2
+        self.out_dim, self.per_node = hidden_dim, per_node
+        self.graph_mlp = nn.Sequential(
+            nn.Linear(width, hidden_dim), nn.Tanh(), nn.Linear(hidden_dim, hidden_dim), nn.Tanh()
+        )
+        if per_node:
+            self.node_in = nn.Linear(shape.node_dim, hidden_dim)
+            self.token_in = nn.Linear(hidden_dim, hidden_dim, bias=False)
+
+    def forward(self, batch: GraphBatch) -> Tokens:
+        """Encode a batch."""
+        token = self.graph_mlp(torch.cat([batch.graph, moments(batch)], dim=1))  # (B, D)
+        if not self.per_node:
+            return Tokens(token, token)
+        return Tokens(torch.relu(self.node_in(batch.x) + self.token_in(token)[batch.parts.graph]), token)
+
+
+class DeepSets(nn.Module):
+    """Zaheer et al. 2017: encode each node, take the mean, encode that; edges are not looked at."""
+
+    def __init__(self, shape: GraphShape, hidden_dim: int, per_node: bool):
+        super().__init__()
+        self.out_dim, self.per_node = hidden_dim, per_node
+        self.node_mlp = nn.Sequential(
+            nn.Linear(shape.node_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, hidden_dim), nn.ReLU()
+        )
+        self.graph_mlp = nn.Sequential(
+            nn.Linear(hidden_dim + shape.graph_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, hidden_dim)
+        )
+        if per_node:
+            self.token_in = nn.Linear(hidden_dim, hidden_dim)
+
+    def forward(self, batch: GraphBatch) -> Tokens:
+        """Encode a batch."""
+        parts = batch.parts
+        nodes = self.node_mlp(batch.x)  # (M, D)
+        pooled = segment_mean(nodes, parts.counts, parts.graph)  # (B, D)
+        token = self.graph_mlp(torch.cat([pooled, batch.graph], dim=1))
+        if not self.per_node:
+            return Tokens(token, token)
+        return Tokens(torch.relu(nodes + self.token_in(token)[parts.graph]), token)
+
+
+class GraphTransformer(nn.Module):
+    """TransformerConv layers with edge features beside a graph token, both through a simplicial embedding.
+
+    Messages run along edges in both directions (with the direction of the edge turned). In each layer the
+    token is told the mean of the nodes, and the nodes are told the token.
+
+    Args:
+        shape: sizes of the observation.
+        hidden_dim: D, a multiple of ``heads`` and of ``groups``.
+        per_node: unused here, since nodes are always encoded.
+        layers: number of TransformerConv layers.
+        heads: attention heads in each.
+        groups: groups of the simplicial embedding; 0 leaves it out.
+        temperature: of its softmax.
+    """
+
+    def __init__(
+        self,
+        shape: GraphShape,
+        hidden_dim: int,
+        per_node: bool,
+        layers: int = 3,
+        heads: int = 4,
+        groups: int = 16,
+        temperature: float = 1.0,
+    ):
+        super().__init__()
+        self.out_dim, self.per_node = hidden_dim, per_node
+        for name, divisor in (("heads", heads), ("groups", groups or 1)):
+            if hidden_dim % divisor:
+                raise ValueError(f"hidden_dim={hidden_dim} must be a multiple of {name}={divisor}")
+        self.node_in = nn.Linear(shape.node_dim, hidden_dim)
+        self.token_in = nn.Linear(shape.graph_dim, hidden_dim)
+        self.convolutions = nn.ModuleList(
+            TransformerConv(hidden_dim, hidden_dim // heads, heads, edge_dim=shape.edge_dim) for _ in range(layers)
+        )
+        self.node_norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(layers))
+        self.token_norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(layers))
+        self.to_token = nn.ModuleList(nn.Linear(2 * hidden_dim, hidden_dim) for _ in range(layers))
+        self.to_nodes = nn.ModuleList(nn.Linear(hidden_dim, hidden_dim, bias=False) for _ in range(layers))
+        self.embedding = SimplicialEmbedding(groups, temperature) if groups else nn.Identity()
+
+    def forward(self, batch: GraphBatch) -> Tokens:
+        """Encode a batch."""
+        parts = batch.parts
+        edges = torch.cat([batch.edge_index, batch.edge_index.flip(0)], dim=1)  # (2, 2K)
+        turned = torch.cat([batch.edge_attr[:, :1], -batch.edge_attr[:, 1:]], dim=1)
+        attributes = torch.cat([batch.edge_attr, turned])  # (2K, A)
+        nodes, token = self.node_in(batch.x), self.token_in(batch.graph)  # (M, D), (B, D)
+        for layer, convolution in enumerate(self.convolutions):
+            told = self.to_nodes[layer](token)[parts.graph]
+            nodes = self.node_norms[layer](nodes + torch.relu(convolution(nodes, edges, attributes) + told))
+            pooled = segment_mean(nodes, parts.counts, parts.graph)
+            token = self.token_norms[layer](token + torch.relu(self.to_token[layer](torch.cat([token, pooled], dim=1))))
+        return Tokens(self.embedding(nodes), self.embedding(token))
+
+
+Encoder = FeatureEncoder | DeepSets | GraphTransformer
+EncoderName = Literal["features", "deepsets", "gnn"]
+ENCODERS: dict[str, type[FeatureEncoder] | type[DeepSets] | type[GraphTransformer]] = {
+    "features": FeatureEncoder,
+    "deepsets": DeepSets,
+    "gnn": GraphTransformer,
+}

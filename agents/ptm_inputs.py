@@ -1,0 +1,79 @@
+"""What pre-trained models see, and what tells them apart, for each kind of observation space."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents.graph_batch import GRAPH_KEYS, GraphBatch, GraphShape
+from agents.graph_picture import CHANNELS, SIDE, graph_pictures
+
+COARSE = 6  # side of the shrunken image that serves as context
+
+
+def coarse_view(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) shrunk to (B, C * 36) means: a context that costs nothing."""
+    return F.adaptive_avg_pool2d(images, COARSE).flatten(1)
+
+
+class PixelInputs:
+    """Images (B, C, H, W); the context is a coarse view of them."""
+
+    def __init__(self, image_shape: tuple[int, ...]):
+        if len(image_shape) != 3:
+            raise ValueError(f"pre-trained models need images of shape (channels, height, width), not {image_shape}")
+        self.image_shape = (image_shape[0], image_shape[1], image_shape[2])
+        self.context_dim = image_shape[0] * COARSE * COARSE
+
+    def __call__(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) and context (B, context_dim)."""
+        return observations, coarse_view(observations)
+
+
+class GraphInputs:
+    """Padded graphs: a picture of each; the context is the features of the whole graph."""
+
+    def __init__(self, shape: GraphShape):
+        self.image_shape = (CHANNELS, SIDE, SIDE)
+        self.context_dim = shape.graph_dim
+
+    def __call__(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, 24, 24) and context (B, context_dim)."""
+        batch = GraphBatch(observations)
+        return graph_pictures(batch), batch.graph
+
+
+class DictInputs:
+    """A Dict with images, which are stacked along the channels, and vectors, which join the context."""
+
+    def __init__(self, space: spaces.Dict):
+        shapes = {key: part.shape or () for key, part in space.spaces.items()}
+        self.images = [key for key, shape in shapes.items() if len(shape) == 3]
+        self.vectors = [key for key, shape in shapes.items() if len(shape) == 1]
+        left = [key for key in shapes if key not in self.images + self.vectors]
+        if not self.images or left or len({shapes[key][1:] for key in self.images}) > 1:
+            raise ValueError(
+                "pre-trained models need a Dict with at least one image (channels, height, width), all of one "
+                f"height and width, and else only vectors, or a padded graph with {', '.join(GRAPH_KEYS)}; not {space}"
+            )
+        channels = sum(shapes[key][0] for key in self.images)
+        self.image_shape = (channels, shapes[self.images[0]][1], shapes[self.images[0]][2])
+        self.context_dim = channels * COARSE * COARSE + sum(shapes[key][0] for key in self.vectors)
+
+    def __call__(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) and context (B, context_dim)."""
+        images = torch.cat([observations[key] for key in self.images], dim=1)
+        return images, torch.cat([coarse_view(images), *(observations[key] for key in self.vectors)], dim=1)
+
+
+def inputs_of(space: spaces.Space[Any]) -> PixelInputs | GraphInputs | DictInputs:
+    """Choose by the observation space; ValueError where it offers nothing to look at."""
+    if isinstance(space, spaces.Dict):
+        is_graph = all(key in space.spaces for key in GRAPH_KEYS)
+        return GraphInputs(GraphShape.of(space)) if is_graph else DictInputs(space)
+    if isinstance(space, spaces.Box):
+        return PixelInputs(space.shape)
+    raise ValueError(f"pre-trained models need images, a Dict with images, or a padded graph, not {space}")

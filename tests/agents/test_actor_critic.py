@@ -1,0 +1,266 @@
+import numpy as np
+import pytest
+import torch
+from graph_toys import PointTheWay, observations, shuffled
+from gymnasium import spaces
+from sb3_contrib import TRPO
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents.actor_critic import Actor, Critic, HybridActorCritic
+from agents.graph_batch import GraphBatch, GraphShape
+from agents.graph_encoder import ENCODERS, GraphTransformer, moments
+from envs.spaces import HybridBox
+
+SMALL_PTMS = [
+    {"model_type": "graph_cnn", "freeze": True, "options": {"width": 4}},
+    {"model_type": "graph_cnn", "freeze": False, "options": {"width": 4}},
+]
+SMALL_WSA = {"embedding_dim": 16, "context_dim": 16}
+VARIANTS = {
+    "features": {"encoder": "features"},
+    "deepsets": {"encoder": "deepsets"},
+    "gnn": {"encoder": "gnn"},
+    "wsa": {"encoder": "features", "use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": SMALL_WSA},
+    "wsa per node": {
+        "encoder": "features",
+        "use_wsa": True,
+        "ptms": SMALL_PTMS,
+        "wsa_config": {**SMALL_WSA, "level": "node", "image": "tokens"},
+    },
+    "wsa features": {
+        "encoder": "features",
+        "use_wsa": True,
+        "wsa_placement": "features",
+        "wsa_config": {**SMALL_WSA, "ptms": SMALL_PTMS, "scorer": "linear"},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def make(per_node=True, algorithm=PPO, n_envs=4, seed=0, **kwargs):
+    env = DummyVecEnv([lambda: PointTheWay(per_node=per_node)] * n_envs)
+    options = {"n_steps": 16, "seed": seed, "device": "cpu"}
+    if algorithm is not A2C:
+        options["batch_size"] = 16 * n_envs
+    return algorithm(HybridActorCritic, env, policy_kwargs={"hidden_dim": 32, **kwargs}, **options)
+
+
+def perturb(policy):
+    """Move all weights a little, so that small initial heads do not hide what depends on what."""
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+
+
+def test_the_toy_is_a_proper_world():
+    check_env(PointTheWay(), warn=False)
+    check_env(PointTheWay(per_node=False), warn=False)
+
+
+@pytest.mark.parametrize("per_node", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_ratios_are_exactly_one_and_one_policy_acts(variant, per_node):
+    model = make(per_node, **VARIANTS[variant])
+    model.learn(64)
+    _, callback = model._setup_learn(64)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
+    model.policy.set_training_mode(True)
+    for batch in model.rollout_buffer.get(32):
+        values, log_prob, entropy = model.policy.evaluate_actions(batch.observations, batch.actions)
+        torch.testing.assert_close((log_prob - batch.old_log_prob).exp(), torch.ones(32), rtol=5e-5, atol=5e-5)
+        torch.testing.assert_close(values.flatten(), batch.old_values, rtol=1e-4, atol=1e-4)
+        assert entropy.shape == (32,)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_graph_i_depends_on_graph_i_only(variant):
+    policy = make(**VARIANTS[variant]).policy
+    perturb(policy)
+    batch = observations(6)
+    with torch.no_grad():
+        values, mode = policy.predict_values(batch), policy.get_distribution(batch).mode()
+        for i in range(6):
+            one = {key: value[i : i + 1] for key, value in batch.items()}
+            torch.testing.assert_close(policy.predict_values(one)[0], values[i], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(policy.get_distribution(one).mode()[0], mode[i], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_permuting_nodes_permutes_actions(variant):
+    policy = make(**VARIANTS[variant]).policy
+    perturb(policy)
+    batch, order = observations(5), torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        straight = policy.get_distribution(batch).mode().view(5, 12, 2)
+        turned = policy.get_distribution(shuffled(batch, order)).mode().view(5, 12, 2)
+    torch.testing.assert_close(turned, straight[:, order], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        policy.predict_values(shuffled(batch, order)), policy.predict_values(batch), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_edges_reach_the_nodes_that_they_name():
+    """Message passing: changing node 0 changes, after one layer, exactly node 0 and its neighbours."""
+    torch.manual_seed(0)
+    observation = observations(2)
+    shape = GraphShape.of(PointTheWay().observation_space)
+    encoder = GraphTransformer(shape, 32, True, layers=1, groups=0)
+    for told in encoder.to_nodes:
+        torch.nn.init.zeros_(told.weight)
+    changed = {key: value.clone() for key, value in observation.items()}
+    changed["x"][1, 0] += 1.0
+    before, after = GraphBatch(observation), GraphBatch(changed)
+    moved = (encoder(before).nodes - encoder(after).nodes).abs().max(dim=1).values > 1e-6
+    edges = observation["edge_index"][1, :, : int(observation["num_edges"][1])].tolist()
+    neighbours = (
+        {0} | {b for a, b in zip(*edges, strict=True) if a == 0} | {a for a, b in zip(*edges, strict=True) if b == 0}
+    )
+    first = int(before.parts.counts[0])
+    assert set((moved.nonzero().flatten() - first).tolist()) == neighbours
+
+
+def test_packing_by_hand():
+    observation = observations(3)
+    batch = GraphBatch(observation)
+    counts = observation["num_nodes"].flatten().tolist()
+    assert batch.parts.counts.tolist() == counts
+    assert batch.x.shape == (sum(counts), 5)
+    torch.testing.assert_close(batch.x[counts[0] : counts[0] + counts[1]], observation["x"][1, : counts[1]])
+    k = int(observation["num_edges"][0])
+    expected = observation["edge_index"][1, :, : int(observation["num_edges"][1])].long() + counts[0]
+    assert batch.edge_index[:, k : k + expected.shape[1]].tolist() == expected.tolist()
+    torch.testing.assert_close(batch.edge_attr[:k], observation["edge_attr"][0, :k])
+
+
+def test_moments_point_up_the_gradient():
+    observation = observations(4)
+    result = moments(GraphBatch(observation))
+    n = int(observation["num_nodes"][2])
+    x = observation["x"][2, :n]
+    torch.testing.assert_close(result[2, :5], x.mean(0))
+    torch.testing.assert_close(result[2, 5 + 2], (x[:, 0] * x[:, 2]).mean())  # upper triangle: (0, 2) is third
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_padding_changes_nothing(name):
+    observation = observations(3)
+    shape = GraphShape.of(PointTheWay().observation_space)
+    encoder = ENCODERS[name](shape, 32, True)
+    noisy = {key: value.clone() for key, value in observation.items()}
+    for i in range(3):
+        noisy["edge_index"][i, :, int(noisy["num_edges"][i]) :] = 5
+        noisy["edge_attr"][i, int(noisy["num_edges"][i]) :] = 7.0
+    torch.testing.assert_close(encoder(GraphBatch(observation)).graph, encoder(GraphBatch(noisy)).graph)
+
+
+@pytest.mark.parametrize("algorithm", [A2C, TRPO])
+@pytest.mark.parametrize("variant", ["gnn", "wsa"])
+def test_other_stock_algorithms_train_it(algorithm, variant):
+    model = make(algorithm=algorithm, n_envs=2, **VARIANTS[variant])
+    if algorithm is TRPO:
+        model.cg_max_steps = 2
+    before = torch.cat([p.detach().flatten() for p in model.policy.actor.parameters()])
+    model.learn(32)
+    assert (torch.cat([p.detach().flatten() for p in model.policy.actor.parameters()]) != before).any()
+
+
+@pytest.mark.parametrize("per_node", [True, False])
+def test_ppo_learns(per_node):
+    env = DummyVecEnv([lambda: PointTheWay(per_node=per_node)] * 16)
+    model = PPO(
+        HybridActorCritic,
+        env,
+        n_steps=32,
+        batch_size=256,
+        n_epochs=5,
+        learning_rate=3e-3,
+        gamma=0.0,
+        policy_kwargs={"encoder": "features"},
+        seed=0,
+        device="cpu",
+    )
+    model.learn(7_000)
+    score, _ = evaluate_policy(model, DummyVecEnv([lambda: PointTheWay(per_node=per_node)] * 4), 40, warn=False)
+    assert score / 8 > 0.8  # acting at random: 0.5; always the same: 0.5
+
+
+@pytest.mark.parametrize("variant", ["gnn", "wsa", "wsa features"])
+def test_save_load_and_set_parameters(variant, tmp_path):
+    model = make(**VARIANTS[variant]).learn(64)
+    observation = model.env.reset()
+    expected = model.predict(observation, deterministic=True)[0]
+    model.save(tmp_path / "model.zip")
+    model.policy.save(str(tmp_path / "policy.pt"))
+    fresh = make(seed=7, **VARIANTS[variant])
+    fresh.set_parameters(tmp_path / "model.zip")
+    loaded = PPO.load(tmp_path / "model.zip", device="cpu")
+    policy = HybridActorCritic.load(str(tmp_path / "policy.pt"), device="cpu")
+    for agent in (loaded, fresh, policy):
+        np.testing.assert_allclose(agent.predict(observation, deterministic=True)[0], expected, atol=1e-6)
+
+
+def test_the_critic_is_the_sum_of_its_heads_and_heads_can_be_fitted():
+    model = make(encoder="features", reward_components=("distance", "growth"))
+    policy, observation = model.policy, observations(64)
+    latents, _ = policy.latents(observation)
+    parts = policy.component_values(latents)
+    torch.testing.assert_close(policy.predict_values(observation), parts.sum(1, keepdim=True))
+    tokens = latents.tokens.graph.detach()
+    wanted = torch.stack([policy.critic.trunk(tokens)[:, 0], torch.full((64,), 3.0)], dim=1).detach()
+    before = (policy.critic(tokens) - wanted).pow(2).mean()
+    policy.critic.fit_heads(tokens, wanted, ridge=1e-6)
+    after = (policy.critic(tokens) - wanted).pow(2).mean()
+    assert before > 1.0
+    assert after < 1e-3
+
+
+def test_the_attention_of_a_policy_has_rows_that_sum_to_one():
+    batch = observations(5)
+    n_nodes = int(batch["num_nodes"].sum())
+    for variant, rows in (("wsa", 5), ("wsa per node", n_nodes), ("wsa features", 5)):
+        weights = make(**VARIANTS[variant]).policy.attention(batch)
+        assert weights.shape == (rows, 2)
+        torch.testing.assert_close(weights.sum(1), torch.ones(rows))
+    with pytest.raises(ValueError, match="no attention"):
+        make(**VARIANTS["gnn"]).policy.attention(batch)
+
+
+def test_actor_and_critic_stand_alone():
+    parameters = Actor(8, 16, 3, 2)(torch.zeros(5, 8), torch.zeros(2, 8), torch.tensor([0, 0, 1, 1, 1]))
+    assert [tuple(part.shape) for part in parameters] == [(5, 3), (5, 2), (5, 2)]
+    assert Critic(8, 16, ("a", "b"))(torch.zeros(4, 8)).shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"encoder": "gcn"}, "encoder must be one of"),
+        ({"use_wsa": True, "wsa_placement": "critic"}, "wsa_placement"),
+        ({"use_wsa": True, "ptms": [{"model_type": "resnet19"}]}, "did you mean 'resnet18'"),
+        ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"scorer": "deep"}}, "scorer must be"),
+        ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"heads": 2}}, "heads"),
+        ({"encoder_kwargs": {"heads": 5}}, "must be a multiple of heads=5"),
+    ],
+)
+def test_bad_configurations_are_refused_before_training(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make(**kwargs)
+
+
+def test_spaces_that_do_not_fit_are_refused():
+    world = PointTheWay()
+    schedule = lambda _: 1e-3  # noqa: E731
+    with pytest.raises(ValueError, match="needs a Dict observation"):
+        HybridActorCritic(spaces.Box(-1, 1, (4,)), world.action_space, schedule)
+    with pytest.raises(ValueError, match="5 parts but the graph has up to 12"):
+        HybridActorCritic(world.observation_space, HybridBox([3], 1, 5), schedule)
+    with pytest.raises(ValueError, match="needs a HybridBox"):
+        HybridActorCritic(world.observation_space, spaces.Discrete(3), schedule)

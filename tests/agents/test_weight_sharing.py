@@ -1,0 +1,392 @@
+import copy
+import urllib.error
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from graph_toys import PointTheWay, observations
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
+
+from agents.combiners import COMBINERS, WeightSharingAttention, attention_entropy
+from agents.graph_batch import GraphBatch
+from agents.graph_picture import graph_pictures
+from agents.pretrained import fingerprint
+from agents.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
+
+FROZEN = {"model_type": "graph_cnn", "freeze": True, "options": {"width": 4}}
+TRAINED = {"model_type": "graph_cnn", "freeze": False, "options": {"width": 4}}
+IMAGES = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+
+
+def test_attention_is_the_weighted_sum_and_rows_sum_to_one():
+    attention = WeightSharingAttention(4, 3, scorer="linear", attention_temperature=0.5)
+    context, embeddings = torch.randn(5, 3), torch.randn(5, 2, 4)
+    combined, weights = attention(context, embeddings)
+    torch.testing.assert_close(weights.sum(1), torch.ones(5))
+    w = torch.cat([attention.score_context.weight, attention.score_embedding.weight], dim=1)
+    both = torch.cat([context.unsqueeze(1).expand(-1, 2, -1), embeddings], dim=2)  # the paper's [C; E_i]
+    logits = nn.functional.leaky_relu((both @ w.t()).squeeze(-1) + attention.score_context.bias, 0.2)
+    torch.testing.assert_close(weights, torch.softmax(logits / 0.5, dim=1))
+    torch.testing.assert_close(combined, torch.einsum("bn,bnd->bd", weights, embeddings))
+
+
+@pytest.mark.parametrize("scorer", ["linear", "mlp"])
+def test_the_scorer_is_shared_and_nothing_else_tells_models_apart(scorer):
+    attention = WeightSharingAttention(4, 3, scorer=scorer)
+    context, embeddings = torch.randn(5, 3), torch.randn(5, 3, 4)
+    combined, weights = attention(context, embeddings)
+    turned, turned_weights = attention(context, embeddings.flip(1))
+    torch.testing.assert_close(turned_weights, weights.flip(1))
+    torch.testing.assert_close(turned, combined)
+
+
+@pytest.mark.parametrize("scorer", ["linear", "mlp"])
+def test_the_weights_respond_to_the_context(scorer):
+    attention, embeddings = WeightSharingAttention(4, 3, scorer=scorer), torch.randn(1, 3, 4)
+    first, second = (attention(torch.full((1, 3), c), embeddings)[1] for c in (-4.0, 4.0))
+    assert (first - second).abs().max() > 1e-3
+
+
+def test_no_score_is_ever_dead():
+    """Far below zero a ReLU would leave uniform weights and no gradient; here both are alive."""
+    attention, embeddings = WeightSharingAttention(4, 3, scorer="linear"), torch.randn(6, 3, 4)
+    with torch.no_grad():
+        attention.score_context.bias.fill_(-50.0)
+    combined, weights = attention(torch.randn(6, 3), embeddings)
+    assert (weights - 1 / 3).abs().max() > 1e-2
+    combined.sum().backward()
+    assert attention.score_embedding.weight.grad.abs().max() > 1e-4
+
+
+def test_inactive_models_get_nothing_and_temperature_sharpens():
+    context, embeddings = torch.randn(5, 3), torch.randn(5, 3, 4)
+    attention = WeightSharingAttention(4, 3, attention_temperature=1.0)
+    _, weights = attention(context, embeddings, torch.tensor([True, False, True]))
+    assert (weights[:, 1] == 0).all()
+    torch.testing.assert_close(weights.sum(1), torch.ones(5))
+    sharp = copy.deepcopy(attention)
+    sharp.log_temperature.data = torch.tensor(0.05).log()
+    _, wide = attention(context, embeddings)
+    assert attention_entropy(sharp(context, embeddings)[1]).mean() < attention_entropy(wide).mean()
+
+
+def test_node_contexts_choose_their_own_weights():
+    attention = WeightSharingAttention(4, 3)
+    embeddings, rows = torch.randn(2, 3, 4), torch.tensor([0, 0, 1])
+    context = torch.randn(3, 3)
+    combined, weights = attention(context, embeddings, rows=rows)
+    alone, alone_weights = attention(context[1:2], embeddings[:1])
+    torch.testing.assert_close(combined[1:2], alone)
+    torch.testing.assert_close(weights[1:2], alone_weights)
+
+
+def test_the_entropy_regulariser_has_a_gradient_and_the_right_sign():
+    embeddings, context = torch.randn(16, 3, 4) * 3, torch.randn(16, 3)
+    attention = WeightSharingAttention(4, 3, entropy_coef=0.5)
+    optimizer = torch.optim.Adam(attention.parameters(), lr=1e-2)
+    before = attention_entropy(attention(context, embeddings)[1]).mean().item()
+    for _ in range(40):
+        optimizer.zero_grad()
+        (attention(context, embeddings)[0].sum() * 0.0).backward()  # the algorithm wants nothing
+        assert attention.score_embedding.weight.grad.abs().sum() > 0
+        optimizer.step()
+    after = attention_entropy(attention(context, embeddings)[1]).mean().item()
+    assert after > before
+    assert after == pytest.approx(np.log(3), abs=0.02)
+
+
+def test_a_learned_temperature_is_learned():
+    attention = WeightSharingAttention(4, 3, attention_temperature=2.0, learn_temperature=True)
+    assert attention.log_temperature.exp().item() == pytest.approx(2.0)
+    attention(torch.randn(5, 3), torch.randn(5, 3, 4))[0].pow(2).sum().backward()
+    assert attention.log_temperature.grad.abs() > 0
+
+
+@pytest.mark.parametrize("combiner", COMBINERS)
+def test_every_combiner_serves_pixels_and_its_samples_are_independent(combiner):
+    extractor = MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN, TRAINED], embedding_dim=8, combiner=combiner)
+    images = torch.rand(4, 3, 36, 36)
+    features, weights = extractor(images, return_attention=True)
+    assert features.shape == (4, extractor.features_dim)
+    assert (weights is not None) == (combiner in ("wsa", "dot_product"))
+    torch.testing.assert_close(extractor(images[2:3])[0], features[2], rtol=1e-4, atol=1e-5)
+    assert features.std(dim=0).max() > 0
+    if combiner != "reservoir":
+        features.pow(2).sum().backward()
+        assert extractor.ptms[1].backbone[0].weight.grad.abs().sum() > 0
+    assert extractor.ptms[0].backbone[0].weight.grad is None
+
+
+def test_reservoirs_have_the_spectral_radius_that_was_asked_for():
+    extractor = MultiPTMFeatureExtractor(
+        IMAGES, ptms=[FROZEN], embedding_dim=16, combiner="reservoir", spectral_radius=0.7
+    )
+    assert torch.linalg.eigvals(extractor.combiner.recurrent).abs().max().item() == pytest.approx(0.7, abs=1e-4)
+
+
+def test_frozen_models_look_once_at_each_image():
+    extractor = MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN, TRAINED], embedding_dim=8, cache_size=16)
+    images = torch.rand(6, 3, 36, 36)
+    plain = MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN, TRAINED], embedding_dim=8, cache_size=0)
+    plain.load_state_dict(extractor.state_dict())
+    for order in (torch.arange(6), torch.randperm(6), torch.tensor([3, 3, 1])):
+        torch.testing.assert_close(extractor(images[order]), plain(images[order]))
+    assert extractor.n_computed() == [6, 0]
+    extractor.load_state_dict(
+        MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN, TRAINED], embedding_dim=8, cache_size=0).state_dict()
+    )
+    extractor(images)
+    assert extractor.n_computed() == [12, 0]
+
+
+def test_models_join_and_unfreeze_in_time():
+    late = {**TRAINED, "join_at": 100}
+    thaw = {**FROZEN, "unfreeze_at": 200}
+    extractor = MultiPTMFeatureExtractor(IMAGES, ptms=[thaw, late], embedding_dim=8)
+    assert extractor.names == ["graph_cnn_0", "graph_cnn_1"]
+    images = torch.rand(3, 3, 36, 36)
+    assert extractor(images, return_attention=True)[1].tolist() == [[1.0, 0.0]] * 3
+    assert extractor.advance(99) == []
+    assert extractor.advance(100) == ["graph_cnn_1 joins"]
+    weights = extractor(images, return_attention=True)[1]
+    assert (weights > 0).all()
+    assert extractor.advance(250) == ["graph_cnn_0 is trained from now on"]
+    assert not extractor.ptms[0].frozen
+    assert extractor.advance(300) == []
+
+
+def test_leaving_one_model_out():
+    extractor = MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN, TRAINED], embedding_dim=8)
+    images = torch.rand(3, 3, 36, 36)
+    with extractor.without("graph_cnn_1"):
+        assert extractor(images, return_attention=True)[1][:, 1].tolist() == [0.0] * 3
+        with pytest.raises(ValueError, match="only model"), extractor.without("graph_cnn_0"):
+            pass
+    assert (extractor(images, return_attention=True)[1][:, 1] > 0).all()
+    for act in (extractor.freeze, extractor.unfreeze):
+        with pytest.raises(
+            ValueError, match="no pre-trained model 'resnet18' here; there are graph_cnn_0, graph_cnn_1"
+        ):
+            act("resnet18")
+
+
+class Pixels(gym.Env):
+    """One of two pictures is shown; the action should say which."""
+
+    observation_space = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self._draw(), {}
+
+    def step(self, action):
+        reward = float(action == self.answer)
+        self.t += 1
+        return self._draw(), reward, False, self.t >= 16, {}
+
+    def _draw(self):
+        self.answer = int(self.np_random.integers(2))
+        image = self.np_random.integers(0, 60, (36, 36, 3)).astype(np.uint8)
+        image[4:30, 4:17] += np.uint8(150 * self.answer)
+        image[4:30, 19:32] += np.uint8(150 * (1 - self.answer))
+        return image
+
+
+def test_a_stock_policy_learns_from_pixels_and_leaves_frozen_weights_alone():
+    env = DummyVecEnv([Pixels] * 8)
+    kwargs = {
+        "features_extractor_class": MultiPTMFeatureExtractor,
+        "features_extractor_kwargs": {"ptms": [FROZEN, TRAINED], "embedding_dim": 16, "context_dim": 16},
+    }  # with ortho_init, as is the default
+    torch.manual_seed(3)
+    first = MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN, TRAINED]).ptms[0]
+    model = PPO(
+        "CnnPolicy",
+        env,
+        n_steps=32,
+        batch_size=128,
+        n_epochs=3,
+        learning_rate=2e-3,
+        seed=3,
+        policy_kwargs=kwargs,
+        device="cpu",
+    )
+    extractor = model.policy.features_extractor
+    assert fingerprint(extractor.ptms[0]) == fingerprint(first)  # drawn from the same seed, not overwritten
+    before = [fingerprint(ptm) for ptm in extractor.ptms]
+    model.learn(4096)
+    after = [fingerprint(ptm) for ptm in extractor.ptms]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    rewards = []
+    observation = env.reset()
+    for _ in range(32):
+        action, _ = model.predict(observation, deterministic=True)
+        observation, reward, _, _ = env.step(action)
+        rewards.append(reward.mean())
+    assert np.mean(rewards) > 0.95  # chance is 0.5
+
+
+def test_conv1_and_batch_statistics_survive_construction_and_training():
+    frozen = {"model_type": "resnet18_random", "freeze": True}
+    world = DummyVecEnv([PointTheWay] * 2)
+    from agents.actor_critic import HybridActorCritic
+
+    model = PPO(
+        HybridActorCritic,
+        world,
+        n_steps=8,
+        batch_size=16,
+        n_epochs=2,
+        policy_kwargs={"use_wsa": True, "encoder": "features", "ptms": [frozen, TRAINED], "ortho_init": True},
+        seed=0,
+        device="cpu",
+    )
+    backbone = model.policy.multi_ptm.ptms[0].backbone
+    before = fingerprint(backbone.conv1), fingerprint(backbone.bn1)
+    model.learn(32)
+    assert (fingerprint(backbone.conv1), fingerprint(backbone.bn1)) == before
+    assert backbone.bn1.running_mean.abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("space", "batch"),
+    [
+        (
+            spaces.Dict({"camera": spaces.Box(0, 1, (3, 24, 24)), "speed": spaces.Box(-1, 1, (2,))}),
+            {"camera": torch.rand(5, 3, 24, 24), "speed": torch.rand(5, 2)},
+        ),
+        (PointTheWay().observation_space, observations(5)),
+    ],
+)
+def test_dict_and_graph_observations(space, batch):
+    extractor = MultiPTMFeatureExtractor(space, ptms=[FROZEN, TRAINED], embedding_dim=8)
+    features, weights = extractor(batch, return_attention=True)
+    assert features.shape == (5, 8)
+    torch.testing.assert_close(weights.sum(1), torch.ones(5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"observation_space": spaces.Discrete(3)}, "need images"),
+        ({"observation_space": spaces.Box(0, 1, (7,))}, "need images of shape"),
+        ({"observation_space": spaces.Dict({"a": spaces.Box(0, 1, (7,))})}, "at least one image"),
+        ({"observation_space": IMAGES, "combiner": "average"}, "combiner must be one of wsa, dot_product"),
+        ({"observation_space": IMAGES, "scorer": "deep"}, "scorer must be"),
+        ({"observation_space": IMAGES, "attention_temperature": 0.0}, "must be positive"),
+        ({"observation_space": IMAGES, "temperature": 1.0}, "temperature"),
+        ({"observation_space": IMAGES, "ptms": [{**FROZEN, "join_at": 5}]}, "join_at: 0"),
+        ({"observation_space": spaces.Box(0, 1, (3, 6, 6))}, "at least 8x8, not 6x6"),
+        ({"observation_space": IMAGES, "combiner": "cnn_concat", "layers": 4}, "1 to 3 layers"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MultiPTMFeatureExtractor(**{"ptms": [FROZEN], **arguments})
+
+
+def test_pictures_show_nodes_signal_and_edges():
+    observation = observations(2)
+    pictures = graph_pictures(GraphBatch(observation))
+    assert pictures.shape == (2, 3, 24, 24)
+    assert pictures.min() >= 0
+    assert pictures.max() <= 1
+    torch.testing.assert_close((pictures * 255).round(), pictures * 255, rtol=0, atol=1e-3)
+    n = int(observation["num_nodes"][0])
+    x = observation["x"][0, :n, 0]
+    column = ((x / 4 + 1) * 12).long()
+    assert set((pictures[0, 0] > 0).any(dim=0).nonzero().flatten().tolist()) == set(column.tolist())
+    moved = {key: value.clone() for key, value in observation.items()}
+    moved["x"][0, 0, 1] = 3.9  # up: towards row 0
+    assert (graph_pictures(GraphBatch(moved))[0, 0, 0] > 0).any()
+    torch.testing.assert_close(graph_pictures(GraphBatch(moved))[1], pictures[1])
+
+
+# What the guide to this architecture shows its readers.
+
+
+def test_seed_example_full_integration():
+    actor = WSAEnhancedActor(
+        encoder_out_dim=32,
+        hidden_dim=64,
+        num_discrete_actions=2,
+        continuous_dim=4,
+        dropout_rate=0.1,
+        embedding_dim=256,
+        use_wsa=True,
+    )
+    node_tokens, graph_token = torch.randn(7, 32), torch.randn(32)
+    with torch.no_grad():
+        actions, attention_weights = actor(node_tokens, graph_token, return_attention=True)
+    avg_attention = attention_weights.mean(dim=0)
+    assert avg_attention.shape == (3,)  # three models by default
+    assert avg_attention.sum().item() == pytest.approx(1.0, abs=1e-5)
+    assert [part.shape for part in actions] == [(7, 2), (7, 4), (7, 4)]
+    for parameter in actor.feature_extractor.ptms[0].backbone.parameters():
+        parameter.requires_grad = True
+    assert not actor.feature_extractor.ptms[0].frozen
+
+
+def test_seed_example_features_only():
+    class Actor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.feature_extractor = MultiPTMFeatureExtractor(embedding_dim=256, context_dim=128)
+
+    with torch.no_grad():
+        assert Actor().feature_extractor(torch.rand(2, 1, 24, 24)).shape == (2, 256)
+
+
+def test_seed_configuration():
+    """The YAML of the guide, as it stands."""
+    config = {
+        "embedding_dim": 256,
+        "context_dim": 128,
+        "ptms": [
+            {"model_type": "resnet18_imagenet", "freeze": True},
+            {"model_type": "graph_cnn", "freeze": False},
+            {"model_type": "resnet18_random", "freeze": False},
+        ],
+        "attention_temperature": 1.0,
+    }
+    with pytest.raises(FileNotFoundError, match=r"place resnet18-f37072fd.pth in"):
+        MultiPTMFeatureExtractor(IMAGES, **config)
+    config["ptms"][0]["missing_weights"] = "random"
+    assert MultiPTMFeatureExtractor(IMAGES, **config).names == ["resnet18_imagenet", "graph_cnn", "resnet18_random"]
+
+
+def test_without_attention_all_models_weigh_the_same():
+    actor = WSAEnhancedActor(16, 16, 3, 2, use_wsa=False, ptms=[FROZEN, TRAINED, TRAINED])
+    _, weights = actor(torch.randn(4, 16), torch.randn(1, 16), return_attention=True)
+    torch.testing.assert_close(weights, torch.full((1, 3), 1 / 3))
+
+
+def test_an_actor_says_what_it_misses():
+    actor = WSAEnhancedActor(16, 16, 3, 2, ptms=[TRAINED], image="picture")
+    with pytest.raises(ValueError, match="node_graph is needed"):
+        actor(torch.randn(4, 16), torch.randn(2, 16))
+    with pytest.raises(ValueError, match="pass pictures"):
+        actor(torch.randn(4, 16), torch.randn(1, 16))
+    with pytest.raises(ValueError, match="level must be one of"):
+        WSAEnhancedActor(16, 16, 3, 2, ptms=[TRAINED], level="edge")
