@@ -1,0 +1,47 @@
+"""Values of one program point by point: NaN where it is not finite, numbers everywhere else.
+
+A search drops a program at its first non-finite value (``program.py``); a person who draws data from a
+formula, or predicts with one, wants the other points.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.symbolic.program import checked_constants, checked_programs, input_columns, make_workspace, run_program
+from envs.symbolic.tokens import Library, Program
+
+Floats = NDArray[np.float64]
+
+
+def evaluate_pointwise(program: Program, X: Floats, library: Library, constants: Floats | None = None) -> Floats:
+    """Values (n,) of a program (L,) with constants (k,) at X (n, d).
+
+    >>> evaluate_pointwise(Library("koza", ["x"]).encode(["log", "x"]), np.array([[1.0], [-1.0]]), Library("koza", ["x"]))
+    array([ 0., nan])
+    """
+    columns = input_columns(X, library)
+    programs, lengths = checked_programs(program[None], np.array([len(program)]), library)
+    given = None if constants is None else np.asarray(constants, dtype=np.float64)[None]
+    values = checked_constants(programs, lengths, library, given)[0]
+    out = np.empty(columns.shape[1])
+    _kernel(programs[0], len(program), library.opcode, library.index, library.value, columns, values, out)
+    return out
+
+
+@njit(cache=True, error_model="numpy")
+def _kernel(
+    program: Program,
+    length: int,
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    value: Floats,
+    columns: Floats,
+    constants: Floats,
+    out: Floats,
+) -> None:
+    workspace = make_workspace(opcode, value, columns.shape[0])
+    for i in range(columns.shape[1]):
+        workspace[: columns.shape[0], 0] = columns[:, i]
+        row = run_program(program, length, opcode, index, constants, workspace, columns.shape[0], 1)
+        out[i] = workspace[row, 0] if row >= 0 else np.nan

@@ -1,0 +1,92 @@
+"""The laws found so far: the front of complexity against error, the least price, and whether noise is all that is left."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import stats
+
+from rl_suite.symbolic.polish import EXACT_NMSE, Finished, Polisher, Values
+
+SOLVED_NMSE = 1e-22  # what rounding leaves of an exact law
+SIGNIFICANCE = 0.01  # of the test that residuals still depend on the inputs
+
+
+class Archive:
+    """For every complexity the law of least error, and the law of least price over all."""
+
+    def __init__(self) -> None:
+        self._best: dict[int, Finished] = {}
+        self.best: Finished | None = None
+        self.found_at = 0
+        """Evaluations after which the present best law was found."""
+
+    def add(self, finished: Finished, evaluations: int) -> bool:
+        """Keep a law if it is the best of its complexity; True if it has the least price of all."""
+        known = self._best.get(finished.complexity)
+        if known is None or finished.nmse < known.nmse * (1 - 1e-9) or (
+            finished.nmse <= known.nmse * (1 + 1e-9) and finished.bits < known.bits
+        ):
+            self._best[finished.complexity] = finished
+        if self.best is None or finished.bits < self.best.bits - 1e-6:
+            self.best = finished
+            self.found_at = evaluations
+            return True
+        return False
+
+    def __iter__(self) -> Iterator[Finished]:
+        """Every law that was kept, simplest first."""
+        return iter(self._best[c] for c in sorted(self._best))
+
+    def front(self) -> list[Finished]:
+        """The Pareto front: laws that no simpler law equals in error, simplest first."""
+        result: list[Finished] = []
+        for finished in self:
+            if not result or max(finished.nmse, EXACT_NMSE) < 0.999 * max(result[-1].nmse, EXACT_NMSE):
+                result.append(finished)
+        return result
+
+    @property
+    def solved(self) -> bool:
+        """Whether the best law is exact up to rounding."""
+        return self.best is not None and self.best.nmse < SOLVED_NMSE
+
+
+def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
+    """Whether the residuals of a law no longer depend on the inputs, as far as two tests can tell.
+
+    An F-test of a quadratic in the inputs and in the prediction (lack of fit), and the correlation of the
+    residuals of neighbouring points; both at the level ``SIGNIFICANCE``.
+    """
+    X, law = polisher.X, finished.law
+    residual = polisher.errors(law, law.constants[None])[0]
+    n, d = X.shape
+    if n < 12 or not np.isfinite(residual).all():
+        return False
+    Z = (X - X.mean(0)) / np.maximum(X.std(0), 1e-300)
+    columns = [np.ones(n), *Z.T, *(Z**2).T]
+    columns += [Z[:, i] * Z[:, j] for i in range(d) for j in range(i)]
+    columns = columns[: max(2, n // 4)]
+    A = np.array(columns).T
+    fitted = A @ np.linalg.lstsq(A, residual, rcond=None)[0]
+    k = A.shape[1]
+    explained, rest = float(fitted @ fitted), float(((residual - fitted) ** 2).sum())
+    if rest <= 0:
+        return True
+    f = (explained / k) / (rest / (n - k))
+    if stats.f.sf(f, k, n - k) < SIGNIFICANCE:
+        return False
+    return neighbour_correlation(Z, residual) < stats.norm.isf(SIGNIFICANCE)
+
+
+def neighbour_correlation(Z: Values, residual: Values, most: int = 1000) -> float:
+    """Standardised correlation of each residual with that of the nearest other point; about N(0, 1) for noise."""
+    rows = np.arange(min(len(Z), most))
+    distance = ((Z[rows, None] - Z[None, rows]) ** 2).sum(-1)
+    np.fill_diagonal(distance, math.inf)
+    nearest = distance.argmin(1)
+    r = residual[rows]
+    mutual = nearest[nearest] == rows  # a pair that is nearest to each other is counted once
+    keep = ~(mutual & (nearest < rows))
+    products = r[keep] * r[nearest][keep]
+    return float(products.sum() / max(float(np.sqrt((products**2).sum())), 1e-300))

@@ -1,0 +1,327 @@
+"""Frames: what a program may be embedded in without being searched for.
+
+Keijzer (2003) gives every program f a free slope and intercept, y = a + b f, because a search should not
+waste itself on finding constants. Physical laws have more such frames. A program is cut at its top-level
+sum or product into genes g_1 ... g_K, and three linear least-squares problems decide what it is worth:
+
+* sum:          t = a + sum_k b_k g_k
+* power:        log|t| = a + sum_i p_i log|x_i| + sum_k q_k log|g_k|
+* exponential:  log|t| = a + sum_i p_i log|x_i| + sum_k b_k g_k
+
+so that a power law is found by its first program, and m/sqrt(1 - v^2/c^2) by the program c*c - v*v.
+The target t is y or a transformed y (its square, inverse, exponential, sine); residuals are weighted by
+|dy/dt|, so that all errors are errors of y, relative to its variance, to first order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.symbolic.fastmath import log_poly
+from envs.symbolic.tokens import CONSTANT
+from rl_suite.symbolic.genome import ADD, DIV, MUL, SUB, Tokens, Values, subtree_end
+from rl_suite.symbolic.unit_check import infer
+
+MAX_GENES = 8
+SUM, POWER, EXPONENTIAL = 0, 1, 2
+SINGLE, ADDITIVE, MULTIPLICATIVE = 0, 1, 2
+TINY = 1e-9  # a gene whose part outside the others' span is smaller says nothing new
+FLOOR = 1e-32
+
+
+@dataclass(frozen=True)
+class Target:
+    """A transformed target with what the three frames need; see :func:`make_target`."""
+
+    name: str
+    t: Values  # (n,)
+    weight: Values  # (n,) |dy/dt|
+    log_weight: Values  # (n,) weight * |t|; 0 where log|t| does not exist
+    power_basis: Values  # (d + 1, n) orthonormal: 1 and log|x_i|, weighted
+    power_residual: Values  # (n,) of log|t| after the basis
+    sum_residual: Values  # (n,) of t after the intercept
+    ones: Values  # (n,) the weighted, normalised intercept
+    total: float  # sum of squares of y around its mean
+    power_allowed: bool
+    negative: bool  # y < 0 everywhere: the square root to take is the negative one
+
+
+TRANSFORMS = ("identity", "square", "inverse", "exp", "sin")
+
+
+def transform(name: str, y: Values) -> tuple[Values, Values] | None:
+    """(t, |dy/dt|) of a transformed target; None where the transform loses information or overflows."""
+    if name == "identity":
+        return y, np.ones_like(y)
+    if name == "square":
+        return (y**2, 0.5 / np.abs(y)) if y.min() * y.max() > 0 else None
+    if name == "inverse":
+        return (1 / y, y**2) if y.min() * y.max() > 0 else None
+    if name == "exp":
+        return (np.exp(y), np.exp(-y)) if np.abs(y).max() < 20 else None
+    if name == "sin":
+        cosine = np.cos(y)
+        return (np.sin(y), 1 / cosine) if np.abs(y).max() < np.pi / 2 - 1e-3 else None
+    raise ValueError(f"unknown transform {name!r}; known: {', '.join(TRANSFORMS)}")
+
+
+def orthonormal(columns: list[Values]) -> Values:
+    """Gram-Schmidt, twice for accuracy, leaving out dependent columns; (k, n)."""
+    basis: list[Values] = []
+    for column in columns:
+        v = column.copy()
+        for _ in range(2):
+            for q in basis:
+                v = v - (q @ v) * q
+        norm = np.linalg.norm(v)
+        if norm > TINY * np.linalg.norm(column):
+            basis.append(v / norm)
+    return np.array(basis).reshape(len(basis), len(columns[0]))
+
+
+def make_target(name: str, X: Values, y: Values) -> Target | None:
+    """Prepare one transformed target for data X (d, n), y (n,); None if the transform is not usable."""
+    pair = transform(name, y)
+    if pair is None or not (np.isfinite(pair[0]).all() and np.isfinite(pair[1]).all()):
+        return None
+    t, weight = pair
+    with np.errstate(divide="ignore"):
+        log_t = np.log(np.abs(t))
+        log_x = np.log(np.abs(X))  # (d, n)
+    log_weight = weight * np.abs(t)
+    log_weight[~np.isfinite(log_t)] = 0.0
+    log_t = np.where(np.isfinite(log_t), log_t, 0.0)
+    usable = [row for row in log_x if np.isfinite(row).all() and np.ptp(row) > 1e-12]
+    allowed = bool((log_weight > 0).mean() > 0.9)
+    basis = orthonormal([log_weight, *(log_weight * row for row in usable)]) if allowed else np.zeros((0, len(y)))
+    ones = weight / np.linalg.norm(weight)
+    power = log_weight * log_t
+    for _ in range(2):
+        power = power - basis.T @ (basis @ power)
+    sums = weight * t
+    for _ in range(2):
+        sums = sums - (ones @ sums) * ones
+    total = float(((y - y.mean()) ** 2).sum())
+    return Target(name, t, weight, log_weight, basis, power, sums, ones, max(total, 1e-300), allowed, bool(y.max() < 0))
+
+
+@njit(cache=True)
+def cut_genes(
+    tokens: Tokens,
+    values: Values,
+    lengths: NDArray[np.int64],
+    count: int,
+    arity: NDArray[np.int64],
+    opcode: NDArray[np.int64],
+    genes: Tokens,
+    gene_constants: Values,
+    gene_lengths: NDArray[np.int64],
+    first: NDArray[np.int64],
+    kind: NDArray[np.int64],
+    sign: Values,
+) -> int:
+    """Cut ``count`` programs (P, L) at their top-level sums or products; return the number of genes.
+
+    Program p owns genes first[p] .. first[p + 1] - 1; ``kind[p]`` says at what it was cut. The program
+    is the sum of sign * gene, or the product of gene ** sign.
+    """
+    n_genes = 0
+    pending = np.empty(2 * MAX_GENES + 2, np.int64)
+    signs = np.empty(2 * MAX_GENES + 2)
+    for p in range(count):
+        first[p] = n_genes
+        root = opcode[tokens[p, 0]]
+        kind[p] = ADDITIVE if root in (ADD, SUB) else (MULTIPLICATIVE if root in (MUL, DIV) else SINGLE)
+        top = 1
+        pending[0] = 0
+        signs[0] = 1.0
+        while top > 0:
+            top -= 1
+            start = pending[top]
+            code = opcode[tokens[p, start]]
+            split = (kind[p] == ADDITIVE and code in (ADD, SUB)) or (kind[p] == MULTIPLICATIVE and code in (MUL, DIV))
+            if split and n_genes - first[p] + top + 2 <= MAX_GENES:
+                pending[top] = subtree_end(tokens[p], start + 1, arity)
+                pending[top + 1] = start + 1
+                signs[top + 1] = signs[top]
+                signs[top] = -signs[top] if code in (SUB, DIV) else signs[top]
+                top += 2
+                continue
+            sign[n_genes] = signs[top]
+            end = subtree_end(tokens[p], start, arity)
+            n_constants = 0
+            for i in range(start, end):
+                genes[n_genes, i - start] = tokens[p, i]
+                if opcode[tokens[p, i]] == CONSTANT:
+                    gene_constants[n_genes, n_constants] = values[p, i]
+                    n_constants += 1
+            gene_lengths[n_genes] = end - start
+            n_genes += 1
+    first[count] = n_genes
+    return n_genes
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _reduce(v: Values, residual: Values, basis: Values, n_basis: int) -> bool:
+    """Take ``v`` out of ``residual`` after orthogonalising it; append it to ``basis``. False if it is dependent."""
+    n = len(v)
+    before = 0.0
+    for i in range(n):
+        before += v[i] * v[i]
+    if not before < 1e200:
+        return False
+    norm = before
+    for _ in range(2):
+        for k in range(n_basis):
+            q = basis[k]
+            dot = 0.0
+            for i in range(n):
+                dot += q[i] * v[i]
+            for i in range(n):
+                v[i] -= dot * q[i]
+        norm = 0.0
+        for i in range(n):
+            norm += v[i] * v[i]
+        if norm > 0.01 * before:  # little was cancelled: one pass is accurate
+            break
+    if not norm > TINY * TINY * before:
+        return False
+    scale = 1.0 / np.sqrt(norm)
+    dot = 0.0
+    for i in range(n):
+        v[i] *= scale
+        dot += v[i] * residual[i]
+    for i in range(n):
+        residual[i] -= dot * v[i]
+        basis[n_basis, i] = v[i]
+    return True
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _square_sum(v: Values) -> float:
+    total = 0.0
+    for i in range(len(v)):
+        total += v[i] * v[i]
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def _combine(G: Values, start: int, end: int, sign: Values, additive: bool, out: Values) -> None:
+    """The value of a whole program from its genes."""
+    out[:] = 0.0 if additive else 1.0
+    for g in range(start, end):
+        for i in range(len(out)):
+            if additive:
+                out[i] += sign[g] * G[g, i]
+            elif sign[g] > 0:
+                out[i] *= G[g, i]
+            else:
+                out[i] /= G[g, i]
+
+
+@njit(cache=True)
+def score_frames(
+    G: Values,
+    first: NDArray[np.int64],
+    kind: NDArray[np.int64],
+    sign: Values,
+    count: int,
+    allowed: NDArray[np.bool_],
+    split: bool,
+    intercept: bool,
+    t_weight: Values,
+    log_weight: Values,
+    power_basis: Values,
+    power_residual: Values,
+    sum_residual: Values,
+    ones: Values,
+    raw_sum: Values,
+    total: float,
+    error: Values,
+    frame: NDArray[np.int64],
+) -> None:
+    """Weighted NMSE of the best frame of each program, (P,), from its genes' values G (genes, n).
+
+    ``allowed`` (P, 3) says which frames its units permit; the NMSE is corrected for the frame's
+    degrees of freedom. Programs that are not finite everywhere get infinity.
+    """
+    n = G.shape[1]
+    n_power = power_basis.shape[0]
+    basis = np.empty((n_power + MAX_GENES + 1, n))
+    v, residual, together = np.empty(n), np.empty(n), np.empty(n)
+    for p in range(count):
+        error[p] = np.inf
+        frame[p] = SUM
+        finite = True
+        for g in range(first[p], first[p + 1]):
+            for i in range(n):
+                if not abs(G[g, i]) < 1e100:
+                    finite = False
+                    break
+        if not finite:
+            continue
+        for f in range(3):
+            if not allowed[p, f]:
+                continue
+            if f == SUM:
+                k = 0
+                residual[:] = raw_sum
+                if intercept:
+                    residual[:] = sum_residual
+                    basis[0] = ones
+                    k = 1
+            else:
+                residual[:] = power_residual
+                basis[:n_power] = power_basis
+                k = n_power
+            whole = kind[p] != SINGLE and (not split or (kind[p] == ADDITIVE) == (f == POWER))
+            for g in range(first[p], first[p] + 1 if whole else first[p + 1]):
+                column = G[g]
+                if whole:  # a sum as one factor, or a product as one term
+                    _combine(G, first[p], first[p + 1], sign, kind[p] == ADDITIVE, together)
+                    column = together
+                if f == SUM:
+                    for i in range(n):
+                        v[i] = t_weight[i] * column[i]
+                elif f == EXPONENTIAL:
+                    for i in range(n):
+                        v[i] = log_weight[i] * column[i]
+                else:
+                    for i in range(n):
+                        size = abs(column[i])
+                        v[i] = log_weight[i] * log_poly(size) if size > 1e-300 else 0.0
+                if _reduce(v, residual, basis, k):
+                    k += 1
+            if k >= n - 1:
+                continue
+            value = _square_sum(residual) / total * (n - 1) / (n - k)
+            if value < error[p] * (0.98 if f != SUM else 1.0):
+                error[p] = value
+                frame[p] = f
+
+
+@njit(cache=True)
+def allowed_frames(
+    genes: Tokens,
+    gene_lengths: NDArray[np.int64],
+    first: NDArray[np.int64],
+    count: int,
+    opcode: NDArray[np.int64],
+    units: NDArray[np.int64],
+    rules: NDArray[np.int64],
+    target_unit: NDArray[np.int64],
+    allowed: NDArray[np.bool_],
+) -> None:
+    """Which frames the units of the genes permit, (P, 3): sums need the target's unit, exponents pure numbers."""
+    unit = np.zeros(units.shape[1], np.int64)
+    for p in range(count):
+        allowed[p] = True
+        for g in range(first[p], first[p + 1]):
+            known = infer(genes[g], gene_lengths[g], opcode, units, rules, unit)
+            for k in range(len(unit)):
+                if known == 1 and unit[k] != target_unit[k]:
+                    allowed[p, SUM] = False
+                if known == 1 and unit[k] != 0:
+                    allowed[p, EXPONENTIAL] = False

@@ -1,0 +1,190 @@
+"""Reading and growing prefix programs inside numba kernels: extents, hashes, legality, random trees.
+
+A program is a row of ``int16`` tokens with a row of ``float64`` beside it, which holds a number where the
+token is the fitted constant. Cutting a subtree out is therefore cutting a slice out of both rows.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.streams import integer_at, normal_at, uniform_at
+from envs.symbolic.tokens import CONSTANT, LITERAL, OPERATIONS, VARIABLE, Library
+
+Tokens = NDArray[np.int16]
+Values = NDArray[np.float64]
+
+ADD, SUB, MUL, DIV = (OPERATIONS[name].opcode for name in ("add", "sub", "mul", "div"))
+NEG, EXP, LOG = (OPERATIONS[name].opcode for name in ("neg", "exp", "log"))
+
+# Functions of one family inside each other (sin(cos(x)), exp(exp(x)), sqrt(sqrt(x))) are not searched.
+FAMILIES = {1: ("sin", "cos", "tan"), 2: ("exp", "sinh", "cosh", "tanh"), 3: ("log",), 4: ("sqrt",)}
+FAMILIES |= {5: ("asin", "acos", "atan"), 6: ("abs",)}
+MAX_OPCODE = max(op.opcode for op in OPERATIONS.values())
+FAMILY: NDArray[np.int64] = np.zeros(MAX_OPCODE + 1, dtype=np.int64)
+for _family, _names in FAMILIES.items():
+    for _name in _names:
+        FAMILY[OPERATIONS[_name].opcode] = _family
+
+MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+SHIFT_30, SHIFT_27, SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+class Alphabet:
+    """A library as the flat arrays that kernels read, with the probability of drawing each token."""
+
+    def __init__(self, library: Library):
+        self.library = library
+        self.arity = library.arity.astype(np.int64)
+        self.opcode = library.opcode.astype(np.int64)
+        ids = np.arange(len(library))
+        self.leaves = ids[self.arity == 0]
+        self.unary = ids[self.arity == 1]
+        self.binary = ids[self.arity == 2]
+        self.constant_id = int(library.constant_id)
+        # Variables are drawn three times as often as all numbers together.
+        weight = np.where(self.opcode[self.leaves] == VARIABLE, 1.0, 0.0)
+        numbers = (self.opcode[self.leaves] == LITERAL) | (self.opcode[self.leaves] == CONSTANT)
+        if numbers.any():
+            weight[numbers] = weight.sum() / (3.0 * numbers.sum())
+        self.leaf_cdf = np.cumsum(weight / weight.sum())
+
+
+@njit(cache=True)
+def subtree_end(tokens: Tokens, start: int, arity: NDArray[np.int64]) -> int:
+    """One past the last token of the subtree that begins at ``start``."""
+    missing = 1
+    i = start
+    while missing > 0:
+        missing += arity[tokens[i]] - 1
+        i += 1
+    return i
+
+
+@njit(cache=True)
+def mix(z: np.uint64) -> np.uint64:
+    """The finaliser of SplitMix64: every bit of the input moves half of the output."""
+    z = (z ^ (z >> SHIFT_30)) * MIX_1
+    z = (z ^ (z >> SHIFT_27)) * MIX_2
+    return z ^ (z >> SHIFT_31)
+
+
+@njit(cache=True)
+def fingerprint(
+    tokens: Tokens,
+    values: Values,
+    length: int,
+    arity: NDArray[np.int64],
+    opcode: NDArray[np.int64],
+    stack: NDArray[np.uint64],
+) -> np.uint64:
+    """A 64-bit hash that is the same for a + b and b + a; constants count to three digits. Never 0."""
+    top = 0
+    for i in range(length - 1, -1, -1):
+        token = tokens[i]
+        h = mix(np.uint64(token + 1) * GOLDEN)
+        if opcode[token] == CONSTANT:
+            h = mix(h + np.uint64(np.int64(np.round(values[i] * 1e3))))
+        if arity[token] == 1:
+            top -= 1
+            h = mix(h ^ (stack[top] + GOLDEN))
+        elif arity[token] == 2:
+            left, right = stack[top - 1], stack[top - 2]
+            top -= 2
+            if opcode[token] == ADD or opcode[token] == MUL:
+                h = mix(h ^ (left + right))
+            else:
+                h = mix(h ^ (mix(left + GOLDEN) + right))
+        stack[top] = h
+        top += 1
+    return stack[0] | np.uint64(1)
+
+
+@njit(cache=True)
+def is_legal(
+    tokens: Tokens, length: int, arity: NDArray[np.int64], opcode: NDArray[np.int64], family: NDArray[np.int64]
+) -> bool:
+    """No function inside one of its own family, no exp of log or log of exp, no function of a mere number."""
+    for i in range(length):
+        code = opcode[tokens[i]]
+        if code <= CONSTANT:
+            continue
+        kind = family[code]
+        if kind > 0:
+            end = subtree_end(tokens, i, arity)
+            inner = opcode[tokens[i + 1]]
+            if inner == LITERAL or inner == CONSTANT:
+                return False
+            if (code == EXP and inner == LOG) or (code == LOG and inner == EXP):
+                return False
+            for j in range(i + 1, end):
+                if family[opcode[tokens[j]]] == kind:
+                    return False
+        elif arity[tokens[i]] == 2 and (code == SUB or code == DIV):
+            middle = subtree_end(tokens, i + 1, arity)
+            end = subtree_end(tokens, middle, arity)
+            if middle - i - 1 == end - middle:  # x - x and x / x say nothing
+                same = True
+                for j in range(middle - i - 1):
+                    if tokens[i + 1 + j] != tokens[middle + j] or opcode[tokens[middle + j]] == CONSTANT:
+                        same = False
+                        break
+                if same:
+                    return False
+    return True
+
+
+@njit(cache=True)
+def grow(
+    tokens: Tokens,
+    values: Values,
+    start: int,
+    size: int,
+    stream: NDArray[np.uint64],
+    leaves: NDArray[np.int64],
+    leaf_cdf: Values,
+    unary: NDArray[np.int64],
+    binary: NDArray[np.int64],
+    opcode: NDArray[np.int64],
+) -> int:
+    """Write a random tree of at most ``size`` tokens at ``start``; return its end."""
+    missing = 1
+    i = start
+    left = size
+    while missing > 0:
+        room = left - missing  # tokens that may still be added beyond one leaf per open slot
+        u = uniform_at(stream, 0)
+        if room >= 2 and len(binary) > 0 and (u < 0.72 or len(unary) == 0):
+            tokens[i] = binary[integer_at(stream, 0, len(binary))]
+            missing += 1
+        elif room >= 1 and len(unary) > 0 and u < 0.95:
+            tokens[i] = unary[integer_at(stream, 0, len(unary))]
+        else:
+            u = uniform_at(stream, 0)
+            k = 0
+            while k < len(leaves) - 1 and leaf_cdf[k] <= u:
+                k += 1
+            tokens[i] = leaves[k]
+            if opcode[tokens[i]] == CONSTANT:
+                values[i] = 2.0 * normal_at(stream, 0)
+            missing -= 1
+        i += 1
+        left -= 1
+    return i
+
+
+@njit(cache=True)
+def insert_new(table: NDArray[np.uint64], key: np.uint64) -> bool:
+    """Add a hash to an open-addressing set; False if it was there (or eight slots are taken)."""
+    mask = np.uint64(len(table) - 1)
+    slot = mix(key) & mask
+    for _ in range(8):
+        if table[slot] == key:
+            return False
+        if table[slot] == np.uint64(0):
+            table[slot] = key
+            return True
+        slot = (slot + np.uint64(1)) & mask
+    table[mix(key) & mask] = key  # the neighbourhood is full: forget one, which costs a repeated evaluation
+    return True

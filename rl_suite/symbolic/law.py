@@ -1,0 +1,104 @@
+"""A law: an expression with numbers, which can be computed, written as text, LaTeX or sympy, and compared.
+
+Every output is built from the tokens; no text is ever parsed to make one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import sympy
+from numpy.typing import NDArray
+
+from envs.symbolic.pointwise import evaluate_pointwise
+from envs.symbolic.tokens import CONSTANT, LITERAL, VARIABLE, Library, Program
+from rl_suite.symbolic.numbers import Exact
+
+Values = NDArray[np.float64]
+
+_SYMPY_1 = {
+    "neg": lambda a: -a,
+    "inv": lambda a: 1 / a,
+    "sq": lambda a: a**2,
+    "cube": lambda a: a**3,
+    "sqrt": sympy.sqrt,
+    "abs": sympy.Abs,
+    **{name: getattr(sympy, name) for name in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan")},
+    **{name: getattr(sympy, name) for name in ("sinh", "cosh", "tanh")},
+}
+_SYMPY_2 = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "pow": lambda a, b: a**b,
+}
+LITERAL_VALUES = {"pi": sympy.pi, "e": sympy.E}
+BITS_PER_TOKEN = 4.0
+
+
+@dataclass(frozen=True)
+class Law:
+    """An expression over the tokens of ``library`` with the values of its constants.
+
+    ``exact[i]`` is the number that constant i was recognised as, or None for a measured value.
+    """
+
+    library: Library
+    program: Program  # (L,)
+    constants: Values  # (k,)
+    exact: tuple[Exact | None, ...]
+
+    def predict(self, X: Values) -> Values:
+        """Values at the points X (n, d); NaN where the expression is not finite; (n,)."""
+        return evaluate_pointwise(self.program, X, self.library, self.constants)
+
+    @property
+    def complexity(self) -> int:
+        """Sum of the complexity weights of the tokens."""
+        return int(self.library.complexity[self.program].sum())
+
+    @property
+    def bits(self) -> float:
+        """Description length of tokens and recognised numbers; measured constants are priced by the data."""
+        return BITS_PER_TOKEN * len(self.program) + sum(e.bits for e in self.exact if e is not None)
+
+    @property
+    def n_free(self) -> int:
+        """Number of measured constants."""
+        return sum(e is None for e in self.exact)
+
+    def sympy(self, positive: bool = False, floats: bool = False) -> sympy.Expr:
+        """As a sympy expression over real (or positive) symbols; recognised numbers are exact unless ``floats``."""
+        stack: list[sympy.Expr] = []
+        k = len(self.constants)
+        for i in self.program[::-1]:
+            token = self.library.tokens[int(i)]
+            if token.opcode == VARIABLE:
+                stack.append(sympy.Symbol(token.name, real=True, positive=True if positive else None))
+            elif token.opcode == LITERAL:
+                stack.append(LITERAL_VALUES[token.name] if token.name in LITERAL_VALUES else sympy.Rational(token.name))
+            elif token.opcode == CONSTANT:
+                k -= 1
+                known = self.exact[k]
+                stack.append(sympy.Float(self.constants[k]) if known is None or floats else known.sympy())
+            elif token.arity == 1:
+                stack.append(_SYMPY_1[token.name](stack.pop()))
+            else:
+                left = stack.pop()
+                stack.append(_SYMPY_2[token.name](left, stack.pop()))
+        return stack[0]
+
+    def latex(self, digits: int = 5) -> str:
+        """As LaTeX, with measured constants to ``digits`` significant digits."""
+        expression = self.sympy(positive=True)
+        rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
+        return str(sympy.latex(expression.xreplace(rounded)))
+
+    def infix(self, digits: int = 5) -> str:
+        """As readable text, simplified by sympy's automatic rules only."""
+        expression = self.sympy(positive=True)
+        rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
+        return str(expression.xreplace(rounded))
+
+    def __str__(self) -> str:
+        return self.infix()

@@ -1,0 +1,105 @@
+"""Numbers a person would write: small fractions, with powers of pi, that lie within a tolerance."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import sympy
+
+MAX_DENOMINATOR = 64
+PI_POWERS = tuple(Fraction(k, 2) for k in (0, 2, -2, 4, -4, 6, -6, 1, -1))
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The number ``fraction * pi ** pi_power * root ** 0.5``, with what it costs to say it."""
+
+    fraction: Fraction
+    pi_power: Fraction = Fraction(0)  # a multiple of 1/2
+    root: int = 1
+
+    def __float__(self) -> float:
+        return float(self.fraction) * math.pi ** float(self.pi_power) * math.sqrt(self.root)
+
+    @property
+    def bits(self) -> float:
+        """Description length in bits; 1 costs about one bit, 3/5 about six."""
+        numerator, denominator = abs(self.fraction.numerator), self.fraction.denominator
+        extra = 2.0 + float(abs(self.pi_power)) if self.pi_power else 0.0
+        extra += 2.0 if self.pi_power.denominator == 2 else 0.0
+        extra += 2.0 + math.log2(self.root) if self.root > 1 else 0.0
+        sign = 1.0 if self.fraction < 0 else 0.0
+        return 1.0 + sign + 1.5 * math.log2(numerator * denominator) + extra
+
+    def sympy(self) -> sympy.Expr:
+        """As an exact sympy number."""
+        value: sympy.Expr = sympy.Rational(self.fraction.numerator, self.fraction.denominator)
+        return value * sympy.pi ** sympy.Rational(self.pi_power.numerator, self.pi_power.denominator) * sympy.sqrt(self.root)
+
+    def infix(self) -> str:
+        """As text that the formula parser reads."""
+        top = [str(abs(self.fraction.numerator))] if abs(self.fraction.numerator) != 1 else []
+        bottom = [str(self.fraction.denominator)] if self.fraction.denominator != 1 else []
+        if self.pi_power:
+            power = {Fraction(1): "pi", Fraction(1, 2): "sqrt(pi)"}.get(abs(self.pi_power), f"pi^{abs(self.pi_power)}")
+            (top if self.pi_power > 0 else bottom).append(power)
+        if self.root > 1:
+            top.append(f"sqrt({self.root})")
+        text = "*".join(top) or "1"
+        if bottom:
+            text += "/" + (bottom[0] if len(bottom) == 1 else "(" + "*".join(bottom) + ")")
+        return "-" + text if self.fraction < 0 else text
+
+
+@lru_cache(maxsize=1)
+def _fractions() -> tuple[Fraction, ...]:
+    """Fractions to begin a search with, simplest first."""
+    found = {Fraction(a, b) for a in range(1, 65) for b in range(1, 65) if a * b <= 256}
+    return tuple(sorted(found, key=lambda f: (f.numerator * f.denominator, f.numerator)))
+
+
+def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | None:
+    """The number of least description length within ``tolerance`` (absolute) of ``value``; None if there is none.
+
+    >>> simplest(0.0795774715, 1e-9)
+    Exact(fraction=Fraction(1, 4), pi_power=Fraction(-1, 1), root=1)
+    >>> simplest(1.4999, 1e-3).infix()
+    '3/2'
+    """
+    if not math.isfinite(value) or abs(value) <= tolerance:
+        return None
+    best: Exact | None = None
+    sign = -1 if value < 0 else 1
+    for pi_power in PI_POWERS if with_pi else (0,):
+        for root in (1, 2, 3, 5) if with_pi else (1,):
+            scale = math.pi ** float(pi_power) * math.sqrt(root)
+            target, width = abs(value) / scale, tolerance / scale
+            for fraction in _candidates(target, width):
+                if abs(float(fraction) - target) <= width:
+                    exact = Exact(sign * fraction, pi_power, root)
+                    if best is None or exact.bits < best.bits:
+                        best = exact
+                    break
+    return best
+
+
+def _candidates(target: float, width: float) -> list[Fraction]:
+    near = [f for f in _fractions() if abs(float(f) - target) <= width][:1]
+    if near:
+        return near
+    whole = round(target)
+    if 64 < whole < 10_000 and abs(whole - target) <= width:
+        return [Fraction(whole)]
+    decimal = Fraction(round(target * 100), 100)  # 1.35, -0.075: what people type
+    finer = Fraction(round(target * 1000), 1000)
+    return [f for f in (decimal, finer) if f > 0]
+
+
+def nearest_exponent(value: float, tolerance: float) -> Fraction:
+    """A whole or half exponent, or thirds, quarters and fifths where only they lie within ``tolerance``."""
+    for denominator in (1, 2, 3, 5, 4):
+        fraction = Fraction(round(value * denominator), denominator)
+        if abs(float(fraction) - value) <= tolerance:
+            return fraction
+    return Fraction(round(value * 2), 2)

@@ -1,0 +1,155 @@
+"""Finishing a law: fit its constants to all data, recognise those that are simple numbers, price the result.
+
+The price is a description length in bits (Rissanen 1978; for symbolic regression: Udrescu et al. 2020):
+what the residuals cost under Gaussian noise, plus the tokens, plus each number. The law with the least
+price is the one that the data support, at any noise, without a threshold on the error.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from envs.symbolic.program import evaluate_programs
+from rl_suite.symbolic.law import Law
+from rl_suite.symbolic.numbers import simplest
+
+Values = NDArray[np.float64]
+EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
+MAX_FIT_POINTS = 4096
+BITS_PER_CONSTANT = 6.0
+LARGE = 1e6  # residuals and their derivatives are cut here, so that their squares stay finite
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A law with its error on all data and its price in bits."""
+
+    law: Law
+    nmse: float
+    bits: float
+    n_points: int
+
+    @property
+    def complexity(self) -> int:
+        """Sum of token weights."""
+        return self.law.complexity
+
+    @cached_property
+    def text(self) -> str:
+        """The law as text."""
+        return self.law.infix()
+
+
+def price(law: Law, nmse: float, n: int) -> float:
+    """Description length in bits of the residuals of n points and of the law."""
+    residuals = 0.5 * n * math.log2(max(nmse, EXACT_NMSE))
+    return residuals + law.bits + law.n_free * (BITS_PER_CONSTANT + 0.5 * math.log2(n))
+
+
+class Polisher:
+    """Fits and prices laws on fixed data X (n, d), y (n,)."""
+
+    def __init__(self, X: Values, y: Values):
+        if len(y) > MAX_FIT_POINTS:  # evenly, so that trajectories and grids stay whole
+            rows = np.linspace(0, len(y) - 1, MAX_FIT_POINTS).astype(np.int64)
+            X, y = X[rows], y[rows]
+        self.X, self.y = np.ascontiguousarray(X), y
+        self.scale = max(float(np.std(y)), 1e-300)
+
+    def errors(self, law: Law, constants: Values) -> Values:
+        """Residuals in units of the target's standard deviation for several sets of constants (m, k); (m, n)."""
+        m = len(constants)
+        programs = np.repeat(law.program[None], m, axis=0)
+        lengths = np.full(m, len(law.program))
+        values = evaluate_programs(programs, lengths, self.X, law.library, constants)
+        result: Values = (values - self.y) / self.scale
+        return result
+
+    def nmse(self, law: Law) -> float:
+        """Mean squared error over the variance of the target; infinite where the law is not finite."""
+        residual = self.errors(law, law.constants[None])[0]
+        value = float(np.mean(residual**2))
+        return value if math.isfinite(value) else math.inf
+
+    def fit(self, law: Law) -> tuple[Law, Values]:
+        """The law with its measured constants at the least squared error, and their covariance (k, k)."""
+        free = np.array([i for i, e in enumerate(law.exact) if e is None], dtype=np.int64)
+        if len(free) == 0 or len(free) >= len(self.y):
+            return law, np.zeros((len(law.exact), len(law.exact)))
+        base = law.constants
+        step = 1e-7
+
+        def residual(theta: Values) -> Values:
+            constants = base.copy()
+            constants[free] = theta
+            values = self.errors(law, constants[None])[0]
+            return np.clip(values, -LARGE, LARGE) if np.isfinite(values[0]) else np.full(len(self.y), LARGE)
+
+        def jacobian(theta: Values) -> Values:
+            h = step * np.maximum(np.abs(theta), 1e-3)
+            constants = np.repeat(base[None], 2 * len(free), axis=0)
+            constants[:, free] = theta
+            for k, i in enumerate(free):
+                constants[2 * k, i] += h[k]
+                constants[2 * k + 1, i] -= h[k]
+            values = self.errors(law, constants)
+            J = (values[0::2] - values[1::2]) / (2 * h[:, None])
+            return np.clip(np.where(np.isfinite(J), J, 0.0), -LARGE, LARGE).T
+
+        start = base[free]
+        scale = np.maximum(np.abs(start), 1e-6)
+        best = least_squares(residual, start, jac=jacobian, x_scale=scale, method="lm", max_nfev=20, xtol=1e-15)
+        theta = best.x if 2 * best.cost <= float(np.sum(residual(start) ** 2)) else start
+        constants = base.copy()
+        constants[free] = theta
+        J = jacobian(theta)
+        variance = max(float(np.mean(residual(theta) ** 2)), 1e-30)
+        size = np.maximum(np.linalg.norm(J, axis=0), 1e-100)
+        covariance = np.zeros((len(base), len(base)))
+        covariance[np.ix_(free, free)] = (
+            np.linalg.pinv((J / size).T @ (J / size)) / size[:, None] / size * variance
+        )
+        return replace(law, constants=constants), covariance
+
+    def priced(self, law: Law) -> Finished:
+        """The law as it is, with its error and price."""
+        nmse = self.nmse(law)
+        return Finished(law, nmse, price(law, nmse, len(self.y)) if math.isfinite(nmse) else math.inf, len(self.y))
+
+    def finish(self, law: Law) -> Finished:
+        """Fit, then recognise numbers one by one where that lowers the price."""
+        law, covariance = self.fit(law)
+        best = self.priced(law)
+        refused: set[int] = set()
+        while math.isfinite(best.nmse):
+            free = [i for i, e in enumerate(best.law.exact) if e is None]
+            errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+            waiting = [i for i in free if i not in refused]
+            if not waiting:
+                break
+            i = min(waiting, key=lambda j: errors[j] / max(abs(best.law.constants[j]), 1e-300))
+            value = float(best.law.constants[i])
+            exact = simplest(value, max(2.0 * errors[i], 1e-9 * abs(value)))
+            if exact is None:
+                refused.add(i)
+                continue
+            # The others follow as the linear fit says: one evaluation instead of a new fit.
+            constants = best.law.constants.copy()
+            variance = max(float(covariance[i, i]), 1e-300)
+            constants[free] += covariance[free, i] / variance * (float(exact) - value)
+            constants[i] = float(exact)
+            known = tuple(exact if j == i else e for j, e in enumerate(best.law.exact))
+            trial = self.priced(Law(law.library, law.program, constants, known))
+            if trial.bits < best.bits:
+                best = trial
+                covariance = covariance - np.outer(covariance[:, i], covariance[i]) / variance
+            else:
+                refused.add(i)
+        if best.law.n_free < law.n_free:
+            again = self.priced(self.fit(best.law)[0])
+            best = again if again.bits <= best.bits else best
+        return best

@@ -1,0 +1,282 @@
+"""The search: islands of programs in frames, a policy that seeds them, finished laws in an archive.
+
+One step breeds one generation on every island. Programs that beat all of their length are finished (their
+frame is fitted, exponents and constants are recognised) and offered to the archive, which keeps the law of
+least description length. Everything is drawn from one seed and computed in one order, so that the same
+seed gives the same laws; the budget counts evaluations of programs on the data, not seconds.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.program import evaluate_programs
+from envs.symbolic.tokens import CONSTANT, Library
+from rl_suite.symbolic.archive import Archive, noise_is_left
+from rl_suite.symbolic.assembly import assemble
+from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, Target, cut_genes, make_target
+from rl_suite.symbolic.genome import Alphabet
+from rl_suite.symbolic.island import NICHES, Candidate, Island, Niche
+from rl_suite.symbolic.monomials import sparse_polynomials
+from rl_suite.symbolic.pieces import Piece, from_program
+from rl_suite.symbolic.polish import Polisher
+from rl_suite.symbolic.scoring import Scorer
+from rl_suite.symbolic.unit_check import RULES, SIXTIETHS, infer
+
+Values = NDArray[np.float64]
+MAX_FINISHED = 6  # candidates finished per island and generation, least error first
+MIGRATION_EVERY = 10  # generations
+MIGRANTS = 10
+CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
+GRACE = 4_000  # evaluations after an exact law
+PATIENCE = 20_000  # evaluations without a better law before noise may end the search
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to search with; the defaults suit data of physics."""
+
+    functions: tuple[str, ...] = ("add", "sub", "mul", "div", "sq", "sqrt", "exp", "log", "sin", "cos", "tanh")
+    literals: tuple[str, ...] = ("1", "2", "pi")
+    constant: bool = False
+    max_length: int = 32
+    population: int = 400
+    search_points: int = 200
+    niches: tuple[Niche, ...] = NICHES
+    polynomials: bool = True
+    stop_at_noise: bool = True
+
+
+@dataclass(frozen=True)
+class Data:
+    """Points X (n, d), target y (n,), names, and units in exponents of base units if they are known."""
+
+    X: Values
+    y: Values
+    variables: tuple[str, ...]
+    units: NDArray[np.int64] | None = None  # (d + 1, U): variables, then the target
+    target: str = field(default="y")
+
+
+class Search:
+    """Search laws for data; call :meth:`step` until ``done``, or :meth:`run`.
+
+    Args:
+        data: the observations.
+        options: what to search with.
+        seed: of every random choice.
+        budget: evaluations.
+    """
+
+    def __init__(self, data: Data, options: Options, seed: int, budget: int):
+        self.data, self.options, self.budget, self.seed = data, options, budget, seed
+        self.library = Library(
+            options.functions, data.variables, literals=options.literals, constant=options.constant
+        )
+        self.output = Library("full", data.variables, constant=True)
+        self.alphabet = Alphabet(self.library)
+        self.archive = Archive()
+        self.polisher = Polisher(data.X, data.y)
+        self.evaluations = self.generation = 0
+        self.reason = ""
+        rng = np.random.default_rng(seed)
+        n = len(data.y)
+        rows = np.sort(rng.permutation(n)[: options.search_points])
+        X, y = data.X[rows], data.y[rows]
+        self._units, self._target_units = self._unit_arrays()
+        self._scorer = Scorer(self.alphabet, X, self._units, RULES, self._target_units, options.max_length)
+        self.islands: list[Island] = []
+        self._full: dict[str, Target] = {}
+        for niche in options.niches:
+            target = make_target(niche.transform, np.ascontiguousarray(X.T), y)
+            full = make_target(niche.transform, np.ascontiguousarray(self.polisher.X.T), self.polisher.y)
+            stream = rng.integers(0, 2**64, dtype=np.uint64)
+            if target is None or full is None or not self._fits_units(niche.transform):
+                continue
+            self._full[niche.transform] = full
+            self.islands.append(
+                Island(niche, target, self.alphabet, options.population, options.max_length, stream)
+            )
+        slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))
+        self._seen = np.zeros(slots, np.uint64)
+        self._finished: set[bytes] = set()
+        self._variables = [Piece((name,)) for name in data.variables]
+
+    def _unit_arrays(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+        given = self.data.units
+        n_units = 0 if given is None else given.shape[1]
+        units = np.zeros((len(self.library), n_units), np.int64)
+        target = np.zeros(n_units, np.int64)
+        if given is not None:
+            for i, name in enumerate(self.data.variables):
+                units[self.library.id(name)] = SIXTIETHS * given[i]
+            target = SIXTIETHS * given[-1]
+        nothing = np.zeros(n_units, np.int64)
+        by_transform = {"identity": target, "square": 2 * target, "inverse": -target, "exp": nothing, "sin": nothing}
+        return units, by_transform
+
+    def _fits_units(self, transform: str) -> bool:
+        """exp(y) and sin(y) need a pure number."""
+        return transform not in ("exp", "sin") or not self._target_units["identity"].any()
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent or the search has a reason to stop."""
+        return bool(self.reason)
+
+    def run(self, report: Callable[["Search"], bool] | None = None) -> None:
+        """Step until done; ``report`` is called after every step and ends the run by returning True."""
+        while not self.done:
+            self.step()
+            if report is not None and report(self):
+                return
+
+    def step(self) -> None:
+        """One generation on every island, then the stopping rules."""
+        if self.generation == 0 and self.options.polynomials:
+            self._begin_with_polynomials()
+            self._check_stop()
+        for number, island in enumerate(self.islands):
+            if self.done:
+                return
+            guests = self._migrants(number) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
+            evaluated, candidates = island.step(self._scorer, self._seen, guests)
+            self.evaluations += evaluated
+            for candidate in candidates[:MAX_FINISHED]:
+                self._finish(island, candidate)
+            self._check_exact()
+        self.generation += 1
+        self._check_stop()
+
+    def _check_exact(self) -> None:
+        """An exact law ends the search after a while in which a shorter form of it may turn up."""
+        if self.archive.solved and self.evaluations - self.archive.found_at >= GRACE:
+            self.reason = "exact"
+
+    def _check_stop(self) -> None:
+        self._check_exact()
+        if self.done:
+            return
+        if self.evaluations >= self.budget:
+            self.reason = "budget"
+        elif self.options.stop_at_noise and self.archive.best is not None and self.generation % 5 == 0:
+            waited = self.evaluations - self.archive.found_at
+            if waited > max(PATIENCE, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
+                self.reason = "noise"
+
+    def _begin_with_polynomials(self) -> None:
+        X = np.ascontiguousarray(self.polisher.X.T)
+        for target in self._full.values():
+            pieces, tried = sparse_polynomials(target, X, self._variables)
+            self.evaluations += tried
+            for piece in pieces:
+                self._offer(piece)
+
+    def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
+        """The best programs of the island before this one; their worth is measured anew by the new frame."""
+        other = self.islands[number - 1]
+        if other is self.islands[number] or len(other.error) == 0:
+            return None
+        rows = np.argsort(other.score, kind="stable")[:MIGRANTS]
+        return other.tokens[rows], other.values[rows]
+
+    def _finish(self, island: Island, candidate: Candidate) -> bool:
+        """Turn a program into laws and offer them; True if one has the least price so far."""
+        key = bytes([island.niche.split, candidate.frame]) + island.niche.transform.encode()
+        key += candidate.tokens.tobytes() + np.round(candidate.values, 3).tobytes()
+        if key in self._finished:
+            return False
+        self._finished.add(key)
+        target = self._full[island.niche.transform]
+        pieces, G = self._genes(candidate, island.niche.split)
+        if not np.isfinite(G).all():
+            return False
+        X = np.ascontiguousarray(self.polisher.X.T)
+        laws = assemble(target, candidate.frame, self._variables, X, pieces, G)
+        return any([self._offer(piece) for piece in laws])
+
+    def _genes(self, candidate: Candidate, split: bool) -> tuple[list[Piece], Values]:
+        """The genes of a program in its frame, as pieces and as values on all data (K, n)."""
+        size = self.options.max_length
+        tokens = np.zeros((1, size), np.int16)
+        values = np.zeros((1, size))
+        length = len(candidate.tokens)
+        tokens[0, :length], values[0, :length] = candidate.tokens, candidate.values
+        genes, constants = np.zeros((MAX_GENES, size), np.int16), np.ones((MAX_GENES, size))
+        lengths, sign = np.zeros(MAX_GENES, np.int64), np.ones(MAX_GENES)
+        first, kind = np.zeros(2, np.int64), np.zeros(1, np.int64)
+        n = cut_genes(
+            tokens,
+            values,
+            np.array([length]),
+            1,
+            self.alphabet.arity,
+            self.alphabet.opcode,
+            genes,
+            constants,
+            lengths,
+            first,
+            kind,
+            sign,
+        )
+        if whole_program(int(kind[0]), candidate.frame, split):
+            n = 1
+            genes[0, :length] = candidate.tokens
+            lengths[0] = length
+            numbers = candidate.values[self.alphabet.opcode[candidate.tokens] == CONSTANT]
+            constants[0, : len(numbers)] = numbers
+        G = evaluate_programs(genes[:n], lengths[:n], self.polisher.X, self.library, constants[:n])
+        pieces = [from_program(genes[k, : lengths[k]], constants[k].tolist(), self.library) for k in range(n)]
+        return pieces, G
+
+    def _offer(self, piece: Piece) -> bool:
+        law = piece.law(self.output)
+        if len(law.program) > 4 * self.options.max_length or not self._units_agree(law.program):
+            return False
+        draft = self.polisher.priced(law)
+        if not math.isfinite(draft.nmse):
+            return False
+        best = self.archive.best
+        if best is None or draft.bits < best.bits + CLOSE_BITS:
+            draft = self.polisher.finish(law)
+        return self.archive.add(draft, self.evaluations)
+
+    def _units_agree(self, program: NDArray[np.int16]) -> bool:
+        """Whether a law has the unit of the target; its constants are pure numbers."""
+        if self._units.shape[1] == 0:
+            return True
+        units = np.zeros((len(self.output), self._units.shape[1]), np.int64)
+        for name in self.data.variables:
+            units[self.output.id(name)] = self._units[self.library.id(name)]
+        unit = np.zeros(self._units.shape[1], np.int64)
+        known = infer(program, len(program), self.output.opcode, units, RULES, unit)
+        return known == 0 or (known == 1 and bool((unit == self._target_units["identity"]).all()))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as arrays and plain values."""
+        return {
+            "evaluations": self.evaluations,
+            "generation": self.generation,
+            "reason": self.reason,
+            "islands": [island.state() for island in self.islands],
+            "seen": self._seen[self._seen != 0],
+            "slots": np.flatnonzero(self._seen),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state`; the archive is restored by its owner."""
+        self.evaluations, self.generation = state["evaluations"], state["generation"]
+        self.reason = state["reason"]
+        for island, part in zip(self.islands, state["islands"], strict=True):
+            island.restore(part)
+        self._seen[:] = 0
+        self._seen[state["slots"]] = state["seen"]
+
+
+def whole_program(kind: int, frame: int, split: bool) -> bool:
+    """Whether a frame takes a program as one gene: a sum as a factor, a product as a term, or everything unsplit."""
+    return kind != SINGLE and (not split or (kind == ADDITIVE) == (frame == POWER))
