@@ -1,0 +1,205 @@
+"""What the documents say exists, exists: commands, settings, files, names and code."""
+
+import importlib
+import re
+import shlex
+from importlib.util import find_spec
+
+import gymnasium as gym
+import pytest
+import yaml
+from markdown_blocks import ROOT, blocks, read_document
+
+import envs  # noqa: F401  # registers the worlds
+from rl_suite.benchmarks import BENCHMARKS
+from rl_suite.cli import make_parser
+from rl_suite.errors import UserError
+from rl_suite.evaluation.baselines import BASELINES
+from rl_suite.experiments import load_experiment
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker"}
+GENERATED = {"evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"}
+SHRINK = {  # keyword in a shown call -> value that it gets here
+    "total_timesteps": "64",
+    "n_tasks": "4",
+    "episodes_per_task": "2",
+    "resamples": "50",
+}
+
+
+def commands():
+    """(place, words) of every shell line in the documents, without comments and environment settings."""
+    for block in blocks(*DOCUMENTS):
+        if block.language not in ("bash", "sh", "shell", "console"):
+            continue
+        for line in block.text.replace("\\\n", " ").splitlines():
+            for part in re.split(r"\s(?:&&|\|\||;|\|)\s", line.removeprefix("$ ")):
+                words = shlex.split(part, comments=True)
+                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                    words.pop(0)
+                if words:
+                    yield pytest.param(words, id=f"{block.place} {' '.join(words)}")
+
+
+def inline_code():
+    """(document, text) of everything in single backticks."""
+    for document in DOCUMENTS:
+        prose = re.sub(r"^```.*?^```", "", read_document(document), flags=re.MULTILINE | re.DOTALL)
+        for text in sorted(set(re.findall(r"`([^`\n]+)`", prose))):
+            yield pytest.param(document, text, id=f"{document} {text}")
+
+
+def make_targets():
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory):
+    """config.yaml with the experiments that the documents show."""
+    content = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for block in blocks(*DOCUMENTS, language="yaml"):
+        shown = yaml.safe_load(block.text)
+        content["experiments"].update(shown.get("experiments", shown))
+    path = tmp_path_factory.mktemp("documents") / "config.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def check_train(words, config):
+    arguments = make_parser("").parse_args(words)
+    load_experiment(config if arguments.config.name == "config.yaml" else ROOT / arguments.config, arguments.words)
+
+
+def check_evaluate(words, config):
+    parser = make_parser("")
+    parser.add_argument("--out")
+    parser.add_argument("--trust-pickle", action="store_true")
+    settings = []
+    for word in parser.parse_args(words).words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            assert re.fullmatch(r"runs/[^/]+/\d+", word), f"{word} is no run folder"
+            settings.append(f"experiment={word.split('/')[1].replace('-', ',')}")
+        elif key == "baseline":
+            assert value in BASELINES, f"no baseline {value}"
+        elif key != "checkpoint":
+            settings.append(word)
+    load_experiment(config, settings)
+
+
+def check_module(words):
+    module, arguments = words[0], words[1:]
+    assert find_spec(module), f"no module {module}"
+    is_package = find_spec(module).submodule_search_locations is not None
+    assert not is_package or find_spec(f"{module}.__main__"), f"{module} cannot be run"
+    if module == "rl_suite.benchmarks":
+        names = {word for word in arguments if not word.startswith("-")}
+        assert names <= {*BENCHMARKS, "all"}, f"no benchmark {names - set(BENCHMARKS)}"
+
+
+def check_command(words, config):
+    program, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
+    if program == "make":
+        targets = [word for word in arguments if "=" not in word]
+        assert set(targets) <= make_targets(), f"the Makefile has no {targets}"
+    elif program in ("python", "python3"):
+        if arguments[:1] == ["-m"]:
+            if arguments[1] not in ("pip", "venv"):
+                check_module(arguments[1:])
+            return
+        assert (ROOT / arguments[0]).is_file(), f"no file {arguments[0]}"
+        rest = [word for word in arguments[1:] if word not in ("-h", "--help")]
+        if arguments[0] == "train.py":
+            check_train(rest, config)
+        if arguments[0] == "evaluate.py" and rest:
+            check_evaluate(rest, config)
+    else:
+        assert program in OTHER_PROGRAMS, f"what is {program}?"
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_every_command_exists(words, config):
+    check_command(words, config)
+
+
+@pytest.mark.parametrize(("document", "text"), list(inline_code()))
+def test_every_name_in_the_text_exists(document, text, config):
+    """Commands, files, dotted names and experiments in backticks."""
+    shown = {block.file_name for block in blocks(document)}
+    if re.match(r"(make|python|\.venv/bin/\w+) \S", text) and "..." not in text:
+        check_command(shlex.split(text), config)
+    elif re.fullmatch(r"(envs|agents|rl_suite)(\.\w+)+", text):
+        resolve(text)
+    elif match := re.fullmatch(r"\"?((?:envs|agents|rl_suite)[\w.]*):(\w+)\"?", text):
+        assert hasattr(importlib.import_module(match[1]), match[2]), text
+    elif match := re.fullmatch(r"([\w.-]+/)*[\w.-]+\.(py|yaml|cfg|toml|md|txt|json|jsonl|zip|html)|([\w.-]+/)+", text):
+        known = text in shown | GENERATED or text.startswith("runs/") or (ROOT / text).exists()
+        assert known, f"no file {text}"
+    elif match := re.fullmatch(r"experiment=([\w,-]+)", text):
+        load_experiment(config, [text])
+
+
+def resolve(name):
+    """Import the longest module of a dotted name and look the rest up."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        if find_spec(".".join(parts[:1])) and module_exists(".".join(parts[:end])):
+            found = importlib.import_module(".".join(parts[:end]))
+            for part in parts[end:]:
+                found = getattr(found, part)
+            return found
+    raise AssertionError(f"no {name}")
+
+
+def module_exists(name):
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_and_world_exists(document):
+    text = read_document(document)
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        assert target.startswith(("http://", "https://")) or (ROOT / target).exists(), f"no file {target}"
+    for name in set(re.findall(r"\brl_suite/[A-Z]\w*-v\d+", text)):
+        assert name in gym.registry, f"no world {name}"
+
+
+@pytest.mark.parametrize("block", blocks(*DOCUMENTS, language="python"), ids=lambda block: block.place)
+def test_every_python_block_runs(block, tmp_path, monkeypatch):
+    """In a small size; blocks that are files of the worked example have their own test."""
+    text = block.text
+    for keyword, value in SHRINK.items():
+        text = re.sub(rf"\b{keyword}=[\d_]+", f"{keyword}={value}", text)
+    code = compile(text, block.place, "exec")
+    if block.file_name is not None:
+        return
+    for needed in re.findall(r"^# needs (\w+)", text, re.MULTILINE):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"__name__": "readme"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make nonsense",
+        "python train.py experiment=nonsense",
+        "python train.py experiment=darkroom ppo.no_such_key=1",
+        "python evaluate.py baseline=nonsense experiment=darkroom",
+        "python evaluate.py runs/nonsense/0",
+        "python -m rl_suite.nonsense",
+        "python -m rl_suite.benchmarks nonsense",
+        "python nonsense.py",
+        "nonsense",
+    ],
+)
+def test_the_checks_above_can_fail(line, config):
+    with pytest.raises((AssertionError, UserError)):
+        check_command(line.split(), config)
+
+
+def test_the_documents_are_found():
+    assert len(list(commands())) > 5
+    assert len(list(inline_code())) > 10
