@@ -1,0 +1,96 @@
+"""Units: reading them, and the fewest tokens that reach one."""
+
+import numpy as np
+import pytest
+
+from envs.symbolic.tokens import Library
+from envs.symbolic.units import FAR, SCALE, Units, build_reach, format_unit, parse_units
+
+PHYSICS = Library("physics", ["m", "v", "x"], literals=["1"])
+MECHANICS = Units.from_text(["m", "v", "x"], {"m": "kg", "v": "m/s", "x": "m"}, "J")
+
+
+def unit(text, base=MECHANICS.base):
+    powers = parse_units(text)
+    return np.array([int(powers.get(name, 0) * SCALE) for name in base])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("1", {}),
+        ("1/s", {"s": -1}),
+        ("kg*m/s^2", {"kg": 1, "m": 1, "s": -2}),
+        ("kg m", None),
+        ("m^-2", {"m": -2}),
+        ("m**2 / m", {"m": 1}),
+        ("V/m", {"m": 1, "kg": 1, "s": -3, "A": -1}),
+        ("apples/day", {"apples": 1, "day": -1}),
+        ("m^(3/2)", {"m": 1.5}),
+        ("m^9", None),
+        ("m^(1/7)", None),
+        ("*m", None),
+        ("m//s", None),
+        ("__import__('os')", None),
+    ],
+)
+def test_units_are_read_as_products_of_powers(text, expected):
+    if expected is None:
+        with pytest.raises(ValueError, match="unit"):
+            parse_units(text)
+    else:
+        assert parse_units(text) == expected
+
+
+def test_units_print_back():
+    assert format_unit(unit("kg*m^2/s^2"), MECHANICS.base) == "kg*m^2*s^-2"
+    assert format_unit(unit("m^(1/2)"), MECHANICS.base) == "m^(1/2)"
+    assert format_unit(unit("1"), MECHANICS.base) == "1"
+
+
+def test_every_variable_needs_a_unit():
+    with pytest.raises(ValueError, match=r"missing \['v'\], unknown \['w'\]"):
+        Units.from_text(["m", "v"], {"m": "kg", "w": "m/s"}, "J")
+
+
+def test_reach_counts_tokens_of_the_shortest_chain():
+    reach = build_reach(MECHANICS, PHYSICS, max_length=15)
+    for text, tokens in [
+        ("kg", 1),
+        ("m^2", 2),  # sq x
+        ("J", 4),  # mul m sq v
+        ("s", 3),  # div x v
+        ("1/s", 3),  # div v x
+        ("1/kg", 3),  # div 1 m
+        ("m^(1/2)", 2),  # sqrt x
+        ("1", 3),  # div x x
+        ("kg^2*m^2", 4),  # sq mul m x
+    ]:
+        assert reach.cost(unit(text)) == tokens, text
+    assert build_reach(MECHANICS, PHYSICS, max_length=5).cost(unit("kg^7*m^7*s^7")) == FAR
+
+
+def test_without_division_only_products_are_reached():
+    library = Library(["add", "mul"], ["m", "v", "x"])
+    momentum = Units(MECHANICS.base, MECHANICS.variables, unit("kg*m/s"))
+    assert build_reach(momentum, library, 9).cost(unit("kg*m/s")) == 3
+    with pytest.raises(ValueError, match="cannot be written in 9 tokens"):
+        build_reach(Units(MECHANICS.base, MECHANICS.variables, unit("s")), library, 9)
+
+
+def test_units_of_y_out_of_reach_are_an_error_that_says_why():
+    lost = Units.from_text(["m", "v", "x"], {"m": "kg", "v": "m/s", "x": "m"}, "K")
+    with pytest.raises(ValueError, match=r"no product of powers .* units of y, K; .* m: kg, v: m\*s\^-1, x: m"):
+        build_reach(lost, PHYSICS, 20)
+    assert build_reach(MECHANICS, PHYSICS, 4).cost(unit("J")) == 4
+    with pytest.raises(ValueError, match=r"cannot be written in 3 tokens .* raise max_length"):
+        build_reach(MECHANICS, PHYSICS, 3)
+
+
+def test_a_constant_of_any_unit_reaches_everything():
+    library = Library("arithmetic", ["a"], constant=True)
+    units = Units.from_text(["a"], {"a": "au"}, "year", free_constant=True)
+    assert build_reach(units, library, 10).cost(units.target) == 3  # c*a
+    with pytest.raises(ValueError, match="no product of powers"):
+        build_reach(Units.from_text(["a"], {"a": "au"}, "year"), library, 10)
