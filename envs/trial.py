@@ -168,7 +168,7 @@ class Trial(World):
         if isinstance(view, str):
             listed = " ".join(f"{value:g}" for value in returns)
             return f"{view}episode {episode} of {self.episodes_per_trial}, returns {listed}\n"
-        return np.concatenate([view, self._strip(returns, view.shape[1])])
+        return view if self.episodes_per_trial == 1 else np.concatenate([view, self._strip(returns, view.shape[1])])
 
     def get_state(self) -> State:
         """Ours, and the inner world's under "inner"."""

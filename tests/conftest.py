@@ -8,10 +8,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import socket
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("rl_suite", deadline=None)  # no test depends on how busy the machine is
+hypothesis.settings.load_profile("rl_suite")
 ROOT = Path(__file__).resolve().parent.parent
 
 
