@@ -166,7 +166,7 @@ def oracle_result(played: list[Episodes], tasks: NDArray[np.int64] | None, episo
     optimum = np.max([episodes.last_infos[OPTIMAL_RETURN] for episodes in played], axis=0)
     lengths = np.max([episodes.lengths for episodes in played], axis=0)
     curves = [episodes.curves[CURVES[1]] for episodes in played if CURVES[1] in episodes.curves]
-    curve = {CURVES[0]: np.max(curves, axis=0)} if len(curves) == len(played) else {}
+    curve = {CURVES[0]: _longest(curves)} if curves else {}
     return as_result(Episodes(optimum, lengths, curves=curve), tasks, episodes_per_task)
 
 
@@ -189,6 +189,14 @@ def _play(
             return play(agent, env, jobs, spec.deterministic, on_episode)
         except NonFiniteError as error:
             raise NonFiniteError(f"{spec.env_id}, agent {name!r}: {error}") from None
+
+
+def _longest(curves: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The largest of several (J, K_i) at each place, (J, K); NaN where none of them came that far."""
+    longest = np.full((len(curves[0]), max(curve.shape[1] for curve in curves)), np.nan)
+    for curve in curves:
+        longest[:, : curve.shape[1]] = np.fmax(longest[:, : curve.shape[1]], curve)
+    return longest
 
 
 def _shifted(on_episode: OnEpisode, offset: int) -> OnEpisode:

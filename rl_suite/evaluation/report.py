@@ -113,7 +113,11 @@ class Report:
         for index in shown:
             table.add_column(str(index + 1), justify="right")
         for name, curve in curves.items():
-            table.add_row(name, *(f"{np.nanmean(curve[:, :, i]):.4g}" for i in shown if i < curve.shape[2]))
+            points = (curve[:, :, i] for i in shown if i < curve.shape[2])
+            table.add_row(
+                name,
+                *(f"{point[np.isfinite(point)].mean():.4g}" if np.isfinite(point).any() else "-" for point in points),
+            )
         return table
 
     def as_json(self) -> dict[str, Any]:

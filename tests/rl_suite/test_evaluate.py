@@ -236,6 +236,26 @@ def test_a_trial_tells_its_in_context_curve():
     assert report.curve_table().row_count == 2
 
 
+def test_trials_that_end_early_have_shorter_curves():
+    """A limit of 45 steps cuts trials of 20-step episodes in their third; one agent cannot come as far as another."""
+    spec = EvaluationSpec(
+        "rl_suite/DarkRoomTrial-v0", n_tasks=2, episodes_per_task=2, max_episode_steps=45, resamples=9
+    )
+    report = evaluate_all({"still": Constant()}, spec)
+    assert report.results["still"].curve.shape == (2, 2, 2)
+    assert report.results["oracle"].curve.shape == (2, 2, 2)
+    assert len(report.as_json()["agents"]["oracle"]["in_context_curve"]) == 2
+
+
+@pytest.mark.parametrize("env_id", sorted(name for name in gym.registry if name.startswith("rl_suite/")))
+def test_every_world_can_be_evaluated(env_id):
+    spec = EvaluationSpec(env_id, n_tasks=2, episodes_per_task=2, n_envs=3, max_episode_steps=4, resamples=9)
+    report = evaluate_all({}, spec)
+    assert report.results["random"].returns.shape[1] == 2
+    json.dumps(report.as_json(), allow_nan=False)
+    assert report.table().row_count == len(report.results)
+
+
 def test_a_reward_that_is_not_finite_is_refused_with_its_place():
     spec = EvaluationSpec("toys/Countdown", n_tasks=3, n_envs=2, make_envs=lambda n: countdowns(n, bad_step=2))
     with pytest.raises(
