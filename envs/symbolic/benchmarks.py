@@ -26,6 +26,7 @@ from scipy.integrate import solve_ivp
 from envs.symbolic.pointwise import evaluate_pointwise
 from envs.symbolic.text import Expression, parse
 from envs.symbolic.tokens import Library
+from envs.symbolic.units import Units
 
 DATA = Path(__file__).parent / "data"
 BASE_UNITS = ("m", "kg", "s", "A", "K")
@@ -56,6 +57,12 @@ class Problem:
     starts: tuple[tuple[float, ...], ...] = ()
     system: tuple[str, ...] = field(default=(), repr=False)
     t_end: float = 0.0
+
+    def dimensions(self) -> Units:
+        """The units as the search and the environment take them; ValueError where the set has none."""
+        if self.units is None:
+            raise ValueError(f"{self.name}: no units are known for it")
+        return Units.from_powers(BASE_UNITS, np.array(self.units[:-1]), np.array(self.units[-1]))
 
     @property
     def library(self) -> Library:

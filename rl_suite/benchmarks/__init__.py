@@ -8,7 +8,9 @@ peers inside ``run`` (with :func:`require_peer` where one is optional) and stand
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row, load, require_peer
 from rl_suite.benchmarks.timing import Timing, interleave
 
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "symbolic": "rl_suite.benchmarks.symbolic",
+}
 """Name on the command line -> module; nothing is imported before it is asked for."""
 
 __all__ = ["BENCHMARKS", "BenchmarkResult", "Options", "Row", "Timing", "interleave", "load", "require_peer"]

@@ -23,17 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=Options.repeats, help="timed turns; the fastest counts")
     parser.add_argument("--seed", type=int, default=Options.seed)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the stored results")
-    parsed = parser.parse_args(arguments)
+    parsed, extra = parser.parse_known_args(arguments)
     if parsed.repeats < 1 or parsed.seed < 0:
         parser.error("--repeats must be at least 1 and --seed at least 0")
     console = Console()
     names = sorted(BENCHMARKS) if parsed.names == ["all"] else parsed.names
+    if extra and (len(names) != 1 or not hasattr(load(names[0], BENCHMARKS), "parse")):
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
     try:
         if not names:
             console.print(_listing())
             return 0
         torch.set_num_threads(1)  # ours and the peers alike: one core each
-        options = Options(quick=parsed.quick, repeats=parsed.repeats, seed=parsed.seed)
+        options = Options(quick=parsed.quick, repeats=parsed.repeats, seed=parsed.seed, extra=tuple(extra))
         return max(_run(name, options, parsed.results, console) for name in names)
     except UserError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
@@ -46,8 +48,9 @@ def _run(name: str, options: Options, results: Path, console: Console) -> int:
     console.print(result.table(f"{name}: {module.SUMMARY}"))
     if options.quick:
         return 0
-    result.save(results / f"{name}.json")
-    console.print(f"stored: {results.name}/{name}.json")
+    stored = module.stored_as(options) if hasattr(module, "stored_as") else name
+    result.save(results / f"{stored}.json")
+    console.print(f"stored: {results.name}/{stored}.json")
     return int(any(row.verdict == "MISSED" for row in result.rows))
 
 

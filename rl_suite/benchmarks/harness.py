@@ -30,6 +30,8 @@ class Options:
     repeats: int = 5
     """Timed turns of each contender; the fastest counts."""
     seed: int = 0
+    extra: tuple[str, ...] = ()
+    """Further arguments, for a benchmark that has a ``parse`` of its own."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class BenchmarkResult:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     """Lines that a reader needs to understand the rows (sizes, what the peer does differently)."""
+    trials: tuple[Mapping[str, Any], ...] = ()
+    """Every single measurement behind the rows, where they are means; stored, not printed."""
 
     def table(self, title: str) -> Table:
         """The rows as a table for the console."""
@@ -84,7 +88,8 @@ class BenchmarkResult:
     def as_json(self) -> dict[str, Any]:
         """Plain values, with what was measured on (no host names, no paths)."""
         rows = [{**asdict(row), "ratio": row.ratio} for row in self.rows]
-        return {"rows": rows, "notes": list(self.notes), "machine": describe_machine(), "versions": versions()}
+        result = {"rows": rows, "notes": list(self.notes), "machine": describe_machine(), "versions": versions()}
+        return {**result, "trials": [dict(trial) for trial in self.trials]} if self.trials else result
 
     def save(self, path: Path) -> None:
         """Write the result as JSON, whole or not at all."""

@@ -1,4 +1,8 @@
-"""Finding laws in data: search, judge, and a scikit-learn face.
+"""Finding laws in data: a search of programs in frames, a judge, and a scikit-learn face.
 
 ``from rl_suite.symbolic import SymbolicRegressor`` needs nothing else.
 """
+
+from rl_suite.symbolic.regressor import SymbolicRegressor
+
+__all__ = ["SymbolicRegressor"]

@@ -61,7 +61,7 @@ def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
     X, law = polisher.X, finished.law
     residual = polisher.errors(law, law.constants[None])[0]
     n, d = X.shape
-    if n < 12 or not np.isfinite(residual).all():
+    if n < 6 or not np.isfinite(residual).all():
         return False
     Z = (X - X.mean(0)) / np.maximum(X.std(0), 1e-300)
     columns = [np.ones(n), *Z.T, *(Z**2).T]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_kernel
-from envs.symbolic.tokens import Library
+from envs.symbolic.tokens import CONSTANT, Library
 from rl_suite.symbolic.frames import MAX_GENES, Target, allowed_frames, cut_genes, score_frames
 from rl_suite.symbolic.genome import Alphabet, Tokens, Values
 
@@ -63,7 +63,7 @@ class Scorer:
         error, frame = np.empty(count), np.empty(count, np.int64)
         library = self.library
         unit = self.target_units[target.name]
-        intercept = not unit.any()
+        intercept = bool(self.rules[CONSTANT]) or not unit.any()
         raw = target.weight * target.t
         for start in range(0, count, CHUNK):
             n = min(CHUNK, count - start)
@@ -92,7 +92,7 @@ class Scorer:
                 self._constants[:n_genes],
                 self._G[:n_genes],
             )
-            if self.units.shape[1]:
+            if self.units.shape[1] and self.rules[CONSTANT] == 0:
                 allowed_frames(
                     self._genes,
                     self._lengths,

@@ -16,22 +16,25 @@ from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_programs
 from envs.symbolic.tokens import CONSTANT, Library
+from envs.symbolic.units import Units, build_reach
 from rl_suite.symbolic.archive import Archive, noise_is_left
 from rl_suite.symbolic.assembly import assemble
-from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, Target, cut_genes, make_target
+from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, TRANSFORMS, Target, cut_genes, make_target
 from rl_suite.symbolic.genome import Alphabet
 from rl_suite.symbolic.island import NICHES, Candidate, Island, Niche
 from rl_suite.symbolic.monomials import sparse_polynomials
-from rl_suite.symbolic.pieces import Piece, from_program
+from rl_suite.symbolic.law import Law
+from rl_suite.symbolic.pieces import Piece, from_program, number
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.scoring import Scorer
-from rl_suite.symbolic.unit_check import RULES, SIXTIETHS, infer
+from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
 Values = NDArray[np.float64]
 MAX_FINISHED = 6  # candidates finished per island and generation, least error first
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
+MAX_REACH = 64  # tokens in which the unit of the target must be writable
 GRACE = 4_000  # evaluations after an exact law
 PATIENCE = 20_000  # evaluations without a better law before noise may end the search
 
@@ -53,12 +56,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Data:
-    """Points X (n, d), target y (n,), names, and units in exponents of base units if they are known."""
+    """Points X (n, d), target y (n,), names, and units if they are known."""
 
     X: Values
     y: Values
     variables: tuple[str, ...]
-    units: NDArray[np.int64] | None = None  # (d + 1, U): variables, then the target
+    units: Units | None = None
     target: str = field(default="y")
 
 
@@ -88,7 +91,11 @@ class Search:
         rows = np.sort(rng.permutation(n)[: options.search_points])
         X, y = data.X[rows], data.y[rows]
         self._units, self._target_units = self._unit_arrays()
-        self._scorer = Scorer(self.alphabet, X, self._units, RULES, self._target_units, options.max_length)
+        free = data.units is not None and data.units.free_constant
+        self._rules = RULES_FREE_CONSTANTS if free else RULES
+        if data.units is not None:
+            require_reachable(data.units, data.variables)
+        self._scorer = Scorer(self.alphabet, X, self._units, self._rules, self._target_units, options.max_length)
         self.islands: list[Island] = []
         self._full: dict[str, Target] = {}
         for niche in options.niches:
@@ -108,16 +115,13 @@ class Search:
 
     def _unit_arrays(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
         given = self.data.units
-        n_units = 0 if given is None else given.shape[1]
-        units = np.zeros((len(self.library), n_units), np.int64)
-        target = np.zeros(n_units, np.int64)
-        if given is not None:
-            for i, name in enumerate(self.data.variables):
-                units[self.library.id(name)] = SIXTIETHS * given[i]
-            target = SIXTIETHS * given[-1]
-        nothing = np.zeros(n_units, np.int64)
+        if given is None:
+            nothing = np.zeros(0, np.int64)
+            return np.zeros((len(self.library), 0), np.int64), dict.fromkeys(TRANSFORMS, nothing)
+        target = given.target
+        nothing = np.zeros_like(target)
         by_transform = {"identity": target, "square": 2 * target, "inverse": -target, "exp": nothing, "sin": nothing}
-        return units, by_transform
+        return given.of_tokens(self.library), by_transform
 
     def _fits_units(self, transform: str) -> bool:
         """exp(y) and sin(y) need a pure number."""
@@ -127,6 +131,13 @@ class Search:
     def done(self) -> bool:
         """Whether the budget is spent or the search has a reason to stop."""
         return bool(self.reason)
+
+    @property
+    def law(self) -> Law:
+        """The law of least price so far; the mean of y before anything is found."""
+        if self.archive.best is not None:
+            return self.archive.best.law
+        return number(float(np.mean(self.data.y))).law(self.output)
 
     def run(self, report: Callable[["Search"], bool] | None = None) -> None:
         """Step until done; ``report`` is called after every step and ends the run by returning True."""
@@ -247,13 +258,11 @@ class Search:
 
     def _units_agree(self, program: NDArray[np.int16]) -> bool:
         """Whether a law has the unit of the target; its constants are pure numbers."""
-        if self._units.shape[1] == 0:
+        if self.data.units is None:
             return True
-        units = np.zeros((len(self.output), self._units.shape[1]), np.int64)
-        for name in self.data.variables:
-            units[self.output.id(name)] = self._units[self.library.id(name)]
-        unit = np.zeros(self._units.shape[1], np.int64)
-        known = infer(program, len(program), self.output.opcode, units, RULES, unit)
+        unit = np.zeros(len(self.data.units.base), np.int64)
+        units = self.data.units.of_tokens(self.output)
+        known = infer(program, len(program), self.output.opcode, units, self._rules, unit)
         return known == 0 or (known == 1 and bool((unit == self._target_units["identity"]).all()))
 
     def state(self) -> dict[str, Any]:
@@ -280,3 +289,8 @@ class Search:
 def whole_program(kind: int, frame: int, split: bool) -> bool:
     """Whether a frame takes a program as one gene: a sum as a factor, a product as a term, or everything unsplit."""
     return kind != SINGLE and (not split or (kind == ADDITIVE) == (frame == POWER))
+
+
+def require_reachable(units: Units, variables: tuple[str, ...]) -> None:
+    """ValueError that names the units if no product of powers of the variables has the target's unit."""
+    build_reach(units, Library("full", variables, literals=("1",)), MAX_REACH)

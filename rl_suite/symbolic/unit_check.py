@@ -1,6 +1,6 @@
 """Dimensional analysis of a whole program in a numba kernel: are its sums and functions consistent?
 
-Units are vectors of exponents in sixtieths, so that square, cube and fifth roots stay whole numbers.
+Units are the integer vectors of ``envs.symbolic.units``, in which square roots stay whole numbers.
 The unit of the program itself is free: the search gives every law a power-law or linear frame, which
 sets it. A fitted constant may have any unit where ``CONSTANTS_FREE`` is asked for.
 """
@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from envs.symbolic.tokens import CONSTANT, OPERATIONS
 
-SIXTIETHS = 60
-MAX_UNITS = 8  # base units
 EQUAL, MULTIPLY, DIVIDE, KEEP, SQUARE, CUBE, ROOT, INVERSE, NONE = range(9)
 _CODES = {"equal": EQUAL, "mul": MULTIPLY, "div": DIVIDE, "keep": KEEP, "square": SQUARE, "cube": CUBE}
 _CODES |= {"sqrt": ROOT, "inverse": INVERSE, "none": NONE}
 RULES: NDArray[np.int64] = np.zeros(max(op.opcode for op in OPERATIONS.values()) + 1, dtype=np.int64)
 for _op in OPERATIONS.values():
     RULES[_op.opcode] = _CODES[_op.units]
+POW = OPERATIONS["pow"].opcode
 RULES_FREE_CONSTANTS = RULES.copy()
 RULES_FREE_CONSTANTS[CONSTANT] = 1
 
@@ -65,7 +64,7 @@ def infer(
             for k in range(n_units):
                 stack[b, k] = stack[a, k] + sign * stack[b, k]
         elif rule == NONE:
-            first = top - 2 if code == OPERATIONS_POW else top - 1
+            first = top - 2 if code == POW else top - 1
             for j in range(first, top):
                 for k in range(n_units):
                     if stack[j, k] != 0 and not free[j]:
@@ -88,8 +87,6 @@ def infer(
     result[:] = stack[0]
     return 0 if free[0] else 1
 
-
-OPERATIONS_POW = OPERATIONS["pow"].opcode
 
 
 @njit(cache=True)

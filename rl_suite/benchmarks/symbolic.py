@@ -1,0 +1,173 @@
+"""Recovery of known laws: ours beside gplearn and Operon, by one judge, on the same data.
+
+    python -m rl_suite.benchmarks symbolic --set nguyen --seeds 10
+    python -m rl_suite.benchmarks symbolic --set feynman --noise 0.1 --units --seeds 1
+
+A problem counts as recovered only if the law is symbolically equivalent to the truth, and its error is
+small on held-out points and in extrapolation (``rl_suite.symbolic.judge``).
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from rich.console import Console
+
+from envs.symbolic.benchmarks import SETS, Problem, add_noise, problems
+from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
+from rl_suite.benchmarks.symbolic_peers import available_peers
+from rl_suite.symbolic.judge import judge
+from rl_suite.symbolic.search import Data, Search
+from rl_suite.symbolic.search import Options as SearchOptions
+
+SUMMARY = "recovery of laws (Nguyen, Livermore, Feynman, Strogatz, ...) beside gplearn and pyoperon"
+DEFAULT_BUDGET = {"nguyen": 2_000_000, "livermore": 2_000_000, "feynman": 1_000_000}
+OTHER_BUDGET = 500_000
+QUICK_BUDGET = 5_000
+KOZA = ("add", "sub", "mul", "div", "sin", "cos", "exp", "log")
+NOISY_POINTS = 1000  # training points of the Feynman problems with noise; 200 without
+PEER_SECONDS = 60.0  # a peer is left out of further problems once it has used so much per problem on average
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One problem, one seed, one solver."""
+
+    problem: str
+    solver: str
+    seed: int
+    recovered: bool
+    symbolic: bool
+    held_out: float
+    extrapolation: float
+    evaluations: int
+    seconds: float
+    stopped: str
+    law: str
+    verdict: str
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Arguments after the benchmark's name."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks symbolic", description=__doc__)
+    parser.add_argument("--set", dest="group", choices=SETS, default="nguyen")
+    parser.add_argument("--seeds", type=int, default=1, help="runs per problem")
+    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation over the rms of the target")
+    parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman)")
+    parser.add_argument("--budget", type=int, help="evaluations per run")
+    parser.add_argument("--only", help="one problem by name")
+    parser.add_argument("--peer-seeds", type=int, default=1, help="runs per problem of the peers; 0: none")
+    parsed = parser.parse_args(list(arguments))
+    if parsed.seeds < 1 or parsed.noise < 0 or (parsed.units and parsed.group != "feynman"):
+        parser.error("--seeds must be at least 1, --noise not negative, and --units goes with --set feynman")
+    return parsed
+
+
+def stored_as(options: Options) -> str:
+    """File name of the stored result."""
+    a = parse(options.extra)
+    return f"symbolic_{a.group}" + (f"_noise{a.noise:g}" if a.noise else "") + ("_units" if a.units else "")
+
+
+def training_data(problem: Problem, seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """X (n, d), y (n,) of one run: the table's recipe, and the noise."""
+    rng = np.random.default_rng([seed, 7])
+    points = NOISY_POINTS if noise > 0 and problem.group == "feynman" else None
+    X, y = problem.sample(rng, points)
+    return X, add_noise(y, noise, rng)
+
+
+def solve(problem: Problem, seed: int, noise: float = 0.0, units: bool = False, budget: int = 500_000) -> Trial:
+    """Search the law of one problem and judge it."""
+    X, y = training_data(problem, seed, noise)
+    started = time.perf_counter()
+    data = Data(X, y, problem.variables, problem.dimensions() if units else None)
+    search = Search(data, SearchOptions(), seed, budget)
+    search.run()
+    seconds = time.perf_counter() - started
+    verdict = judge(search.law, problem, noise, seed)
+    return Trial(
+        problem.name,
+        "ours",
+        seed,
+        verdict.recovered,
+        verdict.symbolic,
+        verdict.held_out,
+        verdict.extrapolation,
+        search.evaluations,
+        seconds,
+        search.reason,
+        search.law.infix(),
+        verdict.reason,
+    )
+
+
+def run(options: Options) -> BenchmarkResult:
+    """Ours on every problem and seed, then each peer that is installed."""
+    a = parse(options.extra)
+    budget = QUICK_BUDGET if options.quick else a.budget or DEFAULT_BUDGET.get(a.group, OTHER_BUDGET)
+    chosen = [p for p in problems(a.group) if a.only in (None, p.name)]
+    chosen = chosen[:2] if options.quick else chosen
+    solvers: dict[str, tuple[int, Callable[[Problem, int], Trial]]] = {
+        "ours": (a.seeds, lambda p, seed: solve(p, seed, a.noise, a.units, budget))
+    }
+    for name, fit in available_peers().items():
+        solvers[name] = (0 if options.quick else a.peer_seeds, _peer(name, fit, a.noise))
+    trials: list[Trial] = []
+    console = Console(stderr=True)
+    for solver, (seeds, attempt) in solvers.items():
+        for problem in chosen:
+            done = [attempt(problem, options.seed + seed) for seed in range(seeds)]
+            trials += done
+            if done and not options.quick:
+                share = np.mean([t.recovered for t in done])
+                spent = np.mean([t.seconds for t in done])
+                console.print(f"{solver} {problem.name}: {share:.0%} in {spent:.1f} s  {done[0].law[:90]}", markup=False)
+    return summary(trials, a.group, budget)
+
+
+def _peer(name: str, fit: Callable[[np.ndarray, np.ndarray, Problem, int], tuple], noise: float) -> Callable:
+    def attempt(problem: Problem, seed: int) -> Trial:
+        X, y = training_data(problem, seed, noise)
+        started = time.perf_counter()
+        law, evaluations = fit(X, y, problem, seed)
+        seconds = time.perf_counter() - started
+        verdict = judge(law, problem, noise, seed)
+        return Trial(
+            problem.name,
+            name,
+            seed,
+            verdict.recovered,
+            verdict.symbolic,
+            verdict.held_out,
+            verdict.extrapolation,
+            evaluations,
+            seconds,
+            "",
+            law.infix()[:500],
+            verdict.reason,
+        )
+
+    return attempt
+
+
+def summary(trials: list[Trial], group: str, budget: int) -> BenchmarkResult:
+    """Rates, times and evaluations as rows; every trial in the notes' company."""
+    ours = [t for t in trials if t.solver == "ours"]
+    rows = [
+        Row(f"{group}: recovered", 100 * float(np.mean([t.recovered for t in ours])), None, "%"),
+        Row(f"{group}: median time", float(np.median([t.seconds for t in ours])), None, "s", higher_is_better=False),
+        Row(f"{group}: longest time", max(t.seconds for t in ours), None, "s", higher_is_better=False),
+        Row(f"{group}: median evaluations", float(np.median([t.evaluations for t in ours])), None, "programs"),
+    ]
+    for peer in dict.fromkeys(t.solver for t in trials if t.solver != "ours"):
+        theirs = [t for t in trials if t.solver == peer]
+        known = {t.problem for t in theirs}
+        same = [t for t in ours if t.problem in known]
+        rate = 100 * float(np.mean([t.recovered for t in theirs]))
+        rows.append(Row(f"{group}: recovered", 100 * float(np.mean([t.recovered for t in same])), rate, "%", peer))
+        ours_time, peer_time = (float(np.median([t.seconds for t in some])) for some in (same, theirs))
+        rows.append(Row(f"{group}: median time", ours_time, peer_time, "s", peer, higher_is_better=False))
+    return BenchmarkResult(tuple(rows), (f"at most {budget} programs per run",), tuple(asdict(t) for t in trials))

@@ -1,0 +1,88 @@
+"""gplearn and Operon as solvers of the same problems; their expressions are read back as laws."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.benchmarks import Problem
+from envs.symbolic.text import parse
+from envs.symbolic.tokens import Library
+from rl_suite.symbolic.law import Law
+from rl_suite.symbolic.pieces import Piece, from_program, number
+
+Values = NDArray[np.float64]
+Fit = Callable[[Values, Values, Problem, int], tuple[Law, int]]
+GPLEARN_NAMES = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "sin": "sin", "cos": "cos", "log": "log"}
+GENERATIONS, POPULATION = 20, 1000
+OPERON_EVALUATIONS = 500_000
+
+
+def available_peers() -> dict[str, Fit]:
+    """The peers that are installed (``pip install rl-suite[peers]``)."""
+    found: dict[str, Fit] = {}
+    for module, fit in (("gplearn", fit_gplearn), ("pyoperon", fit_operon)):
+        if importlib.util.find_spec(module) is not None:
+            found[module] = fit
+    return found
+
+
+def fit_gplearn(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law, int]:
+    """gplearn with its defaults: 1000 programs, 20 generations; (law, programs evaluated)."""
+    from gplearn.genetic import SymbolicRegressor
+
+    model = SymbolicRegressor(
+        population_size=POPULATION,
+        generations=GENERATIONS,
+        function_set=tuple(GPLEARN_NAMES),
+        stopping_criteria=1e-10,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    evaluated = POPULATION * len(model.run_details_["generation"])
+    return gplearn_law(model._program.program, problem), evaluated
+
+
+def gplearn_law(program: list[Any], problem: Problem) -> Law:
+    """A gplearn program (functions, column numbers, constants in prefix order) as a law."""
+    names: list[str] = []
+    numbers = []
+    for node in program:
+        if isinstance(node, int | np.integer):
+            names.append(problem.variables[int(node)])
+        elif isinstance(node, float | np.floating):
+            constant = number(float(node))
+            names += constant.names
+            numbers += constant.numbers
+        else:
+            names.append(GPLEARN_NAMES[node.name])
+    return Piece(tuple(names), tuple(numbers)).law(Library("full", problem.variables, constant=True))
+
+
+def fit_operon(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law, int]:
+    """Operon with local search of constants; (law, evaluations)."""
+    from pyoperon.sklearn import SymbolicRegressor
+
+    model = SymbolicRegressor(
+        allowed_symbols="add,sub,mul,div,sin,cos,exp,log,sqrt,constant,variable",
+        population_size=1000,
+        generations=1000,
+        max_evaluations=OPERON_EVALUATIONS,
+        max_time=30,
+        optimizer_iterations=5,
+        n_threads=1,
+        random_state=seed,
+    )
+    model.fit(X, y)
+    text = model.get_model_string(model.model_, precision=12, names=[f"v{i}" for i in range(X.shape[1])])
+    stand_in = Library("full", [f"v{i}" for i in range(X.shape[1])], constant=True)
+    expression = parse(text, stand_in)
+    piece = from_program(expression.program, expression.constants.tolist(), stand_in)
+    renamed = dict(zip(stand_in.variables, problem.variables, strict=True))
+    piece = Piece(tuple(renamed.get(name, name) for name in piece.names), piece.numbers)
+    return piece.law(Library("full", problem.variables, constant=True)), OPERON_EVALUATIONS

@@ -1,0 +1,102 @@
+"""The search as a scikit-learn estimator."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from envs.symbolic.units import Units
+from rl_suite.symbolic.law import Law
+from rl_suite.symbolic.polish import Finished
+from rl_suite.symbolic.search import Data, Options, Search
+
+
+class SymbolicRegressor(RegressorMixin, BaseEstimator):
+    """Finds a law y = f(X) that people can read.
+
+    Args:
+        budget: programs that may be evaluated on the data.
+        functions: functions of the search, names out of ``envs.symbolic.tokens.OPERATIONS``; None: those of physics.
+        max_length: longest program, in tokens, inside a frame.
+        units: unit of every variable by name, such as ``{"m": "kg", "v": "m/s"}``; None: no units.
+        target_unit: unit of y, where ``units`` is given.
+        stop_at_noise: end before the budget when the residuals no longer depend on the inputs.
+        random_state: seed; the same seed gives the same law.
+
+    Attributes:
+        law_: the chosen law; ``front_``: the Pareto front of complexity and error, simplest first.
+        stopped_: why the search ended ("exact", "noise", "budget"); ``evaluations_``: what it used.
+
+    >>> x = np.linspace(0.5, 3.0, 30)[:, None]
+    >>> model = SymbolicRegressor(budget=20_000, random_state=0).fit(x, 3 * x[:, 0] ** 2 / 4)
+    >>> str(model.sympy())
+    '3*x0**2/4'
+    >>> model.latex()
+    '\\\\frac{3 x_{0}^{2}}{4}'
+    """
+
+    def __init__(
+        self,
+        budget: int = 200_000,
+        functions: Sequence[str] | None = None,
+        max_length: int = 32,
+        units: Mapping[str, str] | None = None,
+        target_unit: str | None = None,
+        stop_at_noise: bool = True,
+        random_state: int | None = None,
+    ):
+        self.budget = budget
+        self.functions = functions
+        self.max_length = max_length
+        self.units = units
+        self.target_unit = target_unit
+        self.stop_at_noise = stop_at_noise
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> "SymbolicRegressor":
+        """Search a law for X (n, d), y (n,). Column names of a data frame become the variables.
+
+        Raises:
+            ValueError: data that are not finite numbers, fewer than two rows, units that cannot be reached.
+        """
+        X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2, dtype=np.float64)
+        y = np.asarray(y, dtype=np.float64)
+        names = tuple(getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])]))
+        units = None
+        if self.units is not None:
+            if self.target_unit is None:
+                raise ValueError("units were given; target_unit is needed too ('1' for a pure number)")
+            units = Units.from_text(names, self.units, self.target_unit)
+        options = Options(max_length=self.max_length, stop_at_noise=self.stop_at_noise)
+        if self.functions is not None:
+            options = Options(
+                functions=tuple(self.functions), max_length=self.max_length, stop_at_noise=self.stop_at_noise
+            )
+        seed = 0 if self.random_state is None else int(self.random_state)
+        search = Search(Data(X, y, names, units), options, seed, self.budget)
+        search.run()
+        self.front_: list[Finished] = search.archive.front()
+        self.law_: Law = search.law
+        self.stopped_ = search.reason
+        self.evaluations_ = search.evaluations
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Values of the law at X (n, d); NaN where it is not finite."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return self.law_.predict(X)
+
+    def sympy(self) -> sympy.Expr:
+        """The law as a sympy expression with exact numbers where they were recognised."""
+        check_is_fitted(self)
+        return self.law_.sympy()
+
+    def latex(self) -> str:
+        """The law as LaTeX."""
+        check_is_fitted(self)
+        return self.law_.latex()

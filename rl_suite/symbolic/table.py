@@ -1,0 +1,180 @@
+"""Reading people's tables: CSV files with a header, checked so that every complaint says what to do."""
+
+import csv
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.tokens import OPERATIONS, Library
+from envs.symbolic.units import Units
+from rl_suite.errors import UserError
+from rl_suite.symbolic.search import Data
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "data"
+MAX_COLUMNS = 30
+MAX_ROWS = 10_000  # rows that are searched; more are thinned out evenly at random
+MIN_ROWS = 4
+MAX_CELL = 400  # characters
+
+
+@dataclass(frozen=True)
+class Table:
+    """Data with what had to be said about the file."""
+
+    data: Data
+    messages: tuple[str, ...]
+    renamed: Mapping[str, str]
+    """Name in the formula -> name in the file, where they differ."""
+
+
+def find_table(path: Path) -> Path:
+    """The file itself, or the example of that name that comes with the package."""
+    if path.is_file():
+        return path
+    if (EXAMPLES / path.name).is_file() and path.parent == Path():
+        return EXAMPLES / path.name
+    shipped = ", ".join(sorted(p.name for p in EXAMPLES.glob("*.csv")))
+    raise UserError(f"{path}: no such file; shipped examples are: {shipped}")
+
+
+def read_table(
+    path: Path,
+    target: str,
+    columns: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Table:
+    """Read a CSV file with a header into data for the search.
+
+    Args:
+        path: the file, or the name of a shipped example.
+        target: name of the column to explain.
+        columns: the inputs; all other numeric columns if empty.
+        units: unit of each input and of the target, such as "m/s^2"; none are checked if empty.
+        seed: of the choice of rows where there are more than ``MAX_ROWS``.
+
+    Raises:
+        UserError: whatever is wrong with the file, with the row and the column.
+    """
+    path = find_table(path)
+    header, rows = _cells(path)
+    if target not in header:
+        raise UserError(f"{path.name}: has no column {target!r}; target=... must be one of: {', '.join(header)}")
+    unknown = [name for name in columns if name not in header or name == target]
+    if unknown:
+        raise UserError(f"{path.name}: {unknown[0]!r} cannot be an input; the columns are: {', '.join(header)}")
+    messages: list[str] = []
+    if len(rows) > MAX_ROWS:
+        keep = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
+        messages.append(f"{len(rows)} rows: {MAX_ROWS} of them, drawn at random, are searched")
+        rows = [rows[i] for i in keep]
+    wanted = list(columns) or [name for name in header if name != target]
+    values: dict[str, NDArray[np.float64]] = {}
+    for name in [*wanted, target]:
+        column = _numbers(path, header.index(name), name, rows)
+        if column is None:
+            if name == target or columns:
+                raise UserError(f"{path.name}: column {name!r} holds text; choose a column of numbers")
+            messages.append(f"column {name!r} holds text and is left out")
+        elif np.ptp(column) == 0:
+            if name == target:
+                raise UserError(f"{path.name}: the target {target!r} has one value only, {column[0]:g}: nothing to explain")
+            messages.append(f"column {name!r} is constant and is left out")
+        else:
+            values[name] = column
+    inputs = [name for name in wanted if name in values]
+    if not inputs:
+        raise UserError(f"{path.name}: no column is left to explain {target!r} with")
+    if len(inputs) > MAX_COLUMNS:
+        raise UserError(
+            f"{path.name}: {len(inputs)} inputs; at most {MAX_COLUMNS} can be searched: "
+            f"name the ones that matter, columns=[{','.join(inputs[:3])},...]"
+        )
+    names = _formula_names(inputs)
+    X = np.column_stack([values[name] for name in inputs])
+    given = _units(units, inputs, names, target) if units else None
+    renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
+    messages += [f"column {old!r} is called {new} in formulas" for new, old in renamed.items()]
+    return Table(Data(X, values[target], tuple(names), given, target), tuple(messages), renamed)
+
+
+def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path.name}: cannot be read as a CSV file in UTF-8: {error}") from None
+    if not rows:
+        raise UserError(f"{path.name}: is empty; it needs a header and rows of numbers")
+    header = [cell.strip() for cell in rows[0]]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice or "" in header:
+        raise UserError(f"{path.name}: column name {(twice or [''])[0]!r} is empty or used twice; rename it in the header")
+    if all(_number(cell) is not None for cell in header):
+        raise UserError(f"{path.name}: the first row holds numbers; put the column names there")
+    if len(rows) - 1 < MIN_ROWS:
+        raise UserError(f"{path.name}: {len(rows) - 1} rows of data; at least {MIN_ROWS} are needed")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise UserError(f"{path.name}: row {number} has {len(row)} cells, the header has {len(header)}")
+    return header, rows[1:]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell) if len(cell) <= MAX_CELL and "_" not in cell else None
+    except ValueError:
+        return None
+
+
+def _numbers(path: Path, column: int, name: str, rows: list[list[str]]) -> NDArray[np.float64] | None:
+    """A column of finite numbers; None if no cell of it is a number."""
+    cells = [_number(row[column]) for row in rows]
+    if all(value is None for value in cells):
+        return None
+    for number, (value, row) in enumerate(zip(cells, rows, strict=True), start=1):
+        if value is None or not math.isfinite(value):
+            shown = row[column].strip()[:20] or "empty"
+            raise UserError(
+                f"{path.name}: data row {number}, column {name!r}: {shown!r} is not a finite number; "
+                "mend the cell or delete the row"
+            )
+    return np.array(cells, dtype=np.float64)
+
+
+def _formula_names(names: Sequence[str]) -> list[str]:
+    """Column names as identifiers that mean nothing else in formulas."""
+    result: list[str] = []
+    for name in names:
+        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "x"
+        plain = f"x_{plain}" if plain[0].isdigit() else plain
+        while plain in result or not _allowed(plain):
+            plain += "_"
+        result.append(plain)
+    return result
+
+
+def _allowed(name: str) -> bool:
+    if name in OPERATIONS or name in ("e", "pi"):
+        return False
+    try:
+        Library("arithmetic", [name])
+    except ValueError:
+        return False
+    return True
+
+
+def _units(units: Mapping[str, str], inputs: Sequence[str], names: Sequence[str], target: str) -> Units:
+    """Units of the inputs (under their names in formulas) and of the target."""
+    missing = [name for name in (*inputs, target) if name not in units]
+    if missing:
+        raise UserError(f"units lack {', '.join(missing)}; give every column one, '1' for pure numbers")
+    try:
+        return Units.from_text(names, {n: units[old] for n, old in zip(names, inputs, strict=True)}, units[target])
+    except ValueError as error:
+        raise UserError(f"units: {error}") from None
