@@ -22,7 +22,8 @@ def main() -> None:
     config, request = read_request(arguments.config, arguments.words, arguments.trust_pickle)
     prepare_process(config)
     report = load_attribute(KINDS[config.kind].evaluate)(config, request)
-    show(report.table())
+    for table in report.tables():
+        show(table)
     show(f"every episode: {write_result(report, request, arguments.out)}")
 
 

@@ -25,7 +25,10 @@ class Kind:
     train: str
     """``"module:function"``, called as ``train(config, run)``."""
     evaluate: str
-    """``"module:function"``, called as ``evaluate(config, request)``; see ``EvaluationRequest``."""
+    """``"module:function"``, called as ``evaluate(config, request: EvaluationRequest)``.
+
+    It returns something with ``tables()`` to print and ``save(path)`` (``rl_suite.evaluation.command.Reportable``).
+    """
 
 
 KINDS: dict[str, Kind] = {
@@ -33,6 +36,11 @@ KINDS: dict[str, Kind] = {
         config="rl_suite.training.sb3_config:SB3Config",
         train="rl_suite.training.sb3:train",
         evaluate="rl_suite.training.sb3_evaluation:evaluate",
+    ),
+    "symbolic": Kind(
+        config="rl_suite.symbolic.config:SymbolicConfig",
+        train="rl_suite.symbolic.experiment:train",
+        evaluate="rl_suite.symbolic.experiment:evaluate",
     ),
 }
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from rich.table import Table
+
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.experiments import EvaluationRequest, config_model, load_experiment
@@ -13,8 +15,11 @@ from rl_suite.run import Run
 OWN_KEYS = ("baseline", "checkpoint")
 
 
-class Saveable(Protocol):
-    """A report that can be written to a file."""
+class Reportable(Protocol):
+    """What every kind of experiment returns from its evaluation."""
+
+    def tables(self) -> Sequence[Table | str]:
+        """What to print, in order."""
 
     def save(self, path: Path) -> None:
         """Write the report, whole or not at all."""
@@ -44,7 +49,7 @@ def read_request(
     )
 
 
-def write_result(report: Saveable, request: EvaluationRequest, out: Path | None) -> Path:
+def write_result(report: Reportable, request: EvaluationRequest, out: Path | None) -> Path:
     """Write the report where ``--out`` says, or into the run folder, or here; returns the place."""
     path = out or (request.run.path if request.run else Path()) / "evaluation.json"
     report.save(path)

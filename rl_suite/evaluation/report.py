@@ -79,6 +79,11 @@ class Report:
         low, high = (float(iqm(self.results[end].returns)) for end in (RANDOM, ORACLE))
         return (float(iqm(self.results[name].returns)) - low) / (high - low) if high > low else None
 
+    def tables(self) -> list[Table]:
+        """All there is to print: the agents, and the curve of trials where there are any."""
+        curve = self.curve_table()
+        return [self.table()] if curve is None else [self.table(), curve]
+
     def table(self) -> Table:
         """One row per agent; intervals in brackets."""
         percent = f"{self.settings['confidence']:.0%}"

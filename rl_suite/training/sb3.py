@@ -60,7 +60,8 @@ def train(config: SB3Config, run: Run) -> None:
             callback.save()
     export_for_sb3(model, run)
     env.close()
-    show(report_final(config, run).table())
+    for table in report_final(config, run).tables():
+        show(table)
     run.finish("complete")
 
 
