@@ -55,6 +55,10 @@ class World(ABC):
     def start_episodes(self, rows: Rows, streams: Streams) -> None:
         """Begin a new episode on the present task of each of ``rows``."""
 
+    def index(self, rows: Rows) -> Rows | slice:
+        """An index for ``array[index] = ...``: where ``rows`` are all rows it is a slice, which is faster."""
+        return slice(None) if rows is self.all_rows else rows
+
     def at(self, array: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """``array[rows]`` for reading only: where ``rows`` are all rows it is the array itself, at no cost."""
         return array if rows is self.all_rows else array[rows]
@@ -286,38 +290,41 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         self._seeded = True
 
     def _start(self, rows: Rows, options: Mapping[str, Any]) -> None:
-        self._elapsed[rows] = 0
+        self._elapsed[self.world.index(rows)] = 0
         self.world.sample_tasks(rows, self._streams, options)
         self.world.start_episodes(rows, self._streams)
 
     def _finish(self, mask: NDArray[np.bool_], observations: Any, infos: dict[str, Any]) -> None:
         """Keep the last observations and infos of the ended rows, reset them, and put in the new ones."""
-        ended = self.world.all_rows if mask.all() else np.flatnonzero(mask)
+        everybody = bool(mask.all())
+        ended = self.world.all_rows if everybody else np.flatnonzero(mask)
         last = {key: value.copy() for key, value in infos.items() if not key.startswith("_")}
         final_info = {**last, **{"_" + key: mask.copy() for key in last}}
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        final_obs[ended] = np.fromiter(_per_row(observations, ended), dtype=object, count=len(ended))
+        final_obs = np.fromiter(_per_row(observations, self.world.index(ended)), dtype=object, count=len(ended))
+        if not everybody:
+            present, final_obs = final_obs, np.full(self.num_envs, None, dtype=object)
+            final_obs[ended] = present
         infos.update(final_obs=final_obs, _final_obs=mask, final_info=final_info, _final_info=mask.copy())
         self._start(ended, {})
-        first = self.world.observe(ended)
+        first, index = self.world.observe(ended), self.world.index(ended)
         if isinstance(first, dict):
             for key, value in first.items():
-                observations[key][ended] = value
+                observations[key][index] = value
         else:
-            observations[ended] = first
+            observations[index] = first
         for key, value in self.world.info(ended).items():
-            infos[key][ended] = value
+            infos[key][index] = value
 
     def _add_masked(self, infos: dict[str, Any], info: Info, rows: Rows) -> None:
         """Write ``info`` of ``rows`` into full-length arrays with Gymnasium's ``_key`` masks."""
-        mask = np.zeros(self.num_envs, dtype=np.bool_)
-        mask[rows] = True
+        if rows is self.world.all_rows:
+            for key, value in info.items():
+                infos[key], infos["_" + key] = value, np.ones(self.num_envs, dtype=np.bool_)
+            return
         for key, value in info.items():
-            full = value
-            if rows is not self.world.all_rows:
-                full = np.zeros((self.num_envs, *value.shape[1:]), dtype=value.dtype)
-                full[rows] = value
-            infos[key], infos["_" + key] = full, mask.copy()
+            full, mask = np.zeros((self.num_envs, *value.shape[1:]), value.dtype), np.zeros(self.num_envs, np.bool_)
+            full[rows], mask[rows] = value, True
+            infos[key], infos["_" + key] = full, mask
 
     def _rows_of(self, mask: Any) -> Rows:
         if mask is None:
@@ -328,9 +335,9 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         return np.flatnonzero(mask)
 
 
-def _per_row(observations: Any, rows: Rows) -> Iterator[Any]:
-    """Copies of the observations of ``rows``, one after the other."""
+def _per_row(observations: Any, index: Rows | slice) -> Iterator[Any]:
+    """Copies of the observations of some rows, one after the other."""
     if isinstance(observations, dict):
-        columns = [iter(value[rows]) for value in observations.values()]
+        columns = [iter(value[index].copy()) for value in observations.values()]
         return (dict(zip(observations, values, strict=True)) for values in zip(*columns, strict=True))
-    return iter(observations[rows])
+    return iter(observations[index].copy())

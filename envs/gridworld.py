@@ -69,7 +69,7 @@ class GridWorld(TaskWorld):
         self.collected = np.zeros(num_envs, dtype=np.int64)  # (B,) rewards of the episode so far
         self.arrivals = np.zeros((num_envs, n_landmarks), dtype=np.int64)  # (B, n) steps of the shortest ways
         self.last_visit = np.zeros((num_envs, size * size), dtype=np.int16)  # 1 + last step spent on a cell; 0 = never
-        self.move_of = np.zeros((num_envs, N_ACTIONS), dtype=np.int64)  # (B, 5) the move that each action makes
+        self.move_of = np.tile(np.arange(N_ACTIONS), (num_envs, 1))  # (B, 5) the move that each action makes
 
     @abstractmethod
     def read_goals(self, rows: Rows, goals: NDArray[np.int64]) -> None:
@@ -85,16 +85,20 @@ class GridWorld(TaskWorld):
 
     def read_tasks(self, rows: Rows) -> None:
         """Decode permutations and goals."""
-        self.move_of[rows] = PERMUTATIONS[self.task[rows] // self.n_goals]
-        self.read_goals(rows, self.task[rows] % self.n_goals)
+        task = self.at(self.task, rows)
+        if self.permute_actions:
+            self.move_of[rows] = PERMUTATIONS[task // self.n_goals]
+            task = task % self.n_goals
+        self.read_goals(rows, task)
 
     def start_episodes(self, rows: Rows, streams: Streams) -> None:
         """Put the agents of ``rows`` on their first cells."""
         first = integers(streams, rows, self.size**2) if self._start == "random" else self._start
-        self.cell[rows] = first
-        self.steps[rows] = self.collected[rows] = self.last_visit[rows] = 0
-        self.last_visit[rows, self.cell[rows]] = 1
-        self.arrivals[rows] = self.shortest_ways(rows)
+        index = self.index(rows)
+        self.cell[index] = first
+        self.steps[index] = self.collected[index] = self.last_visit[index] = 0
+        self.last_visit[rows, self.cell[index]] = 1
+        self.arrivals[index] = self.shortest_ways(rows)
 
     def optimal_returns(self, rows: Rows) -> NDArray[np.float64]:
         """The most that ``rows`` could have earned in the steps of their episodes so far (n,)."""
@@ -222,7 +226,7 @@ class DarkRoom(GridWorld):
 
     def read_goals(self, rows: Rows, goals: NDArray[np.int64]) -> None:
         """The goal's number is its cell."""
-        self.goal[rows] = goals if self._only_goal is None else self._only_goal
+        self.goal[self.index(rows)] = goals if self._only_goal is None else self._only_goal
 
     def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Move, then reward every agent that stands on its goal."""
@@ -239,7 +243,7 @@ class DarkRoom(GridWorld):
 
     def shortest_ways(self, rows: Rows) -> NDArray[np.int64]:
         """To the goal; the reward comes with a step, so that being there already costs one."""
-        return np.maximum(distance(self.cell[rows], self.goal[rows], self.size), 1)[:, None]
+        return np.maximum(distance(self.at(self.cell, rows), self.at(self.goal, rows), self.size), 1)[:, None]
 
     def optimal_returns(self, rows: Rows) -> NDArray[np.float64]:
         """Walk straight to the goal and stay: every step from the arrival on is rewarded."""
@@ -327,8 +331,8 @@ class DarkKeyToDoor(GridWorld):
 
     def shortest_ways(self, rows: Rows) -> NDArray[np.int64]:
         """To the key, and through the key to the door."""
-        to_key = np.maximum(distance(self.cell[rows], self.key[rows], self.size), 1)
-        to_door = np.maximum(distance(self.key[rows], self.door[rows], self.size), 1)
+        to_key = np.maximum(distance(self.at(self.cell, rows), self.at(self.key, rows), self.size), 1)
+        to_door = np.maximum(distance(self.at(self.key, rows), self.at(self.door, rows), self.size), 1)
         return np.stack([to_key, to_key + to_door], axis=1)
 
     def landmarks(self, row: int) -> list[tuple[str, Colour, int]]:

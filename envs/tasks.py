@@ -160,7 +160,8 @@ class TaskWorld(World):
     def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Draw a task for each of ``rows``, or take those of ``options["task"]`` (one, or one per copy)."""
         given = options.get("task")
-        self.task[rows] = self.tasks.sample(streams, rows) if given is None else self._given_tasks(given, rows)
+        tasks = self.tasks.sample(streams, rows) if given is None else self._given_tasks(given, rows)
+        self.task[self.index(rows)] = tasks
         self.read_tasks(rows)
 
     def read_tasks(self, rows: Rows) -> None:
