@@ -82,18 +82,63 @@ class KeyValueMemory:
         self.index[rows] = -1
         self.length[rows] = self.count[rows] = self.cursor[rows] = 0
 
-    def keep(self, slots: Tensor) -> None:
-        """Drop all tokens but those in ``slots`` (B, k), oldest first; the rest of the window is free again."""
-        if slots.shape[1] > self.window or bool((torch.gather(self.index, 1, slots) < 0).any()):
+    def keep(self, slots: Tensor, rows: Tensor | None = None) -> None:
+        """Drop all tokens but those in ``slots`` (n, k), oldest first; the rest of the window is free again.
+
+        ``rows`` (n,) names the environments, all of them by default.
+        """
+        rows = self._rows if rows is None else rows
+        if bool((torch.gather(self.index[rows], 1, slots) < 0).any()):
+            raise ValueError("only slots in use can be kept")
+        k, every = slots.shape[1], rows[:, None]
+        # Advanced indices on both sides of a slice put their axes first: (n, k, layers, H, hd).
+        self.keys[:, every, :, torch.arange(k, device=rows.device)] = self.keys[:, every, :, slots]
+        self.values[:, every, :, torch.arange(k, device=rows.device)] = self.values[:, every, :, slots]
+        self.index[rows, :k] = torch.gather(self.index[rows], 1, slots)
+        self.index[rows, k:] = -1
+        self.count[rows] = k
+        self.cursor[rows] = k % self.window
+
+
+class TokenMemory:
+    """The last W tokens themselves, read again at every step: dearer than keys, and without a trace of older ones."""
+
+    def __init__(self, n_envs: int, window: int, width: int, device: torch.device):
+        self.tokens = torch.zeros(n_envs, window, width, device=device)
+        self.index = torch.full((n_envs, window), -1, device=device)
+        self.length = torch.zeros(n_envs, dtype=torch.long, device=device)
+        self.count = torch.zeros(n_envs, dtype=torch.long, device=device)
+        self.window, self.n_envs = window, n_envs
+        self._rows = torch.arange(n_envs, device=device)
+
+    def append(self, x: Tensor) -> None:
+        """Add one token (B, D) per environment at the end; where the window is full the oldest one falls out."""
+        full = self.count == self.window
+        self.tokens[full] = self.tokens[full].roll(-1, 1)
+        self.index[full] = self.index[full].roll(-1, 1)
+        last = self.count.clamp(max=self.window - 1)
+        self.tokens[self._rows, last], self.index[self._rows, last] = x, self.length
+        self.count = last + 1
+        self.length += 1
+
+    def reset(self, rows: Tensor) -> None:
+        """Forget everything in the environments ``rows`` (indices or bools)."""
+        self.index[rows] = -1
+        self.length[rows] = self.count[rows] = 0
+
+    def keep(self, slots: Tensor, rows: Tensor | None = None) -> None:
+        """Drop all tokens but those in ``slots`` (n, k), oldest first, in ``rows`` (n,) or everywhere."""
+        rows = self._rows if rows is None else rows
+        if bool((torch.gather(self.index[rows], 1, slots) < 0).any()):
             raise ValueError("only slots in use can be kept")
         k = slots.shape[1]
-        wide = slots[None, :, None, :, None].expand(*self.keys.shape[:3], k, self.keys.shape[4])
-        self.keys[:, :, :, :k] = torch.gather(self.keys, 3, wide)
-        self.values[:, :, :, :k] = torch.gather(self.values, 3, wide)
-        self.index[:, :k] = torch.gather(self.index, 1, slots)
-        self.index[:, k:] = -1
-        self.count.fill_(k)
-        self.cursor.fill_(k % self.window)
+        self.tokens[rows, :k] = self.tokens[rows[:, None], slots]
+        self.index[rows, :k] = torch.gather(self.index[rows], 1, slots)
+        self.index[rows, k:] = -1
+        self.count[rows] = k
+
+
+Memory = KeyValueMemory | TokenMemory
 
 
 class Block(nn.Module):
@@ -201,6 +246,26 @@ class CausalTransformer(nn.Module):
         """An empty memory of ``window`` tokens for ``n_envs`` environments."""
         device = self.norm.weight.device
         return KeyValueMemory(self.n_layers, n_envs, self.n_heads, window, self.head_width, device)
+
+    @torch.no_grad()
+    def step_again(self, x: Tensor, memory: TokenMemory, store: bool = True) -> tuple[Tensor, Tensor]:
+        """As :meth:`step`, but run all tokens of ``memory`` through all layers anew."""
+        tokens, index, last = memory.tokens, memory.index, memory.count
+        if store:
+            memory.append(x)
+            tokens, index, last = memory.tokens, memory.index, memory.count - 1
+        else:
+            tokens, index = F.pad(tokens, (0, 0, 0, 1)), F.pad(index, (0, 1))
+            rows = torch.arange(memory.n_envs, device=x.device)
+            tokens[rows, last], index[rows, last] = x, memory.length
+        used = int(last.max()) + 1
+        # Free slots stand behind the last token of their row, where no earlier query looks.
+        rows_asked = torch.unique(last)
+        out, captured = self(tokens[:, :used], index=index[:, :used], capture="rows", rows=rows_asked)
+        where = torch.searchsorted(rows_asked, last)
+        everybody = torch.arange(memory.n_envs, device=x.device)
+        weights = torch.stack([layer[everybody, :, where] for layer in captured])
+        return out[everybody, last], weights
 
     @torch.no_grad()
     def step(self, x: Tensor, memory: KeyValueMemory, store: bool = True) -> tuple[Tensor, Tensor]:

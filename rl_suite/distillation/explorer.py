@@ -1,0 +1,122 @@
+"""A structured explorer of grids: to the nearest cell not seen lately, and back to what paid.
+
+It is no learning algorithm, and is not called one: it is a cheap demonstrator of exploring and exploiting. Its
+actions are noisy while its labels say what it meant to do, so that a student learns to recover (Laskey et al. 2017,
+"DART: Noise Injection for Robust Imitation Learning", arXiv:1703.09327).
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.grid_kernels import MOVES, N_ACTIONS, next_cells
+
+NEVER = -(2**30)
+STAY = MOVES.index((0, 0))
+
+
+class Explorer:
+    """Explores N grids at once.
+
+    What is looked for may change within an episode: stage s begins with the s-th reward of the episode (Key-to-Door:
+    0 looks for the key, 1 for the door). Places are remembered per stage. After the last stage it stays where it is.
+
+    Args:
+        n: number of grids.
+        size: cells per side.
+        n_stages: rewards to be found one after the other.
+        stay_on_goal: the last reward is paid at every step on its cell (else once per episode).
+        memory: steps for which it remembers having been on a cell.
+        noise: probability of a uniformly random action instead of the intended one.
+        forget: fraction of the visited cells that it forgets before each episode.
+        rng: source of all randomness.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        size: int,
+        n_stages: int,
+        stay_on_goal: bool,
+        memory: int,
+        noise: float,
+        forget: float,
+        rng: np.random.Generator,
+    ):
+        self.n, self.size, self.n_stages, self.stay_on_goal = n, size, n_stages, stay_on_goal
+        self.memory, self.noise, self.forget, self.rng = memory, noise, forget, rng
+        self.known = np.full((n, n_stages), -1, dtype=np.int64)  # cell that paid in each stage
+        self.seen_at = np.full((n, n_stages, size**2), NEVER, dtype=np.int64)  # last step spent on each cell
+        self.stage = np.zeros(n, dtype=np.int64)
+        self.now = 0
+        self._next_cell = next_cells(size)
+
+    def begin_episode(self) -> None:
+        """Forget a part of what was seen, and look for the first reward again."""
+        self.stage[:] = 0
+        self.seen_at[self.rng.random(self.seen_at.shape) < self.forget] = NEVER
+
+    def act(self, observations: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Actions (N,) at the present rows and columns (N, 2), and the probabilities (N, 5) of what was meant."""
+        cells = self._cells(observations)
+        meant = np.zeros((self.n, N_ACTIONS), dtype=np.float32)
+        still_looking = np.minimum(self.stage, self.n_stages - 1)
+        rows = np.arange(self.n)
+        self.seen_at[rows, still_looking, cells] = self.now
+        target = np.where(self.stage < self.n_stages, self.known[rows, still_looking], cells)
+        oldest = self.now - self.memory
+        _intend(cells, target, self.seen_at[rows, still_looking], oldest, self.size, self._next_cell, meant)
+        drawn = self.rng.random((self.n, 1)) * meant.sum(axis=1, keepdims=True)
+        actions = np.minimum((meant.cumsum(axis=1) <= drawn).sum(axis=1), N_ACTIONS - 1)
+        random = self.rng.random(self.n) < self.noise
+        actions[random] = self.rng.integers(N_ACTIONS, size=int(random.sum()))
+        self.now += 1
+        return actions, meant
+
+    def learn(self, observations: NDArray[Any], rewards: NDArray[np.float64]) -> None:
+        """Take note of the cells (N, 2) that the last step reached and the rewards (N,) it earned."""
+        cells = self._cells(observations)
+        paid = np.flatnonzero((rewards > 0) & (self.stage < self.n_stages))
+        self.known[paid, self.stage[paid]] = cells[paid]
+        last = self.stage[paid] == self.n_stages - 1
+        self.stage[paid] += ~last if self.stay_on_goal else 1
+
+    def _cells(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        cells: NDArray[np.int64] = observations[:, 0].astype(np.int64) * self.size + observations[:, 1]
+        return cells
+
+
+@njit(cache=True)
+def _intend(
+    cells: NDArray[np.int64],
+    target: NDArray[np.int64],
+    seen_at: NDArray[np.int64],
+    oldest: int,
+    size: int,
+    next_cell: NDArray[np.int64],
+    meant: NDArray[np.float32],
+) -> None:
+    """Write uniform probabilities over the first moves of all shortest ways to the target, or to the nearest cell
+    that was not seen since ``oldest``; with neither, over all moves."""
+    for i in range(len(cells)):
+        row, column = divmod(cells[i], size)
+        if target[i] == cells[i]:
+            meant[i, STAY] = 1.0
+            continue
+        nearest = 2 * size
+        if target[i] < 0:
+            for cell in range(size * size):
+                if seen_at[i, cell] <= oldest:
+                    nearest = min(nearest, abs(cell // size - row) + abs(cell % size - column))
+        for cell in range(size * size):
+            away = abs(cell // size - row) + abs(cell % size - column)
+            if cell == target[i] or (target[i] < 0 and away == nearest and seen_at[i, cell] <= oldest):
+                for action in range(N_ACTIONS):
+                    there = next_cell[cells[i], action]
+                    if abs(cell // size - there // size) + abs(cell % size - there % size) < away:
+                        meant[i, action] = 1.0
+        total = meant[i].sum()
+        for action in range(N_ACTIONS):
+            meant[i, action] = meant[i, action] / total if total > 0 else 1.0 / N_ACTIONS

@@ -1,0 +1,225 @@
+"""Learning histories on disk: npz shards with checksums, and a manifest that says what they hold.
+
+::
+
+    histories/
+      manifest.json     format, world, source, split, episode length, shards with SHA-256
+      shard_00000.npz   arrays of N histories of T steps each:
+        observations       (N, T, n)  what the source saw before it acted (n = 0: nothing to see)
+        actions            (N, T)     what it did
+        rewards            (N, T)     what that earned
+        next_observations  (N, T, n)  what it saw then; at the end of an episode the last sight of it, not the reset
+        first              (N, T)     True at the first step of an episode
+        labels             (N, T)     the action to imitate, -1 = none; or (N, T, A) probabilities
+        tasks              (N,)       number of the task
+
+Written by ``rl_suite.distillation.collect``; ``python -m rl_suite.distillation.histories check FOLDER`` examines them.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_suite.checkpoint import write_atomically
+from rl_suite.errors import UserError
+
+FORMAT = "rl_suite histories 1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Histories:
+    """N learning histories of T steps, as arrays; the module's docstring says which."""
+
+    observations: NDArray[Any]
+    actions: NDArray[Any]
+    rewards: NDArray[Any]
+    next_observations: NDArray[Any]
+    first: NDArray[np.bool_]
+    labels: NDArray[Any]
+    tasks: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n, t = self.actions.shape
+        if t < 2:
+            raise ValueError(f"a learning history needs at least 2 steps, not {t}: nothing can be learned from one")
+        for name in ("observations", "rewards", "next_observations", "first", "labels"):
+            if getattr(self, name).shape[:2] != (n, t):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, which is not ({n}, {t}, ...)")
+        if self.tasks.shape != (n,):
+            raise ValueError(f"tasks has shape {self.tasks.shape}, not ({n},)")
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps T of each history."""
+        return int(self.actions.shape[1])
+
+    def returns(self) -> NDArray[np.float64]:
+        """Return of every episode, (N, episodes); all histories must have their episodes at the same steps."""
+        starts = np.flatnonzero(self.first[0])
+        if not (self.first == self.first[0]).all():
+            raise ValueError("the histories' episodes start at different steps")
+        return np.add.reduceat(self.rewards.astype(np.float64), starts, axis=1)
+
+    def select_episodes(self, episodes: Sequence[int] | NDArray[np.int64]) -> "Histories":
+        """Keep these episodes of every history, so that learning appears faster than it was."""
+        bounds = np.append(np.flatnonzero(self.first[0]), self.n_steps)
+        steps = np.concatenate([np.arange(bounds[e], bounds[e + 1]) for e in episodes])
+        arrays = {name: getattr(self, name)[:, steps] for name in ARRAYS if name != "tasks"}
+        return Histories(**arrays, tasks=self.tasks)
+
+
+ARRAYS = tuple(field.name for field in fields(Histories))
+
+
+def join(parts: Sequence[Histories]) -> Histories:
+    """One set of histories out of several of equal length."""
+    if len({(part.n_steps, part.labels.ndim) for part in parts}) != 1:
+        raise ValueError("histories of different lengths or kinds of labels cannot be joined")
+    return Histories(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS})
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One npz file of the manifest."""
+
+    file: str
+    sha256: str
+    histories: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of histories holds."""
+
+    env_id: str
+    env_options: dict[str, Any]
+    source: dict[str, Any]
+    split: str
+    episode_length: int
+    n_actions: int
+    seed: int
+    histories: int
+    """How many there are when collection is complete."""
+    shards: list[Shard]
+
+    def same_recipe(self, other: "Manifest") -> bool:
+        """Whether both describe the same histories, however many shards are written so far."""
+        return {**asdict(self), "shards": []} == {**asdict(other), "shards": []}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all shards are written."""
+        return sum(shard.histories for shard in self.shards) == self.histories
+
+
+def save_shard(folder: Path, number: int, histories: Histories) -> Shard:
+    """Write one shard, whole or not at all."""
+    buffer = io.BytesIO()
+    arrays: Mapping[str, NDArray[Any]] = {name: getattr(histories, name) for name in ARRAYS}
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    data = buffer.getvalue()
+    file = f"shard_{number:05d}.npz"
+    write_atomically(folder / file, data)
+    return Shard(file, hashlib.sha256(data).hexdigest(), len(histories))
+
+
+def load_shard(folder: Path, shard: Shard) -> Histories:
+    """Read one shard.
+
+    Raises:
+        UserError: it is missing, or not what was written.
+    """
+    path = folder / shard.file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: shard cannot be read: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != shard.sha256:
+        raise UserError(f"{path}: corrupt shard (its SHA-256 differs from the manifest)")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return Histories(**{name: arrays[name] for name in ARRAYS})
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a shard of histories: {error}") from None
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest; it names only shards that are already on disk."""
+    content = {"format": FORMAT, **asdict(manifest)}
+    write_atomically(folder / MANIFEST, json.dumps(content, indent=1).encode())
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a folder.
+
+    Raises:
+        UserError: there is none, or it is not ours.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise UserError(f"{path}: not written in the format {FORMAT!r}")
+        shards = [Shard(**shard) for shard in content.pop("shards")]
+        return Manifest(**content, shards=shards)
+    except OSError as error:
+        raise UserError(f"{path}: no histories here: {error.strerror}; collect them with train.py") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not a manifest of histories") from None
+
+
+def load_histories(folder: Path) -> tuple[Histories, Manifest, list[str]]:
+    """All good shards of a folder, its manifest, and one line for each shard that had to be left out.
+
+    Raises:
+        UserError: not one shard is good.
+    """
+    manifest = load_manifest(folder)
+    parts, problems = [], []
+    for shard in manifest.shards:
+        try:
+            parts.append(load_shard(folder, shard))
+        except UserError as error:
+            problems.append(str(error))
+    if not parts:
+        raise UserError(f"{folder}: no readable shard; delete the folder and collect again")
+    return join(parts), manifest, problems
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of the history doctor."""
+    from rich.console import Console
+
+    from rl_suite.distillation.doctor import examine
+
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.histories", description="History doctor.")
+    parser.add_argument("command", choices=["check"])
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        findings = examine(options.folder)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        console.print(f"[{finding.colour}]{finding.verdict:7s}[/] {finding.text}")
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
