@@ -37,3 +37,5 @@ for _name, _world, _steps, _episodes, _options in _TASK_WORLDS:
     _register_world(_name, _world, _steps, **_options)
     _trial = {"inner": _world, "episode_steps": _steps, "episodes_per_trial": _episodes, **_options}
     _register_world(f"{_name}Trial", "envs.trial:Trial", None, **_trial)
+
+_register_world("Durotaxis", "envs.durotaxis.env:Durotaxis", 200)

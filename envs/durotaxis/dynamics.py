@@ -25,7 +25,8 @@ def hill_reach(intensity: float, gamma: float, alpha: float, exponent: float) ->
     >>> hill_reach(10.0, 6.0, 5.0, 2.0)
     4.8
     """
-    return float(gamma / (1.0 + (alpha / intensity) ** exponent))
+    q = alpha / intensity
+    return float(gamma / (1.0 + (q * q if exponent == 2.0 else q**exponent)))
 
 
 @njit(cache=True)
@@ -57,14 +58,32 @@ def fold_into_dish(x: float, y: float, radius: float) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def normal_pair(streams: Streams, b: int) -> tuple[float, float]:
-    """Two independent standard normal numbers from two uniform ones (Box and Muller 1958)."""
-    radius = math.sqrt(-2.0 * math.log1p(-uniform_at(streams, b)))
-    angle = 2.0 * math.pi * uniform_at(streams, b)
-    return radius * math.cos(angle), radius * math.sin(angle)
+def point_in_disc(streams: Streams, b: int) -> tuple[float, float, float]:
+    """A uniform point (u, v) of the unit disc without its centre, and u^2 + v^2, by rejection."""
+    while True:
+        u, v = 2.0 * uniform_at(streams, b) - 1.0, 2.0 * uniform_at(streams, b) - 1.0
+        square = u * u + v * v
+        if 0.0 < square < 1.0:
+            return u, v, square
 
 
 @njit(cache=True)
+def unit_vector(streams: Streams, b: int) -> tuple[float, float]:
+    """A uniform direction."""
+    u, v, square = point_in_disc(streams, b)
+    length = math.sqrt(square)
+    return u / length, v / length
+
+
+@njit(cache=True)
+def normal_pair(streams: Streams, b: int) -> tuple[float, float]:
+    """Two independent standard normal numbers (Marsaglia and Bray 1964: a polar method without trigonometry)."""
+    u, v, square = point_in_disc(streams, b)
+    factor = math.sqrt(-2.0 * math.log(square) / square)
+    return u * factor, v * factor
+
+
+@njit(cache=True, inline="always")
 def choose_rearmost(
     colonies: Colonies, b: int, ratio: float, cos: float, sin: float, operations: NDArray[np.int64],
     keys: NDArray[np.float64], order: NDArray[np.int64],
@@ -82,63 +101,92 @@ def choose_rearmost(
         operations[order[i]] = DELETE
 
 
+@njit(cache=True, inline="always")
+def list_children(parent: NDArray[np.int16], n: int, first: NDArray[np.int64], following: NDArray[np.int64]) -> None:
+    """Chain the children of every node: ``first[i]``, then ``following`` of that, and so on until -1."""
+    for i in range(n):
+        first[i] = -1
+    for j in range(n - 1, -1, -1):
+        if parent[j] >= 0:
+            following[j], first[parent[j]] = first[parent[j]], j
+
+
 @njit(cache=True)
-def repair(colonies: Colonies, b: int, gone: int, n: int, neighbourly: bool) -> None:
+def adopt(
+    child: int, new: int, parent: NDArray[np.int16], first: NDArray[np.int64], following: NDArray[np.int64]
+) -> None:
+    """Hang a child on a new parent (-1: it becomes the root)."""
+    parent[child] = new
+    if new >= 0:
+        following[child], first[new] = first[new], child
+
+
+@njit(cache=True, inline="always")
+def repair(
+    x: NDArray[np.float64], y: NDArray[np.float64], parent: NDArray[np.int16], first: NDArray[np.int64],
+    following: NDArray[np.int64], gone: int, neighbourly: bool, waiting: NDArray[np.int64], joined: NDArray[np.int64],
+) -> None:  # fmt: skip
     """Take node ``gone`` out of the tree and join what hung on it, so that it stays one tree.
 
     The child nearest to the deleted node takes its place towards the root and, with tree repair, adopts the
     other children. With neighbour repair the parent and the children are joined by their shortest tree.
+    ``waiting`` and ``joined`` are scratch, as long as there are nodes.
     """
-    x, y, parent = colonies.x[b], colonies.y[b], colonies.parent[b]
-    pivot, shortest = -1, math.inf
-    for j in range(n):
-        if parent[j] == gone:
-            distance = (x[j] - x[gone]) ** 2 + (y[j] - y[gone]) ** 2
+    above, pivot, shortest = parent[gone], -1, math.inf
+    parent[gone] = GONE  # it stays in the chain of its own parent, whose readers skip it
+    child = first[gone]
+    while child >= 0:
+        if parent[child] == gone:
+            distance = (x[child] - x[gone]) ** 2 + (y[child] - y[gone]) ** 2
             if distance < shortest:
-                pivot, shortest = j, distance
-    above = parent[gone]
-    parent[gone] = GONE
+                pivot, shortest = child, distance
+        child = following[child]
     if pivot < 0:
         return
+    n_waiting, child = 0, first[gone]
+    while child >= 0:
+        if parent[child] == gone and child != pivot:
+            waiting[n_waiting] = child
+            n_waiting += 1
+        child = following[child]
+    if not neighbourly or above < 0:
+        adopt(pivot, above, parent, first, following)
     if not neighbourly:
-        parent[pivot] = above
-        for j in range(n):
-            if parent[j] == gone:
-                parent[j] = pivot
+        for k in range(n_waiting):
+            adopt(waiting[k], pivot, parent, first, following)
         return
     if above < 0:
-        parent[pivot] = above
-    joined = np.empty(n, dtype=np.int64)
-    joined[0] = pivot if above < 0 else above
-    size, waiting = 1, 0
-    for j in range(n):
-        waiting += parent[j] == gone
-    for _ in range(waiting):
+        joined[0] = pivot
+    else:
+        joined[0], waiting[n_waiting] = above, pivot
+        n_waiting += 1
+    for size in range(1, n_waiting + 1):
         best, partner, shortest = -1, -1, math.inf
-        for j in range(n):
-            if parent[j] == gone:
-                for m in range(size):
-                    distance = (x[j] - x[joined[m]]) ** 2 + (y[j] - y[joined[m]]) ** 2
+        for k in range(n_waiting):
+            for m in range(size):
+                if waiting[k] >= 0:
+                    distance = (x[waiting[k]] - x[joined[m]]) ** 2 + (y[waiting[k]] - y[joined[m]]) ** 2
                     if distance < shortest:
-                        best, partner, shortest = j, joined[m], distance
-        parent[best] = partner
-        joined[size] = best
-        size += 1
+                        best, partner, shortest = k, joined[m], distance
+        adopt(waiting[best], partner, parent, first, following)
+        joined[size], waiting[best] = waiting[best], -1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def delete_nodes(
     colonies: Colonies, b: int, operations: NDArray[np.int64], neighbourly: bool, kept: NDArray[np.int64],
-    slot_of: NDArray[np.int64],
+    slot_of: NDArray[np.int64], spare: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Delete the nodes whose operation says so, youngest first, and close the gaps in the arrays.
 
-    Writes the former slots of the survivors to ``kept``.
+    Writes the former slots of the survivors to ``kept``. ``slot_of`` (C,) and ``spare`` (2C,) are scratch.
     """
     n = colonies.nodes[b]
+    x, y, parent, first, following = colonies.x[b], colonies.y[b], colonies.parent[b], kept, slot_of
+    list_children(parent, n, first, following)
     for i in range(n - 1, -1, -1):
         if operations[i] == DELETE:
-            repair(colonies, b, i, n, neighbourly)
+            repair(x, y, parent, first, following, i, neighbourly, spare[:n], spare[n:])
     left = 0
     for i in range(n):
         if operations[i] != DELETE:
@@ -165,27 +213,7 @@ def delete_nodes(
     colonies.deaths[b] += n - left
 
 
-@njit(cache=True)
-def add_node(colonies: Colonies, b: int, mother: int, x: float, y: float, heading: float) -> None:
-    """Append a newborn child of the node in slot ``mother``."""
-    child = colonies.nodes[b]
-    colonies.x[b, child] = x
-    colonies.y[b, child] = y
-    colonies.heading[b, child] = heading
-    colonies.anchor_x[b, child] = x
-    colonies.anchor_y[b, child] = y
-    colonies.anchor_step[b, child] = colonies.step[b]
-    colonies.born[b, child] = colonies.step[b]
-    colonies.identity[b, child] = int(colonies.task[b, START_NODES]) + colonies.births[b]
-    colonies.mother[b, child] = colonies.identity[b, mother]
-    colonies.deadline[b, child] = 0
-    colonies.parent[b, child] = mother
-    colonies.mark[b, child] = UNMARKED
-    colonies.births[b] += 1
-    colonies.nodes[b] += 1
-
-
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def spawn_nodes(
     colonies: Colonies, b: int, physics: Physics, operations: NDArray[np.int64], controls: NDArray[np.float64],
     kept: NDArray[np.int64], streams: Streams,
@@ -197,31 +225,48 @@ def spawn_nodes(
     gamma, alpha, noise and theta per former slot; in delete_ratio mode theta is random and the rest is fixed.
     """
     cos, sin = colonies.task[b, COS], colonies.task[b, SIN]
-    gamma, alpha, noise, theta = physics.gamma, physics.alpha, physics.noise, 0.0
-    survivors, limit = colonies.nodes[b], int(colonies.task[b, LIMIT])
-    for i in range(survivors):
-        old = kept[i]
+    gamma, alpha, noise = physics.gamma, physics.alpha, physics.noise
+    survivors, limit, step = colonies.nodes[b], int(colonies.task[b, LIMIT]), colonies.step[b]
+    identity = int(colonies.task[b, START_NODES]) + colonies.births[b]
+    child = survivors
+    crowded = False
+    for mother in range(survivors):
+        old = kept[mother]
         if operations[old] != SPAWN:
             continue
-        if colonies.nodes[b] >= limit:
-            return True
+        if child >= limit:
+            crowded = True
+            break
         if physics.per_node:
-            gamma, alpha, noise, theta = controls[old, 0], controls[old, 1], controls[old, 2], controls[old, 3]
+            gamma, alpha, noise, heading = controls[old, 0], controls[old, 1], controls[old, 2], controls[old, 3]
+            to_x, to_y = math.cos(heading), math.sin(heading)
         else:
-            theta = 2.0 * math.pi * uniform_at(streams, b) + math.atan2(sin, cos)
+            u, v = unit_vector(streams, b)
+            to_x, to_y = u * cos - v * sin, u * sin + v * cos
+            heading = math.atan2(to_y, to_x) if physics.motility > 0.0 else 0.0
         if physics.motor_clutch:
-            reach = clutch_reach(colonies.intensity[b, i], gamma, physics.clutch_optimum)
+            reach = clutch_reach(colonies.intensity[b, mother], gamma, physics.clutch_optimum)
         else:
-            reach = hill_reach(colonies.intensity[b, i], gamma, alpha, physics.hill_exponent)
+            reach = hill_reach(colonies.intensity[b, mother], gamma, alpha, physics.hill_exponent)
         along, across = normal_pair(streams, b)
-        x = colonies.x[b, i] + reach * math.cos(theta) + noise * (along * cos - across * sin)
-        y = colonies.y[b, i] + reach * math.sin(theta) + noise * (along * sin + across * cos)
+        x = colonies.x[b, mother] + reach * to_x + noise * (along * cos - across * sin)
+        y = colonies.y[b, mother] + reach * to_y + noise * (along * sin + across * cos)
         x, y = fold_into_dish(x, y, physics.dish_radius)
-        add_node(colonies, b, i, x, y, theta)
-    return False
+        colonies.x[b, child], colonies.y[b, child] = x, y
+        colonies.anchor_x[b, child], colonies.anchor_y[b, child] = x, y
+        colonies.anchor_step[b, child] = colonies.born[b, child] = step
+        colonies.heading[b, child] = heading
+        colonies.identity[b, child] = identity
+        colonies.mother[b, child] = colonies.identity[b, mother]
+        colonies.parent[b, child] = mother
+        colonies.mark[b, child], colonies.deadline[b, child] = UNMARKED, 0
+        child, identity = child + 1, identity + 1
+    colonies.births[b] += child - survivors
+    colonies.nodes[b] = child
+    return crowded
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def relax_springs(colonies: Colonies, b: int, stiffness: float, rest: float) -> None:
     """Junctions pull and push: each edge in turn loses a fraction of its strain, half at either end.
 
@@ -239,7 +284,7 @@ def relax_springs(colonies: Colonies, b: int, stiffness: float, rest: float) -> 
                 x[j], y[j] = x[j] - share * dx, y[j] - share * dy
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def wander(colonies: Colonies, b: int, speed: float, persistence_per_intensity: float, streams: Streams) -> None:
     """Every node walks ``speed`` px along its heading, which diffuses; headings last longer on stiff ground.
 
@@ -253,7 +298,7 @@ def wander(colonies: Colonies, b: int, speed: float, persistence_per_intensity: 
         colonies.y[b, i] += speed * math.sin(colonies.heading[b, i])
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fold_nodes(colonies: Colonies, b: int, radius: float) -> None:
     """Reflect all nodes at the wall of the dish."""
     for i in range(colonies.nodes[b]):

@@ -14,6 +14,7 @@ from envs.durotaxis.features import blank_observations, write_observations
 from envs.durotaxis.layout import CONTROLS, OPERATIONS, action_space, observation_space
 from envs.durotaxis.metrics import METRICS
 from envs.durotaxis.options import Options
+from envs.durotaxis.scene import Scene, scene_of
 from envs.durotaxis.state import (
     AT_GOAL,
     COS,
@@ -24,13 +25,71 @@ from envs.durotaxis.state import (
     physics_of,
 )
 from envs.durotaxis.substrate import FLAT, intensity_at, kinds_of, load_fields, make_field
+from envs.durotaxis.text import describe
 from envs.streams import Rows, Streams, uniform
 
 RESET_OPTIONS = ("direction", "stage")
 
 
 class Durotaxis(World):
-    """DOCSTRING"""
+    """A colony of nodes on a substrate of uneven stiffness that has to crawl up the gradient.
+
+    ## Description
+    Tissue durotaxis: cells spread further where the ground is stiffer, and clusters follow gradients that single
+    cells miss. Here a colony is a tree of nodes. In every step nodes are deleted, spawn a child at a distance that
+    the stiffness under them sets, or stay; so the colony crawls by growing ahead and dying behind. The direction of
+    the gradient is drawn per episode and is no part of the observation: it has to be inferred from where the nodes
+    are and how stiff the ground is there. An agent that does not look reaches the goal by luck only, about 14 % of
+    directions on the shipped dish (``Options.chance_level``).
+
+    Spawning is the Hill equation, ``reach = gamma / (1 + (alpha / stiffness)^2)``, in direction theta, plus normal
+    noise. A deleted node's nearest child takes its place in the tree.
+
+    ## Action Space
+    ``action_mode="per_node"``: a ``HybridBox`` with one part per row of ``x``: an operation (0 spawn, 1 delete,
+    2 stay) and gamma, alpha, noise and theta in [-1, 1], mapped to ``gamma_range``, ``alpha_range``, ``noise_range``
+    and [-pi, pi]. Forbidden operations (``action_mask``) are carried out as stay; parts beyond ``num_nodes`` are idle.
+    ``action_mode="delete_ratio"``: ``Box(-1, 1, (3,))``, ratio, cos, sin: the fraction ``(1 + ratio) / 2`` of the nodes
+    that are rearmost along (cos, sin) is deleted and all others spawn in random directions.
+
+    ## Observation Space
+    A ``Dict`` of padded arrays: the graph with node, edge and graph features, and masks. See ``envs.durotaxis.layout``.
+
+    ## Rewards
+    ``w_delete * delete / horizon + w_distance * distance + w_termination * termination``, plus shaping if asked for.
+    ``delete`` in [-1, 1] asks for a colony of the right size whose softest nodes are deleted in time
+    (``state_machine``) or just of the right size (``homeostatic``). ``distance`` is the change of stiffness at the
+    centroid in units of mean gradient times body length. ``termination`` is 1 at the goal and -1 for a failure.
+    Winning returns more than failing for all weights that the options accept; ``envs.durotaxis.rewards`` says why.
+
+    ## Starting State
+    ``start_nodes`` nodes, uniform on a disc around the centre of the dish, joined by their shortest tree.
+
+    ## Episode End
+    Terminated when the centroid crosses the goal line, ``goal_distance`` up the gradient (success); or when it leaves
+    the safe radius elsewhere, the colony outgrows ``node_limit`` or has no nodes, or the centroid has moved away
+    from the goal for ``retreat_steps`` steps in a row (failures). Truncated after 200 steps as registered.
+
+    ## Information
+    ``envs.durotaxis.metrics.METRICS``: position, velocities, forward migration and durotactic index, persistence,
+    stiffness and gradient at centroid, front and rear, shape, components, reward components. Besides ``nodes``,
+    ``births``, ``deaths``, ``stage``, ``ending`` (index of ``ENDINGS``), ``substrate`` (index of ``KINDS``),
+    ``direction`` (degrees), ``is_success``.
+
+    ## Arguments
+    Every field of ``envs.durotaxis.options.Options``. ``reset(options={"direction": degrees, "stage": i})`` fixes the
+    direction of one episode or puts a copy on a stage of the curriculum.
+
+    ## References
+    Sunyer et al. 2016, "Collective cell durotaxis emerges from long-range intercellular force transmission",
+    Science 353.
+    Novikova et al. 2017, "Persistence-driven durotaxis", Physical Review Letters 118, 078103.
+    Isomursu et al. 2022, "Directed cell migration towards softer environments", Nature Materials 21.
+    DuChez et al. 2019, "Durotaxis by human cancer cells", Biophysical Journal 116.
+
+    ## Version History
+    v0: first version.
+    """
 
     def __init__(self, num_envs: int = 1, **options: Any):
         super().__init__(num_envs)
@@ -138,6 +197,18 @@ class Durotaxis(World):
         if not self.physics.per_node:
             return super().action_masks()
         return self.observe(self.all_rows)["action_mask"].astype(np.bool_)
+
+    def scene(self, row: int) -> Scene:
+        """What a picture of one row needs to know."""
+        return scene_of(self.colonies, row, self.physics, self.measured)
+
+    def render(self, row: int, mode: str) -> str | NDArray[np.uint8]:
+        """Draw one colony: letters for "ansi", a picture (640, 940, 3) for "rgb_array"."""
+        if mode == "ansi":
+            return describe(self.scene(row))
+        from envs.durotaxis.render import draw  # needs Pillow, which no other part of the world does
+
+        return draw(self.scene(row))
 
     def get_state(self) -> State:
         """Copies of all arrays of the colonies."""

@@ -79,7 +79,8 @@ def start_rows(
     """Scatter the first nodes of each row evenly over a disc of radius ``radii[b]``, centred on its centroid."""
     capacity = colonies.x.shape[1]
     order, hull = np.empty(capacity, np.int64), np.empty(2 * capacity + 2, np.int64)
-    distances, best = np.empty(capacity), np.empty(max(physics.neighbours, 1))
+    distances = np.empty(capacity)
+    coarse = np.empty((2, capacity), np.float32)
     for b in rows:
         n, cos, sin = int(colonies.task[b, START_NODES]), colonies.task[b, COS], colonies.task[b, SIN]
         colonies.step[b] = colonies.births[b] = colonies.deaths[b] = 0
@@ -103,13 +104,13 @@ def start_rows(
             colonies.identity[b, i], colonies.mother[b, i] = i, -1
             colonies.mark[b, i] = UNMARKED
         spanning_tree(x, y, n, colonies.parent[b], distances)
-        measure_nodes(colonies, b, physics, measured, order, hull, distances, best)
+        measure_nodes(colonies, b, physics, measured, order, hull, distances, coarse)
         measure_places(colonies, b, physics, measured)
         follow_centroid(colonies, b)
         measure_motion(colonies, b, physics)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def visible_slots(
     colonies: Colonies, b: int, max_nodes: int, order: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> int:
@@ -141,7 +142,7 @@ def between(low: float, high: float, value: float) -> float:
     return low + 0.5 * (1.0 + value) * (high - low)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def read_actions(
     colonies: Colonies, b: int, physics: Physics, action: NDArray[np.float32], operations: NDArray[np.int64],
     controls: NDArray[np.float64], order: NDArray[np.int64], slots: NDArray[np.int64],
@@ -160,7 +161,7 @@ def read_actions(
         controls[slot, 3] = math.pi * action[first + 4]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, before_y: float, crowded: bool) -> int:
     """Whether and how the episode ends, from the last two centroids.
 
@@ -185,7 +186,7 @@ def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, b
     return RETREATED if colonies.sums[b, RETREAT] >= physics.retreat_steps else RUNNING
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def pay(
     colonies: Colonies, b: int, physics: Physics, nodes_before: int, overdue_before: float, of_deletions: float
 ) -> float:
@@ -227,7 +228,8 @@ def step_rows(
     operations, controls = np.empty(capacity, np.int64), np.empty((capacity, 4))
     kept, slot_of, order = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     hull = np.empty(2 * capacity + 2, np.int64)
-    keys, best = np.empty(capacity), np.empty(max(physics.neighbours, 1))
+    keys = np.empty(capacity)
+    coarse = np.empty((2, capacity), np.float32)
     for b in range(len(actions)):
         colonies.step[b] += 1
         nodes_before = int(colonies.nodes[b])
@@ -239,7 +241,7 @@ def step_rows(
             ratio = between(0.0, physics.max_ratio, actions[b, 0])
             choose_rearmost(colonies, b, ratio, actions[b, 1], actions[b, 2], operations, keys, order)
         of_deletions = reward_of_deletions(colonies, b, operations, physics.mark_delay)
-        delete_nodes(colonies, b, operations, physics.neighbour_repair, kept, slot_of)
+        delete_nodes(colonies, b, operations, physics.neighbour_repair, kept, slot_of, hull)
         crowded = spawn_nodes(colonies, b, physics, operations, controls, kept, streams)
         if physics.spring_stiffness > 0.0:
             relax_springs(colonies, b, physics.spring_stiffness, physics.spring_rest)
@@ -248,7 +250,7 @@ def step_rows(
         if physics.spring_stiffness > 0.0 or physics.motility > 0.0:
             fold_nodes(colonies, b, physics.dish_radius)
             notice_moves(colonies, b)
-        measure_nodes(colonies, b, physics, measured, order, hull, keys, best)
+        measure_nodes(colonies, b, physics, measured, order, hull, keys, coarse)
         if colonies.nodes[b] > 0:
             measure_places(colonies, b, physics, measured)
         follow_centroid(colonies, b)
@@ -258,7 +260,7 @@ def step_rows(
         rewards[b] = pay(colonies, b, physics, nodes_before, overdue_before, of_deletions)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def notice_moves(colonies: Colonies, b: int) -> None:
     """Restart the stagnation of every node that has moved away from where it was."""
     for i in range(colonies.nodes[b]):
@@ -275,12 +277,15 @@ def first_bad_action(actions: NDArray[np.float32], part_size: int, n_options: in
     ``part_size`` entries make a part, the first of which is a choice among ``n_options`` (none if that is 0).
     """
     for b in range(actions.shape[0]):
-        for i in range(actions.shape[1]):
-            value = actions[b, i]
-            if n_options > 0 and i % part_size == 0:
-                good = 0.0 <= value <= n_options - 1 and value == math.floor(value)
-            else:
-                good = -1.0 <= value <= 1.0
-            if not good:
-                return b
+        good = True
+        for first in range(0, actions.shape[1], part_size):
+            start = first
+            if n_options > 0:
+                choice = actions[b, first]
+                good = good and 0.0 <= choice <= n_options - 1 and choice == math.floor(choice)
+                start = first + 1
+            for i in range(start, first + part_size):
+                good = good and -1.0 <= actions[b, i] <= 1.0
+        if not good:
+            return b
     return -1

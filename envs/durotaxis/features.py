@@ -56,27 +56,17 @@ def blank_observations(n: int, max_nodes: int, max_edges: int, per_node: bool) -
     )
 
 
-@njit(cache=True)
-def write_edge(
-    colonies: Colonies, b: int, out: Observations, k: int, edge: int, source: int, target: int, of: NDArray[np.int64]
-) -> None:
-    """Write the edge between two slots; ``of`` gives the row of ``x`` that shows a slot."""
-    dx = colonies.x[b, target] - colonies.x[b, source]
-    dy = colonies.y[b, target] - colonies.y[b, source]
-    length = math.sqrt(dx * dx + dy * dy)
-    out.edge_index[k, 0, edge], out.edge_index[k, 1, edge] = of[source], of[target]
-    out.edge_attr[k, edge, 0] = length / LENGTH_SCALE
-    if length > 0.0:
-        out.edge_attr[k, edge, 1], out.edge_attr[k, edge, 2] = dx / length, dy / length
-
-
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def write_edges(
     colonies: Colonies, b: int, physics: Physics, out: Observations, k: int, of: NDArray[np.int64],
     incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
 ) -> int:  # fmt: skip
-    """Write the edges between shown nodes; counts all degrees and returns the number of all edges."""
-    n = int(colonies.nodes[b])
+    """Write the edges between shown nodes; counts all degrees and returns the number of all edges.
+
+    ``of`` gives the row of ``x`` that shows a slot, -1 for hidden ones.
+    """
+    n, x, y = int(colonies.nodes[b]), colonies.x[b], colonies.y[b]
+    index, attributes = out.edge_index[k], out.edge_attr[k]
     incoming[:n] = 0
     outgoing[:n] = 0
     edges, written = 0, 0
@@ -89,13 +79,18 @@ def write_edges(
             incoming[i] += 1
             outgoing[source] += 1
             if of[i] >= 0 and of[source] >= 0:
-                write_edge(colonies, b, out, k, written, source, i, of)
+                dx, dy = x[i] - x[source], y[i] - y[source]
+                length = math.sqrt(dx * dx + dy * dy)
+                index[0, written], index[1, written] = of[source], of[i]
+                attributes[written, 0] = length / LENGTH_SCALE
+                if length > 0.0:
+                    attributes[written, 1], attributes[written, 2] = dx / length, dy / length
                 written += 1
     out.num_edges[k, 0] = written
     return edges
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def write_nodes(
     colonies: Colonies, b: int, out: Observations, k: int, slots: NDArray[np.int64], shown: int, mean: float,
     incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
@@ -120,7 +115,7 @@ def write_nodes(
     out.num_nodes[k, 0] = shown
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def write_graph(
     colonies: Colonies, b: int, physics: Physics, graph: NDArray[np.float32], edges: int, total: float, highest: float,
     max_degree: float,
@@ -146,7 +141,7 @@ def write_graph(
     graph[18] = total / INTENSITY_SCALE / critical
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def write_action_mask(colonies: Colonies, b: int, physics: Physics, mask: NDArray[np.int8], shown: int) -> None:
     """Allowed operations of each part; padding may only stay, so that no choice is without an option."""
     n, limit = int(colonies.nodes[b]), int(colonies.task[b, LIMIT])

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Reals = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
+FURTHEST = np.iinfo(np.int64).max
+
 
 @njit(cache=True)
 def sort_slots(keys: Reals, n: int, order: Indices) -> None:
@@ -31,12 +33,49 @@ def turn(x: Reals, y: Reals, a: int, b: int, c: int) -> float:
 
 
 @njit(cache=True)
+def outer_slots(x: Reals, y: Reals, n: int, slots: Indices) -> int:
+    """Write the slots that may be on the hull to ``slots`` and return how many (Akl and Toussaint 1978).
+
+    The nodes furthest along the four diagonals span a quadrilateral; what is inside it is not on the hull.
+    """
+    east, north, west, south = 0, 0, 0, 0
+    for i in range(1, n):
+        plus, minus = x[i] + y[i], x[i] - y[i]
+        if plus > x[north] + y[north]:
+            north = i
+        if plus < x[south] + y[south]:
+            south = i
+        if minus > x[east] - y[east]:
+            east = i
+        if minus < x[west] - y[west]:
+            west = i
+    outer = 0
+    for i in range(n):
+        inside = (
+            turn(x, y, south, east, i) > 0
+            and turn(x, y, east, north, i) > 0
+            and turn(x, y, north, west, i) > 0
+            and turn(x, y, west, south, i) > 0
+        )
+        slots[outer] = i
+        outer += not inside
+    return outer
+
+
+@njit(cache=True)
 def convex_hull(x: Reals, y: Reals, n: int, order: Indices, hull: Indices) -> int:
     """Write the corners of the hull counter-clockwise to ``hull`` (2n long) and return how many there are.
 
     Andrew's monotone chain. Points on an edge are no corners; with fewer than three points all are.
+    ``order`` is scratch of length n.
     """
-    sort_slots(x, n, order)
+    n = outer_slots(x, y, n, order)
+    for i in range(1, n):  # insertion sort of the few that are left, from west to east
+        slot, j = order[i], i
+        while j > 0 and x[order[j - 1]] > x[slot]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = slot
     if n < 3:
         for i in range(n):
             hull[i] = order[i]
@@ -87,12 +126,14 @@ def spanning_tree(x: Reals, y: Reals, n: int, parent: NDArray[np.int16], nearest
 
 
 @njit(cache=True, fastmath={"reassoc", "contract"})
-def sum_of_roots(values: Reals, n: int) -> float:
-    """Sum of square roots; free to add in any order, so that it runs several lanes at once."""
-    total = 0.0
-    for i in range(n):
-        total += math.sqrt(values[i])
-    return total
+def sum_of_distances(x: NDArray[np.float32], y: NDArray[np.float32], i: int, n: int) -> float:
+    """Sum of the distances from point i to all n points; free to add in any order, hence several at once."""
+    a, b = x[i], y[i]
+    total = np.float32(0.0)
+    for j in range(n):
+        dx, dy = x[j] - a, y[j] - b
+        total += math.sqrt(dx * dx + dy * dy)
+    return float(total)
 
 
 @njit(cache=True)
@@ -104,18 +145,26 @@ def squared_distances(x: Reals, y: Reals, i: int, n: int, out: Reals) -> None:
 
 
 @njit(cache=True)
-def nearest_slots(distances: Reals, i: int, n: int, nearest: NDArray[np.int16], best: Reals) -> None:
-    """Write the slots nearest to point i, nearest first, to ``nearest`` (k,); -1 where there are none."""
-    k = len(nearest)
-    for m in range(k):
-        nearest[m], best[m] = -1, math.inf
+def nearest_slots(bits: Indices, i: int, n: int, nearest: NDArray[np.int16]) -> None:
+    """Write the slots nearest to point i, nearest first, to ``nearest`` (k,); -1 where there are none.
+
+    ``bits`` holds squared distances seen as integers, which order as the positive reals do, and is spent.
+    The lowest bits are replaced by the slot, so that k plain minima give the slots at once.
+    """
+    mask = 1
+    while mask < n:
+        mask *= 2
+    mask -= 1
     for j in range(n):
-        if distances[j] < best[k - 1] and j != i:
-            m = k - 1
-            while m > 0 and best[m - 1] > distances[j]:
-                best[m], nearest[m] = best[m - 1], nearest[m - 1]
-                m -= 1
-            best[m], nearest[m] = distances[j], j
+        bits[j] = (bits[j] & ~mask) | j
+    bits[i] = FURTHEST
+    for m in range(len(nearest)):
+        least = FURTHEST
+        for j in range(n):
+            least = min(least, bits[j])
+        nearest[m] = -1 if least == FURTHEST else least & mask
+        if least != FURTHEST:
+            bits[least & mask] = FURTHEST
 
 
 @njit(cache=True)

@@ -41,7 +41,7 @@ def next_mark(mark: int, intensity: float, average: float, margin: float, forced
     return UNMARKED
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def update_marks(colonies: Colonies, b: int, physics: Physics) -> None:
     """Mark the nodes of a colony above its critical size; the deadline of a new TO_DELETE is ``mark_delay`` away."""
     n, critical = colonies.nodes[b], colonies.task[b, CRITICAL]
@@ -59,7 +59,7 @@ def update_marks(colonies: Colonies, b: int, physics: Physics) -> None:
         colonies.mark[b, i] = mark
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def reward_of_deletions(colonies: Colonies, b: int, operations: NDArray[np.int64], mark_delay: int) -> float:
     """Sum over the nodes that are about to be deleted, within [-1, 1]."""
     total = 0.0
@@ -71,7 +71,7 @@ def reward_of_deletions(colonies: Colonies, b: int, operations: NDArray[np.int64
     return clip(total, 1.0)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def overdue_nodes(colonies: Colonies, b: int) -> int:
     """Nodes marked for deletion that are still there after their deadline."""
     late = 0
@@ -80,7 +80,7 @@ def overdue_nodes(colonies: Colonies, b: int) -> int:
     return late
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def state_machine_reward(colonies: Colonies, b: int, of_deletions: float) -> float:
     """The ``delete`` component after a step, within [-1, 1].
 

@@ -18,7 +18,7 @@ from envs.durotaxis.geometry import (
     count_components,
     nearest_slots,
     squared_distances,
-    sum_of_roots,
+    sum_of_distances,
 )
 from envs.durotaxis.measured import MeasuredField
 from envs.durotaxis.state import (
@@ -87,27 +87,32 @@ STILL = 1e-9  # px; a displacement below it has no direction
 LOG_LAGS = np.log(np.array(LAGS, dtype=np.float64))
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def field_of(colonies: Colonies, b: int) -> Field:
     """The field of row b."""
     task = colonies.task[b]
     return Field(int(task[KIND]), task[BASE], task[HEIGHT], task[PEAK], task[WIDTH], task[COS], task[SIN])
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def measure_nodes(
     colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, order: NDArray[np.int64],
-    hull: NDArray[np.int64], distances: NDArray[np.float64], best: NDArray[np.float64],
+    hull: NDArray[np.int64], distances: NDArray[np.float64], coarse: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Fill in what follows from where the nodes are: intensities, distances, neighbours, hull and shape."""
+    """Fill in what follows from where the nodes are: intensities, distances, neighbours, hull and shape.
+
+    The last four arguments are scratch; the copy of the positions in ``coarse`` (2, C) makes distances cheaper.
+    """
     n = colonies.nodes[b]
     x, y = colonies.x[b], colonies.y[b]
     fill_intensities(field_of(colonies, b), measured, x[:n], y[:n], colonies.intensity[b, :n])
+    coarse[0, :n], coarse[1, :n] = x[:n], y[:n]
     for i in range(n):
-        squared_distances(x, y, i, n, distances)
-        colonies.mean_distance[b, i] = sum_of_roots(distances, n) / max(n - 1, 1)
-        if physics.neighbours > 0:
-            nearest_slots(distances, i, n, colonies.nearest[b, i], best)
+        colonies.mean_distance[b, i] = sum_of_distances(coarse[0], coarse[1], i, n) / max(n - 1, 1)
+    if physics.neighbours > 0:
+        for i in range(n):
+            squared_distances(x, y, i, n, distances)
+            nearest_slots(distances.view(np.int64), i, n, colonies.nearest[b, i])
     corners = convex_hull(x, y, n, order, hull)
     colonies.on_hull[b, :n] = 0
     for i in range(corners):
@@ -123,7 +128,7 @@ def measure_nodes(
         metrics[COMPONENTS] = np.sum(colonies.parent[b, :n] < 0)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def measure_places(colonies: Colonies, b: int, physics: Physics, measured: MeasuredField) -> None:
     """Centroid, front and rear: where they are and how stiff the ground is there. Needs at least one node."""
     n, cos, sin = colonies.nodes[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -152,7 +157,7 @@ def measure_places(colonies: Colonies, b: int, physics: Physics, measured: Measu
     metrics[REAR_VELOCITY] = (rear_at - colonies.sums[b, START_REAR]) / max(step, 1)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def follow_centroid(colonies: Colonies, b: int) -> None:
     """Add the last displacement of the centroid to the sums of the episode."""
     step, cos, sin = colonies.step[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -195,7 +200,7 @@ def msd_exponent(sums: NDArray[np.float64], step: int) -> float:
     return xy / xx if n > 1 else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
     """Velocities and indices of the episode so far; all are 0 while nothing has moved."""
     step, cos, sin = colonies.step[b], colonies.task[b, COS], colonies.task[b, SIN]

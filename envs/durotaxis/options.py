@@ -86,7 +86,7 @@ class Options:
     gamma_range: tuple[float, float] = (0.5, 15.0)  # px
     alpha_range: tuple[float, float] = (1.0, 10.0)  # intensity of half reach
     noise_range: tuple[float, float] = (0.05, 2.0)  # px
-    gamma: float = 6.0  # in delete_ratio mode, px
+    gamma: float = 8.0  # in delete_ratio mode, px
     alpha: float = 5.0
     noise: float = 0.5
     max_ratio: float = 1.0  # largest fraction that a delete_ratio action removes
