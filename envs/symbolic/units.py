@@ -1,8 +1,7 @@
-"""Dimensional analysis: units as vectors of exponents, and how many tokens a unit costs to reach.
+"""Units as vectors of exponents, read from text.
 
 A unit is a row of whole numbers: exponents of the base units times ``SCALE``, so that square, cube and
-fourth roots stay exact. ``Reach`` answers, for a library whose variables have units, in how few tokens a
-program of a given unit can be written; the grammar's mask uses it so that no partial program is a dead end.
+fourth roots stay exact.
 """
 
 import re
@@ -11,15 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from envs.symbolic.tokens import CONSTANT, LITERAL, Library
+from envs.symbolic.tokens import Library
 
 SCALE = 12
 MAX_POWER = 8  # exponents beyond +-8 are neither read nor searched
-MAX_UNITS_REACHED = 30_000  # the nearest ones are kept; a law of physics needs a few hundred
-FAR = 32_767  # cost of a unit that cannot be reached
 
 Unit = NDArray[np.int64]  # (U,) exponents times SCALE
 
@@ -149,181 +145,3 @@ class Units:
         table = np.zeros((len(library), len(self.base)), dtype=np.int64)
         table[library.index >= 0] = self.variables[library.index[library.index >= 0]]
         return table
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Fewest tokens of a program of each unit, as an open-addressing hash table for kernels.
-
-    The programs counted are chains: a variable, powers and roots of a chain, or one leaf times or over a
-    chain. Every suffix of a chain is a chain, which is what makes the mask free of dead ends.
-
-    Attributes:
-        keys: (H, U) units; rows whose cost is ``FAR`` are empty.
-        costs: (H,) tokens.
-        fillers: (F, U) distinct units of the leaves.
-        otherwise: cost of all units that are not in the table.
-    """
-
-    keys: NDArray[np.int64]
-    costs: NDArray[np.int64]
-    fillers: NDArray[np.int64]
-    otherwise: int
-
-    def cost(self, unit: Unit) -> int:
-        """Fewest tokens of a chain of this unit, ``FAR`` if there is none."""
-        return int(reach_cost(self.keys, self.costs, self.otherwise, np.asarray(unit, dtype=np.int64)))
-
-
-def build_reach(units: Units, library: Library, max_length: int) -> Reach:
-    """Search all units by increasing length of their shortest chain.
-
-    Raises:
-        ValueError: y's unit cannot be reached, or not in ``max_length`` tokens.
-    """
-    if not units.free_constant and not _in_span(units.variables, units.target):
-        have = ", ".join(
-            f"{name}: {format_unit(unit, units.base)}"
-            for name, unit in zip(library.variables, units.variables, strict=True)
-        )
-        raise ValueError(
-            f"no product of powers of the variables has the units of y, {format_unit(units.target, units.base)};"
-            f" the variables have {have}"
-        )
-    table = units.of_tokens(library)
-    constants = (library.opcode == LITERAL) | ((library.opcode == CONSTANT) & (not units.free_constant))
-    fillers = np.unique(np.concatenate([units.variables, table[constants][:1]]), axis=0)
-    functions = np.array([name in library for name in ("mul", "div", "sq", "cube", "sqrt", "inv")])
-    size = 1 << (2 * MAX_UNITS_REACHED).bit_length()
-    keys = np.zeros((size, len(units.base)), dtype=np.int64)
-    costs = np.full(size, FAR, dtype=np.int64)
-    kept = _search(np.unique(units.variables, axis=0), fillers, functions, max_length, keys, costs)
-    keys, costs = _shrink(keys, costs, kept)
-    wild = units.free_constant and "mul" in library and library.constant_id >= 0
-    reach = Reach(keys, costs, fillers, 3 if wild else FAR)  # c*x has any unit where c may have any
-    if reach.cost(units.target) > max_length:
-        raise ValueError(
-            f"the units of y, {format_unit(units.target, units.base)}, cannot be written in {max_length} tokens"
-            f" with the functions {' '.join(library.functions)}; raise max_length or add functions"
-        )
-    return reach
-
-
-def _in_span(variables: NDArray[np.int64], target: Unit) -> bool:
-    if not target.any():
-        return True
-    return bool(np.linalg.matrix_rank(np.vstack([variables, target])) == np.linalg.matrix_rank(variables))
-
-
-def _shrink(
-    keys: NDArray[np.int64], costs: NDArray[np.int64], kept: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The same table with twice as many places as entries."""
-    size = 1 << (2 * kept).bit_length()
-    small_keys = np.zeros((size, keys.shape[1]), dtype=np.int64)
-    small_costs = np.full(size, FAR, dtype=np.int64)
-    for place in np.flatnonzero(costs < FAR):
-        slot = _place(small_keys, small_costs, keys[place])
-        small_keys[slot], small_costs[slot] = keys[place], costs[place]
-    return small_keys, small_costs
-
-
-@njit(cache=True)
-def _place(keys: NDArray[np.int64], costs: NDArray[np.int64], unit: Unit) -> int:
-    """Where a unit stands in the hash table, or the empty place where it belongs."""
-    mask = costs.shape[0] - 1
-    code = np.int64(1469598103)
-    for i in range(unit.shape[0]):
-        code = (code ^ unit[i]) * np.int64(16777619)
-        code ^= code >> np.int64(15)
-    place = code & mask
-    while costs[place] < FAR:
-        same = True
-        for i in range(unit.shape[0]):
-            same = same and keys[place, i] == unit[i]
-        if same:
-            break
-        place = (place + 1) & mask
-    return int(place)
-
-
-@njit(cache=True)
-def reach_cost(keys: NDArray[np.int64], costs: NDArray[np.int64], otherwise: int, unit: Unit) -> int:
-    """Cost of a unit in a table of :class:`Reach`."""
-    cost = costs[_place(keys, costs, unit)]
-    return int(min(cost, otherwise))
-
-
-@njit(cache=True)
-def _search(
-    starts: NDArray[np.int64],
-    fillers: NDArray[np.int64],
-    functions: NDArray[np.bool_],
-    max_length: int,
-    keys: NDArray[np.int64],
-    costs: NDArray[np.int64],
-) -> int:
-    """Breadth-first search over units by cost; returns how many were kept."""
-    n_units = starts.shape[1]
-    queue = np.zeros((MAX_UNITS_REACHED, n_units), dtype=np.int64)
-    cost_of = np.zeros(MAX_UNITS_REACHED, dtype=np.int64)
-    unit = np.zeros(n_units, dtype=np.int64)
-    kept = 0
-    for level in range(1, max_length + 1):
-        if level == 1:
-            for s in range(starts.shape[0]):
-                kept = _keep(starts[s], 1, keys, costs, queue, cost_of, kept)
-            continue
-        for q in range(kept):
-            if cost_of[q] == level - 1:
-                for power in range(4):  # square, cube, square root, inverse
-                    if functions[2 + power] and _power(queue[q], power, unit):
-                        kept = _keep(unit, level, keys, costs, queue, cost_of, kept)
-            elif cost_of[q] == level - 2:
-                for f in range(fillers.shape[0]):
-                    for sign in (1, -1):
-                        if functions[0 if sign == 1 else 1]:
-                            for i in range(n_units):
-                                unit[i] = fillers[f, i] + sign * queue[q, i]
-                            kept = _keep(unit, level, keys, costs, queue, cost_of, kept)
-    return kept
-
-
-@njit(cache=True)
-def _power(unit: Unit, power: int, result: Unit) -> bool:
-    for i in range(unit.shape[0]):
-        if power == 0:
-            result[i] = 2 * unit[i]
-        elif power == 1:
-            result[i] = 3 * unit[i]
-        elif power == 2:
-            if unit[i] % 2 != 0:
-                return False
-            result[i] = unit[i] // 2
-        else:
-            result[i] = -unit[i]
-    return True
-
-
-@njit(cache=True)
-def _keep(
-    unit: Unit,
-    cost: int,
-    keys: NDArray[np.int64],
-    costs: NDArray[np.int64],
-    queue: NDArray[np.int64],
-    cost_of: NDArray[np.int64],
-    kept: int,
-) -> int:
-    for i in range(unit.shape[0]):
-        if abs(unit[i]) > MAX_POWER * SCALE:
-            return kept
-    place = _place(keys, costs, unit)
-    if costs[place] < FAR or kept >= MAX_UNITS_REACHED:
-        return kept
-    costs[place] = cost
-    for i in range(unit.shape[0]):
-        keys[place, i] = unit[i]
-        queue[kept, i] = unit[i]
-    cost_of[kept] = cost
-    return kept + 1

@@ -77,3 +77,35 @@ def random_batch(library, rng, n, max_length=16):
             needed += int(library.arity[token]) - 1
         batch.append(np.array(program, dtype=np.int16))
     return batch
+
+
+def unit_of(program, library, units):
+    """Unit of a whole program as a list, "any" if a wild constant leaves it open, None if it is inconsistent."""
+    stack = []
+    for i in reversed(program):
+        token = library.tokens[i]
+        if token.index >= 0:
+            stack.append(units.variables[token.index].astype(float))
+        elif token.arity == 0:
+            stack.append("any" if token.opcode == CONSTANT and units.free_constant else np.zeros(len(units.base)))
+        else:
+            stack.append(_value_unit(token.units, [stack.pop() for _ in range(token.arity)], len(units.base)))
+        if stack[-1] is None:
+            return None
+    return stack[0] if isinstance(stack[0], str) else stack[0].tolist()
+
+
+def _value_unit(rule, arguments, n_base):
+    exact = [a for a in arguments if not isinstance(a, str)]
+    if rule == "none":
+        return None if any(a.any() for a in exact) else np.zeros(n_base)
+    if rule == "equal":
+        if len(exact) == 2 and not np.array_equal(*exact):
+            return None
+        return exact[0] if exact else "any"
+    if len(exact) < len(arguments):
+        return "any"
+    a = exact[0]
+    if rule in ("mul", "div"):
+        return a + exact[1] if rule == "mul" else a - exact[1]
+    return {"keep": a, "square": 2 * a, "cube": 3 * a, "sqrt": a / 2, "inverse": -a}[rule]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from envs.symbolic.reach import ANY, FAR, LEAF, ROOTED, SQUARED, build_reach
 from envs.symbolic.tokens import Library
-from envs.symbolic.units import FAR, SCALE, Units, build_reach, format_unit, parse_units
+from envs.symbolic.units import SCALE, Units, format_unit, parse_units
 
 PHYSICS = Library("physics", ["m", "v", "x"], literals=["1"])
 MECHANICS = Units.from_text(["m", "v", "x"], {"m": "kg", "v": "m/s", "x": "m"}, "J")
@@ -64,10 +65,14 @@ def test_reach_counts_tokens_of_the_shortest_chain():
         ("1/s", 3),  # div v x
         ("1/kg", 3),  # div 1 m
         ("m^(1/2)", 2),  # sqrt x
-        ("1", 3),  # div x x
+        ("1", 5),  # div x mul 1 x, for x / x says nothing
         ("kg^2*m^2", 4),  # sq mul m x
     ]:
         assert reach.cost(unit(text)) == tokens, text
+    assert reach.cost(unit("m^2"), forbidden=SQUARED) == 3  # mul x x
+    assert reach.cost(unit("m^(1/2)"), forbidden=ROOTED) == 4  # div x sqrt x
+    assert reach.cost(unit("m"), forbidden=LEAF) == 3  # add x x
+    assert reach.cost(unit("m"), forbidden=ANY) == 1
     assert build_reach(MECHANICS, PHYSICS, max_length=5).cost(unit("kg^7*m^7*s^7")) == FAR
 
 

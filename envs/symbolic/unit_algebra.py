@@ -1,0 +1,122 @@
+"""How functions carry units: from a value to its arguments, and from arguments to the value."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from envs.symbolic.reach import ANY, INVERTED, ROOTED, SQUARED
+
+Ints = NDArray[np.int64]
+
+RULES = ("equal", "mul", "div", "keep", "square", "cube", "sqrt", "inverse", "none", "variable", "constant")
+EQUAL, MUL, DIV, KEEP, SQUARE, CUBE, SQRT, INVERSE, NONE = range(9)
+
+
+@njit(cache=True)
+def argument_unit(rule: int, unit: Ints, known: bool, result: Ints) -> int:
+    """Unit of the first argument of a function whose value has ``unit``: 1 known, 0 free, -1 impossible."""
+    n = unit.shape[0]
+    if rule == NONE:
+        for i in range(n):
+            if known and unit[i] != 0:
+                return -1
+            result[i] = 0
+        return 1
+    if not known or rule in (MUL, DIV):
+        return 0
+    for i in range(n):
+        if rule == SQUARE:
+            if unit[i] % 2 != 0:
+                return -1
+            result[i] = unit[i] // 2
+        elif rule == CUBE:
+            if unit[i] % 3 != 0:
+                return -1
+            result[i] = unit[i] // 3
+        elif rule == SQRT:
+            result[i] = 2 * unit[i]
+        elif rule == INVERSE:
+            result[i] = -unit[i]
+        else:
+            result[i] = unit[i]
+    return 1
+
+
+@njit(cache=True)
+def second_unit(rule: int, unit: Ints, known: bool, first: Ints, first_known: bool, result: Ints) -> int:
+    """Unit of the second argument, given the function's and the first argument's: 1 known, 0 free."""
+    n = unit.shape[0]
+    if rule == NONE:
+        for i in range(n):
+            result[i] = 0
+        return 1
+    if rule == EQUAL:
+        for i in range(n):
+            result[i] = unit[i] if known else first[i]
+        return 1 if known or first_known else 0
+    if not (known and first_known):
+        return 0
+    for i in range(n):
+        result[i] = unit[i] - first[i] if rule == MUL else first[i] - unit[i]
+    return 1
+
+
+@njit(cache=True)
+def value_unit(
+    rule: int, unit: Ints, known: bool, a: Ints, a_known: bool, b: Ints, b_known: bool, result: Ints
+) -> bool:
+    """Unit of a function's value from its own requirement and its arguments' units; False if it is free.
+
+    ``result`` may be ``a`` or ``b``. The mask sees to it that no exponent under a root is odd.
+    """
+    n = unit.shape[0]
+    if known:
+        for i in range(n):
+            result[i] = unit[i]
+        return True
+    if rule == NONE:
+        for i in range(n):
+            result[i] = 0
+        return True
+    if rule == EQUAL:
+        for i in range(n):
+            result[i] = a[i] if a_known else b[i]
+        return a_known or b_known
+    if not a_known or (rule in (MUL, DIV) and not b_known):
+        return False
+    for i in range(n):
+        if rule == MUL:
+            result[i] = a[i] + b[i]
+        elif rule == DIV:
+            result[i] = a[i] - b[i]
+        elif rule == SQUARE:
+            result[i] = 2 * a[i]
+        elif rule == CUBE:
+            result[i] = 3 * a[i]
+        elif rule == SQRT:
+            result[i] = a[i] // 2
+        elif rule == INVERSE:
+            result[i] = -a[i]
+        else:
+            result[i] = a[i]
+    return True
+
+
+@njit(cache=True)
+def has_root(rule: int, unit: Ints, known: bool) -> bool:
+    """Whether a root of this unit can be written in whole parts of ``SCALE``."""
+    odd = 0
+    if rule == SQRT and known:
+        for i in range(unit.shape[0]):
+            odd += unit[i] % 2
+    return odd == 0
+
+
+@njit(cache=True)
+def forbidden_below(rule: int) -> int:
+    """What a chain must not begin with under a function: its inverse."""
+    if rule == SQRT:
+        return SQUARED
+    if rule == SQUARE:
+        return ROOTED
+    return INVERTED if rule == INVERSE else ANY
