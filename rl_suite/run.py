@@ -186,7 +186,8 @@ class Run:
         return not logged and not any((self.path / "checkpoints").glob("*"))
 
     def _require_same(self, settings: Mapping[str, Any]) -> None:
-        difference = _first_difference(self.settings(), settings)
+        old, new = ({**part, "about": ""} for part in (self.settings(), settings))
+        difference = _first_difference(old, new)
         if difference:
             raise UserError(
                 f"{self.path}: holds a run with another configuration ({difference}); "
