@@ -38,13 +38,14 @@ class Actor(nn.Module):
         num_discrete_actions: int,
         continuous_dim: int,
         dropout_rate: float = 0.0,
+        n_angles: int = 0,
         log_std_init: float = 0.0,
     ):
         super().__init__()
         self.from_node = nn.Linear(encoder_out_dim, hidden_dim)
         self.from_graph = nn.Linear(encoder_out_dim, hidden_dim, bias=False)
         self.dropout = nn.Dropout(dropout_rate)
-        self.heads = ActionHeads(hidden_dim, num_discrete_actions, continuous_dim, log_std_init)
+        self.heads = ActionHeads(hidden_dim, num_discrete_actions, continuous_dim, n_angles, log_std_init)
 
     def forward(
         self, node_tokens: Tensor, graph_token: Tensor, node_graph: Tensor | None = None, pictures: Tensor | None = None
@@ -106,6 +107,7 @@ class HybridActorCritic(HybridActorCriticPolicy):
         ptms: the pre-trained models (:class:`agents.pretrained.PTMConfig`).
         wsa_config: further arguments of WSAEnhancedActor or MultiPTMFeatureExtractor; may hold ``ptms`` too.
         reward_components: names of the critic's heads.
+        angles: which of the continuous values are angles in units of pi, hence wrap around.
         log_std_init: logarithm of the standard deviations to begin with.
         **kwargs: of SB3's ActorCriticPolicy.
 
@@ -126,11 +128,12 @@ class HybridActorCritic(HybridActorCriticPolicy):
         ptms: Sequence[Mapping[str, Any]] | None = None,
         wsa_config: Mapping[str, Any] | None = None,
         reward_components: Sequence[str] = ("total",),
+        angles: Sequence[int] = (),
         log_std_init: float = -0.5,
         **kwargs: Any,
     ):
         self.graph_shape = GraphShape.of(observation_space)
-        layout = ActionLayout.of(action_space)
+        layout = ActionLayout.of(action_space, angles)
         self.per_node = layout.n_parts > 1
         if self.per_node and layout.n_parts != self.graph_shape.max_nodes:
             raise ValueError(
@@ -152,7 +155,9 @@ class HybridActorCritic(HybridActorCriticPolicy):
             "reward_components": reward_components,
         }
         kwargs.setdefault("ortho_init", False)  # every part has its own initialisation
-        super().__init__(observation_space, action_space, lr_schedule, log_std_init=log_std_init, **kwargs)
+        super().__init__(
+            observation_space, action_space, lr_schedule, angles=angles, log_std_init=log_std_init, **kwargs
+        )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self._own}
@@ -173,9 +178,11 @@ class HybridActorCritic(HybridActorCriticPolicy):
         self.actor: nn.Module
         if own["use_wsa"] and own["wsa_placement"] == "actor":
             options.setdefault("image", "picture")
-            self.actor = WSAEnhancedActor(*widths, log_std_init=self.log_std_init, **options)
+            self.actor = WSAEnhancedActor(
+                *widths, n_angles=len(layout.angles), log_std_init=self.log_std_init, **options
+            )
         else:
-            self.actor = Actor(*widths, log_std_init=self.log_std_init)
+            self.actor = Actor(*widths, n_angles=len(layout.angles), log_std_init=self.log_std_init)
         if own["use_wsa"] and own["wsa_placement"] == "features":
             self.seen = MultiPTMFeatureExtractor(self.observation_space, context_input_dim=width, **options)
             self.add_seen = nn.Linear(self.seen.features_dim, width)
@@ -201,11 +208,12 @@ class HybridActorCritic(HybridActorCriticPolicy):
 
     def hybrid_distribution(self, latent_pi: GraphLatents, obs: PyTorchObs) -> MaskedHybrid:
         """The distribution over the actions of all real nodes, or of the graph."""
-        logits, mean, log_std = self._act(latent_pi)
-        if not self.per_node:
-            return MaskedHybrid(self.layout, logits, mean, log_std)
-        batch = latent_pi.batch
-        return MaskedHybrid(self.layout, logits, mean, log_std, batch.parts, batch.allowed(self.layout.n_options))
+        logits, mean, log_std, vectors = self._act(latent_pi)
+        parts, allowed = None, None
+        if self.per_node:
+            batch = latent_pi.batch
+            parts, allowed = batch.parts, batch.allowed(self.layout.n_options)
+        return MaskedHybrid(self.layout, logits, mean, log_std, parts, allowed, vectors)
 
     def value(self, latent_vf: GraphLatents) -> Tensor:
         """Values (B, 1): the sum over the components."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution as TorchDistribution
 from torch.distributions.kl import register_kl
 
+from agents.circular import angle_entropy, angle_kl, angle_log_prob, angle_mode, sample_angle
 from agents.segments import segment_sum
 from agents.squashed import entropy_of_tanh_normal, log_prob_of_tanh_normal, normal_kl
 
@@ -36,11 +37,18 @@ class ActionLayout:
         nvec: number of options of each choice of one part.
         n_continuous: number of values of one part.
         n_parts: number of parts, real or padding.
+        angles: which of the values are angles in units of pi; they wrap around from 1 to -1.
     """
 
     nvec: tuple[int, ...]
     n_continuous: int
     n_parts: int
+    angles: tuple[int, ...] = ()
+
+    @property
+    def plain(self) -> list[int]:
+        """Which of the values are no angles."""
+        return [i for i in range(self.n_continuous) if i not in self.angles]
 
     @property
     def n_options(self) -> int:
@@ -48,18 +56,28 @@ class ActionLayout:
         return sum(self.nvec)
 
     @property
+    def parameter_widths(self) -> list[int]:
+        """Parameters of one part's distribution: logits, means of plain values, vectors of angles."""
+        return [self.n_options, len(self.plain), 2 * len(self.angles)]
+
+    @property
     def part_size(self) -> int:
         """Entries of one part in the flat action."""
         return len(self.nvec) + self.n_continuous
 
     @staticmethod
-    def of(space: spaces.Space[Any]) -> "ActionLayout":
+    def of(space: spaces.Space[Any], angles: Sequence[int] = ()) -> "ActionLayout":
         """Read the layout off a hybrid space (``nvec``, ``n_parts``, ``n_continuous``) or a bounded 1-D Box."""
         if all(hasattr(space, name) for name in ("nvec", "n_parts", "n_continuous")):
-            return ActionLayout(tuple(int(n) for n in space.nvec), int(space.n_continuous), int(space.n_parts))  # type: ignore[attr-defined]
-        if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
-            return ActionLayout((), int(space.shape[0]), 1)
-        raise ValueError(f"a hybrid policy needs a HybridBox or a bounded one-dimensional Box of actions, not {space}")
+            nvec = tuple(int(n) for n in space.nvec)  # type: ignore[attr-defined]
+            layout = ActionLayout(nvec, int(space.n_continuous), int(space.n_parts), tuple(angles))  # type: ignore[attr-defined]
+        elif isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
+            layout = ActionLayout((), int(space.shape[0]), 1, tuple(angles))
+        else:
+            raise ValueError(f"a hybrid policy needs a HybridBox or a bounded 1-D Box of actions, not {space}")
+        if not set(angles) <= set(range(layout.n_continuous)) or len(set(angles)) < len(angles):
+            raise ValueError(f"angles={tuple(angles)} must be distinct numbers below {layout.n_continuous}")
+        return layout
 
 
 @dataclass(frozen=True)
@@ -86,9 +104,10 @@ class MaskedHybrid(TorchDistribution):
     Args:
         layout: how the flat action is laid out.
         logits: (M, n_options) for the choices of the real parts, choice after choice.
-        mean, log_std: (M, n_continuous) of the Gaussians before squashing.
+        mean, log_std: (M, number of plain values) of the Gaussians before squashing.
         parts: where the M rows belong; None when every part of every sample is real (M = B * n_parts).
         allowed: (M, n_options) bool, True = allowed; None when all are. Each choice needs an allowed option.
+        vectors: (M, number of angles, 2), where the angles want to point (:mod:`agents.circular`).
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012  # torch's own convention
@@ -101,10 +120,12 @@ class MaskedHybrid(TorchDistribution):
         log_std: Tensor,
         parts: Parts | None = None,
         allowed: Tensor | None = None,
+        vectors: Tensor | None = None,
     ):
         if allowed is not None:
             logits = logits.masked_fill(~allowed, FORBIDDEN_LOGIT)
         self.layout, self.parts, self.mean_before_squash = layout, parts, mean
+        self.vectors = mean.new_zeros(len(mean), 0, 2) if vectors is None else vectors
         self.log_std = log_std.clamp(*LOG_STD_RANGE).expand_as(mean)
         self.log_probs = [choice.log_softmax(dim=-1) for choice in torch.split(logits, list(layout.nvec), dim=-1)]
         batch = len(mean) // layout.n_parts if parts is None else len(parts.counts)
@@ -118,13 +139,14 @@ class MaskedHybrid(TorchDistribution):
         with torch.no_grad():
             choices = [torch.multinomial(log_probs.exp(), 1) for log_probs in self.log_probs]
             noise = torch.randn_like(self.mean_before_squash)
-            return self._flatten(choices, torch.tanh(self.mean_before_squash + self.log_std.exp() * noise))
+            plain = torch.tanh(self.mean_before_squash + self.log_std.exp() * noise)
+            return self._flatten(choices, plain, sample_angle(self.vectors))
 
     @property
     def mode(self) -> Tensor:
         """Most likely choices, and values at the squashed mean; flat (B, n_parts * part_size)."""
         choices = [log_probs.argmax(dim=-1, keepdim=True) for log_probs in self.log_probs]
-        return self._flatten(choices, torch.tanh(self.mean_before_squash))
+        return self._flatten(choices, torch.tanh(self.mean_before_squash), angle_mode(self.vectors))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Joint log-density (B,) of flat actions, over real parts only."""
@@ -137,9 +159,12 @@ class MaskedHybrid(TorchDistribution):
         total = torch.zeros_like(rows[:, 0])
         for j, log_probs in enumerate(self.log_probs):
             total = total + log_probs.gather(1, rows[:, j : j + 1].round().long()).squeeze(1)
-        if self.layout.n_continuous:
-            values = rows[:, len(self.layout.nvec) :]
-            total = total + log_prob_of_tanh_normal(values, self.mean_before_squash, self.log_std).sum(dim=1)
+        values = rows[:, len(self.layout.nvec) :]
+        if self.layout.plain:
+            plain = values[:, self.layout.plain]
+            total = total + log_prob_of_tanh_normal(plain, self.mean_before_squash, self.log_std).sum(dim=1)
+        if self.layout.angles:
+            total = total + angle_log_prob(values[:, self.layout.angles], self.vectors).sum(dim=1)
         return total
 
     def entropy(self) -> Tensor:
@@ -147,8 +172,10 @@ class MaskedHybrid(TorchDistribution):
         total = torch.zeros(len(self.mean_before_squash), device=self.mean_before_squash.device)
         for log_probs in self.log_probs:
             total = total - (log_probs.exp() * log_probs).sum(dim=1)
-        if self.layout.n_continuous:
+        if self.layout.plain:
             total = total + entropy_of_tanh_normal(self.mean_before_squash, self.log_std).sum(dim=1)
+        if self.layout.angles:
+            total = total + angle_entropy(self.vectors).sum(dim=1)
         return self.sum_parts(total)
 
     def sum_parts(self, per_part: Tensor) -> Tensor:
@@ -157,7 +184,11 @@ class MaskedHybrid(TorchDistribution):
             return per_part.view(-1, self.layout.n_parts).sum(dim=1)
         return segment_sum(per_part, self.parts.counts, self.parts.graph)
 
-    def _flatten(self, choices: list[Tensor], values: Tensor) -> Tensor:
+    def _flatten(self, choices: list[Tensor], plain: Tensor, angles: Tensor) -> Tensor:
+        values = plain
+        if self.layout.angles:
+            values = plain.new_empty(len(plain), self.layout.n_continuous)
+            values[:, self.layout.plain], values[:, self.layout.angles] = plain, angles
         rows = torch.cat([*(choice.to(values.dtype) for choice in choices), values], dim=1)  # (M, part_size)
         if self.parts is None:
             return rows.reshape(-1, self.layout.n_parts * self.layout.part_size)
@@ -172,8 +203,10 @@ def _kl_hybrid(p: MaskedHybrid, q: MaskedHybrid) -> Tensor:
     total = torch.zeros(len(p.mean_before_squash), device=p.mean_before_squash.device)
     for p_log, q_log in zip(p.log_probs, q.log_probs, strict=True):
         total = total + (p_log.exp() * (p_log - q_log)).sum(dim=1)
-    if p.layout.n_continuous:
+    if p.layout.plain:
         total = total + normal_kl(p.mean_before_squash, p.log_std, q.mean_before_squash, q.log_std).sum(dim=1)
+    if p.layout.angles:
+        total = total + angle_kl(p.vectors, q.vectors).sum(dim=1)
     return p.sum_parts(total)
 
 
@@ -187,10 +220,10 @@ class HybridDistribution(Distribution):
         self.layout = layout
 
     def proba_distribution_net(self, latent_dim: int, log_std_init: float = 0.0) -> tuple[nn.Module, nn.Parameter]:
-        """A linear layer to logits and means of all parts, and log standard deviations (n_parts * n_continuous,)."""
-        width = self.layout.n_parts * (self.layout.n_options + self.layout.n_continuous)
-        log_std = torch.full((self.layout.n_parts * self.layout.n_continuous,), log_std_init)
-        return nn.Linear(latent_dim, width), nn.Parameter(log_std)
+        """A linear layer to the parameters of all parts, and log standard deviations (n_parts * plain values,)."""
+        layout = self.layout
+        log_std = torch.full((layout.n_parts * len(layout.plain),), log_std_init)
+        return nn.Linear(latent_dim, layout.n_parts * sum(layout.parameter_widths)), nn.Parameter(log_std)
 
     def proba_distribution(self, distribution: MaskedHybrid) -> "HybridDistribution":
         """Take over a finished distribution."""
@@ -230,6 +263,10 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
     an allowed option) and ``part_mask`` (n_parts entries, 1 = real); both are used for masking and are
     ordinary inputs besides. Subclasses with other networks override ``_build`` and the three hooks
     ``latents``, ``hybrid_distribution`` and ``value``.
+
+    Args:
+        angles: which of the continuous values are angles in units of pi, hence wrap around.
+        *args, **kwargs: of SB3's ActorCriticPolicy.
     """
 
     def __init__(
@@ -238,9 +275,10 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         *args: Any,
+        angles: Sequence[int] = (),
         **kwargs: Any,
     ):
-        self.layout = ActionLayout.of(action_space)
+        self.layout = ActionLayout.of(action_space, angles)
         if kwargs.get("use_sde"):
             raise ValueError("a hybrid policy has no state-dependent exploration: set use_sde=False")
         is_dict = isinstance(observation_space, spaces.Dict)
@@ -274,17 +312,21 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         layout = self.layout
         batch = len(latent_pi)
         rows = self.action_net(latent_pi).view(batch * layout.n_parts, -1)
-        logits, mean = rows.split([layout.n_options, layout.n_continuous], dim=1)
+        logits, mean, vectors = torch.split(rows, layout.parameter_widths, dim=1)
         log_std = self.log_std.view(layout.n_parts, -1).repeat(batch, 1)
+        vectors = vectors.reshape(len(rows), len(layout.angles), 2)
         allowed, parts = None, None
         if layout.n_options and isinstance(obs, dict) and "action_mask" in obs:
             allowed = obs["action_mask"].reshape(len(rows), layout.n_options) > 0
         if isinstance(obs, dict) and "part_mask" in obs:
             real = obs["part_mask"].reshape(batch, layout.n_parts) > 0
             parts, keep = Parts.of(real), real.flatten()
-            logits, mean, log_std = logits[keep], mean[keep], log_std[keep]
+            logits, mean, log_std, vectors = logits[keep], mean[keep], log_std[keep], vectors[keep]
             allowed = None if allowed is None else allowed[keep]
-        return MaskedHybrid(layout, logits, mean, log_std, parts, allowed)
+        return MaskedHybrid(layout, logits, mean, log_std, parts, allowed, vectors)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "angles": self.layout.angles}
 
     def value(self, latent_vf: Any) -> Tensor:
         """Values (B, 1) from the critic's latent."""

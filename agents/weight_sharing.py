@@ -194,28 +194,38 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 class ActionParameters(NamedTuple):
-    """What an actor says of each of M parts: ``logits`` (M, n_options), ``mean`` and ``log_std`` (M, n_continuous)."""
+    """What an actor says of each of M parts.
+
+    ``logits`` (M, n_options); ``mean`` and ``log_std`` (M, continuous values that are no angles); ``vectors``
+    (M, angles, 2).
+    """
 
     logits: Tensor
     mean: Tensor
     log_std: Tensor
+    vectors: Tensor
 
 
 class ActionHeads(nn.Module):
     """From latents (M, hidden_dim) to :class:`ActionParameters`; small weights, so that all begins near the middle."""
 
-    def __init__(self, hidden_dim: int, num_discrete_actions: int, continuous_dim: int, log_std_init: float):
+    def __init__(
+        self, hidden_dim: int, num_discrete_actions: int, continuous_dim: int, n_angles: int, log_std_init: float
+    ):
         super().__init__()
-        self.widths = [num_discrete_actions, continuous_dim]
-        self.head = nn.Linear(hidden_dim, num_discrete_actions + continuous_dim)
+        if n_angles > continuous_dim:
+            raise ValueError(f"n_angles={n_angles} cannot be more than continuous_dim={continuous_dim}")
+        self.n_angles = n_angles
+        self.widths = [num_discrete_actions, continuous_dim - n_angles, 2 * n_angles]
+        self.head = nn.Linear(hidden_dim, sum(self.widths))
         nn.init.orthogonal_(self.head.weight, gain=0.01)
         nn.init.zeros_(self.head.bias)
-        self.log_std = nn.Parameter(torch.full((continuous_dim,), log_std_init))
+        self.log_std = nn.Parameter(torch.full((continuous_dim - n_angles,), log_std_init))
 
     def forward(self, latent: Tensor) -> ActionParameters:
         """Read the parameters off the latents."""
-        logits, mean = torch.split(self.head(latent), self.widths, dim=-1)
-        return ActionParameters(logits, mean, self.log_std.expand_as(mean))
+        logits, mean, vectors = torch.split(self.head(latent), self.widths, dim=-1)
+        return ActionParameters(logits, mean, self.log_std.expand_as(mean), vectors.reshape(len(latent), self.n_angles, 2))
 
 
 class WSAEnhancedActor(nn.Module):
@@ -233,6 +243,7 @@ class WSAEnhancedActor(nn.Module):
         image: what the models see: ``"tokens"``, a picture (1, 24, 24) that a linear layer makes of the tokens, or
             ``"picture"``, one that the caller draws (and that frozen models need to see only once).
         picture_shape: of the caller's pictures.
+        n_angles: how many of the values are angles.
         log_std_init: logarithm of the standard deviations to begin with.
         **options: of :class:`MultiPTMFeatureExtractor`.
     """
@@ -249,6 +260,7 @@ class WSAEnhancedActor(nn.Module):
         level: Literal["graph", "node"] = "graph",
         image: Literal["tokens", "picture"] = "tokens",
         picture_shape: tuple[int, int, int] = (3, SIDE, SIDE),
+        n_angles: int = 0,
         log_std_init: float = 0.0,
         **options: Any,
     ):
@@ -268,7 +280,7 @@ class WSAEnhancedActor(nn.Module):
         self.refine = nn.Sequential(nn.Linear(width, hidden_dim), nn.LayerNorm(hidden_dim), nn.GELU())
         self.from_token = nn.Linear(encoder_out_dim, hidden_dim)
         self.mix = nn.Sequential(nn.GELU(), nn.Dropout(dropout_rate), nn.Linear(hidden_dim, hidden_dim), nn.GELU())
-        self.heads = ActionHeads(hidden_dim, num_discrete_actions, continuous_dim, log_std_init)
+        self.heads = ActionHeads(hidden_dim, num_discrete_actions, continuous_dim, n_angles, log_std_init)
 
     def forward(
         self,

@@ -21,6 +21,7 @@ SMALL_PTMS = [
 SMALL_WSA = {"embedding_dim": 16, "context_dim": 16}
 VARIANTS = {
     "features": {"encoder": "features"},
+    "angles": {"encoder": "features", "angles": [0]},
     "deepsets": {"encoder": "deepsets"},
     "gnn": {"encoder": "gnn"},
     "wsa": {"encoder": "features", "use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": SMALL_WSA},
@@ -234,8 +235,11 @@ def test_the_attention_of_a_policy_has_rows_that_sum_to_one():
 
 
 def test_actor_and_critic_stand_alone():
-    parameters = Actor(8, 16, 3, 2)(torch.zeros(5, 8), torch.zeros(2, 8), torch.tensor([0, 0, 1, 1, 1]))
-    assert [tuple(part.shape) for part in parameters] == [(5, 3), (5, 2), (5, 2)]
+    nodes, graphs, owners = torch.zeros(5, 8), torch.zeros(2, 8), torch.tensor([0, 0, 1, 1, 1])
+    parameters = Actor(8, 16, 3, 2, n_angles=1)(nodes, graphs, owners)
+    assert [tuple(part.shape) for part in parameters] == [(5, 3), (5, 1), (5, 1), (5, 1, 2)]
+    with pytest.raises(ValueError, match="cannot be more than"):
+        Actor(8, 16, 3, 2, n_angles=3)
     assert Critic(8, 16, ("a", "b"))(torch.zeros(4, 8)).shape == (4, 2)
 
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from agents.circular import angle_entropy, angle_kl, angle_log_prob
 from agents.hybrid import ActionLayout, HybridActorCriticPolicy, MaskedHybrid, Parts
 from envs.spaces import HybridBox
 
@@ -92,8 +93,8 @@ def test_kl_agrees_with_torch_and_entropy_with_samples():
     parts = parts + kl_divergence(Normal(p_mean, p_log_std.exp()), Normal(q_mean, q_log_std.exp())).sum(1)
     torch.testing.assert_close(kl_divergence(p, q), p.sum_parts(parts))
     assert kl_divergence(p, p).abs().max() < 1e-5
-    estimate = torch.stack([-p.log_prob(p.sample()) for _ in range(4000)]).mean(0)
-    torch.testing.assert_close(p.entropy(), estimate, rtol=0.0, atol=0.12)
+    estimate = torch.stack([-p.log_prob(p.sample()) for _ in range(1500)]).mean(0)
+    torch.testing.assert_close(p.entropy(), estimate, rtol=0.0, atol=0.2)
 
 
 def test_a_space_without_choices_or_without_values():
@@ -102,6 +103,31 @@ def test_a_space_without_choices_or_without_values():
     assert only_values.log_prob(torch.zeros(2, 3)).shape == (2,)
     only_choices = MaskedHybrid(ActionLayout((4,), 0, 2), torch.zeros(6, 4), torch.zeros(6, 0), torch.zeros(0))
     torch.testing.assert_close(only_choices.entropy(), torch.full((3,), 2 * np.log(4.0), dtype=torch.float32))
+
+
+def test_angles_stand_where_the_layout_says_and_count_in_everything():
+    layout = ActionLayout.of(HybridBox([3], 3, 2), angles=[1])
+    assert layout.plain == [0, 2]
+    vectors = torch.tensor([[[5.0, 0.0]], [[-500.0, 0.1]], [[0.0, 5.0]], [[0.0, -5.0]]])
+    mean, log_std = torch.randn(4, 2), torch.full((2,), -1.0)
+    distribution = MaskedHybrid(layout, torch.zeros(4, 3), mean, log_std, vectors=vectors)
+    mode = distribution.mode.view(4, 4)
+    torch.testing.assert_close(mode[:, 2], torch.tensor([0.0, 1.0, 0.5, -0.5]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(mode[:, [1, 3]], torch.tanh(mean))
+    actions = distribution.sample()
+    rest = MaskedHybrid(ActionLayout((3,), 2, 2), torch.zeros(4, 3), mean, log_std)
+    angles = angle_log_prob(actions.view(4, 4)[:, 2], vectors[:, 0])
+    without = actions.view(4, 4)[:, [0, 1, 3]].reshape(2, 6)
+    expected = rest.log_prob(without) + angles.view(2, 2).sum(1)
+    torch.testing.assert_close(distribution.log_prob(actions), expected)
+    torch.testing.assert_close(distribution.entropy(), rest.entropy() + angle_entropy(vectors[:, 0]).view(2, 2).sum(1))
+    other = MaskedHybrid(layout, torch.zeros(4, 3), mean, log_std, vectors=vectors.flip(0))
+    torch.testing.assert_close(
+        kl_divergence(distribution, other), angle_kl(vectors[:, 0], vectors.flip(0)[:, 0]).view(2, 2).sum(1)
+    )
+    for angles in ([3], [0, 0], [-1]):
+        with pytest.raises(ValueError, match="must be distinct numbers below 3"):
+            ActionLayout.of(HybridBox([3], 3, 2), angles)
 
 
 def test_the_toy_is_a_proper_world():
@@ -138,7 +164,7 @@ def test_ppo_learns_hybrid_actions():
     )
     model.policy.set_training_mode(False)
     before, _ = evaluate_policy(model, DummyVecEnv([make] * 4), 20, warn=False)
-    model.learn(30_000)
+    model.learn(20_000)
     after, _ = evaluate_policy(model, DummyVecEnv([make] * 4), 20, warn=False)
     assert before < 11.5  # of 16; half the options and a value of 0 are worth 10.3
     assert after > 13.5
@@ -146,13 +172,14 @@ def test_ppo_learns_hybrid_actions():
 
 def test_save_load_and_set_parameters(tmp_path):
     env = VecNormalize(DummyVecEnv([MatchParts] * 2), norm_obs_keys=["shown"])
-    model = PPO(HybridActorCriticPolicy, env, n_steps=16, batch_size=16, seed=0, device="cpu").learn(64)
+    kwargs = {"n_steps": 16, "batch_size": 16, "device": "cpu", "policy_kwargs": {"angles": [0]}}
+    model = PPO(HybridActorCriticPolicy, env, seed=0, **kwargs).learn(64)
     observation = env.reset()
     expected = model.predict(observation, deterministic=True)[0]
     model.save(tmp_path / "model.zip")
     model.policy.save(str(tmp_path / "policy.pt"))
     loaded = PPO.load(tmp_path / "model.zip", env=env, device="cpu")
-    fresh = PPO(HybridActorCriticPolicy, env, n_steps=16, batch_size=16, seed=5, device="cpu")
+    fresh = PPO(HybridActorCriticPolicy, env, seed=5, **kwargs)
     fresh.set_parameters(tmp_path / "model.zip")
     policy = HybridActorCriticPolicy.load(str(tmp_path / "policy.pt"), device="cpu")
     for agent in (loaded, fresh, policy):
@@ -175,7 +202,7 @@ def test_plain_boxes_are_rescaled_to_their_bounds():
     model = PPO(
         HybridActorCriticPolicy, DummyVecEnv([Plain] * 8), n_steps=32, batch_size=64, learning_rate=3e-3, device="cpu"
     )
-    model.learn(8000)
+    model.learn(4000)
     action = model.predict(model.env.reset(), deterministic=True)[0]
     assert np.abs(action - [0.4, 1.0]).mean() < 0.25
 
