@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.in_context import InContextModel, Steps
+from agents.protocol import AgentState, Observation
 from agents.transformer import KeyValueMemory, TokenMemory
 
 Mode = Literal["ring", "re_encode"]
@@ -175,11 +176,11 @@ class InContextAgent:
 
     def predict(
         self,
-        observation: dict[str, NDArray[Any]],
-        state: tuple[TrialMemory] | None = None,
+        observation: Observation,
+        state: AgentState = None,
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
-    ) -> tuple[NDArray[np.int64], tuple[TrialMemory]]:
+    ) -> tuple[NDArray[Any], AgentState]:
         """Act in B trials (:class:`~agents.protocol.Agent`), which show what happened before.
 
         Args:
@@ -189,6 +190,8 @@ class InContextAgent:
             episode_start: (B,) True where a new trial begins (a trial is what the outer world calls an episode).
             deterministic: take the best action instead of sampling.
         """
+        if not isinstance(observation, dict) or "previous_reward" not in observation:
+            raise ValueError("the in-context agent needs to see what happened before: play a world named ...Trial-v0")
         reward = np.asarray(observation["previous_reward"]).reshape(-1)
         done = np.asarray(observation["previous_done"]).reshape(-1).astype(np.bool_)
         n_envs = len(reward)

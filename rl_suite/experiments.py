@@ -42,6 +42,11 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.symbolic.experiment:train",
         evaluate="rl_suite.symbolic.experiment:evaluate",
     ),
+    "distillation": Kind(
+        config="rl_suite.training.distillation_config:DistillationConfig",
+        train="rl_suite.training.distillation:train",
+        evaluate="rl_suite.training.distillation:evaluate",
+    ),
 }
 
 

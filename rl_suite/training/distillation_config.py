@@ -147,20 +147,15 @@ class ActingSection(Section):
 
 
 class TrialsSection(Section):
-    """Trials in which agents are compared."""
+    """Trials: how long, and against whom. How many of them stands in ``evaluation``."""
 
     episodes: Count
     """Episodes of one trial; the agent's memory lives as long."""
-    runs: Count
-    """Trials in the final evaluation, spread evenly over the held-out tasks."""
-    max_tasks: Count
-    """Held-out tasks that are played, where there are more."""
-    validation_runs: Count
     validation_episodes: Count
-    baselines: list[Literal["source", "random", "oracle", "ucb1", "thompson", "q_learning"]]
-    """Who plays the same trials for comparison."""
-    source_episodes: Count
-    """Episodes for which the source is run when it is compared."""
+    """Episodes of the trials on validation tasks while training."""
+    validation_trials: Count
+    baselines: list[Literal["source", "ucb1", "thompson", "q_learning"]]
+    """Who plays the same trials, besides random and oracle."""
 
 
 class DistillationSection(Section):
@@ -187,4 +182,4 @@ class DistillationConfig(ExperimentConfig):
 
     distillation: DistillationSection
     evaluation: EvaluationSection
-    """Seed, resamples and confidence of the intervals; the rest is in ``distillation.trials``."""
+    """An "episode" here is a trial: ``episodes_per_task`` trials are played on each held-out task."""

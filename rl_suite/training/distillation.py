@@ -1,0 +1,293 @@
+"""Algorithm Distillation: collect learning histories, learn to predict their actions, act on tasks never seen."""
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from agents.acting import InContextAgent
+from agents.in_context import InContextModel, action_loss
+from agents.protocol import Agent
+from rl_suite.checkpoint import load_checkpoint
+from rl_suite.cli import show
+from rl_suite.distillation.collect import collect
+from rl_suite.distillation.dataset import Windows
+from rl_suite.distillation.histories import Histories, Manifest, load_histories
+from rl_suite.distillation.players import make_player
+from rl_suite.distillation.scorecard import REGRET, TrialReport
+from rl_suite.distillation.sources import make_histories
+from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.errors import NonFiniteError, UserError
+from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
+from rl_suite.evaluation.report import EvaluationResult
+from rl_suite.experiments import EvaluationRequest
+from rl_suite.progress import ProgressBar
+from rl_suite.run import Run
+from rl_suite.seeding import seed_everything
+from rl_suite.training.distillation_config import DistillationConfig, FitSection
+
+
+def train(config: DistillationConfig, run: Run) -> None:
+    """Histories, training, temperature, evaluation; each goes on where it was stopped."""
+    seed_everything(config.seed)
+    settings = config.distillation
+    family = TaskFamily.named(settings.world.id, settings.world.options)
+    histories = collect_histories(config, family, run)
+    if histories is None:
+        run.finish("stopped")
+        return
+    model = build_model(config, family)
+    if not fit(config, family, model, histories, run):
+        run.finish("stopped")
+        return
+    temperature = choose_temperature(config, family, model)
+    run.log(settings.fit.steps, {"eval/temperature": temperature})
+    run.checkpoints.save_best({"model": model.state_dict(), "temperature": temperature})
+    report = evaluate(config, EvaluationRequest(run=run))
+    report.save(run.path / "evaluation.json")
+    for table in report.tables():
+        show(table)
+    run.finish("complete")
+
+
+def collect_histories(config: DistillationConfig, family: TaskFamily, run: Run) -> Histories | None:
+    """The learning histories of this run, from disk as far as they are there; None if a signal stopped it."""
+    source = config.distillation.source
+    plan = Manifest(
+        env_id=family.env_id,
+        env_options=dict(config.distillation.world.options),
+        source=source.model_dump(mode="json"),
+        split="train",
+        episode_length=family.episode_steps,
+        n_actions=int(family.make(1, "train").action_space.n),  # type: ignore[attr-defined]
+        seed=config.seed,
+        histories=source.histories,
+        shards=[],
+    )
+    folder = run.path / "histories"
+    with ProgressBar("histories", source.histories) as progress:
+        rebuilt = collect(
+            folder,
+            plan,
+            source.shard_size,
+            lambda n, rng: make_histories(family, source, n, rng),
+            progress.update,
+            lambda: run.stop_requested,
+        )
+    for line in rebuilt:
+        show(line)
+    if run.stop_requested:
+        return None
+    return load_histories(folder)[0]
+
+
+def build_model(config: DistillationConfig, family: TaskFamily) -> InContextModel:
+    """The model that the configuration describes, for the spaces of the world."""
+    world = family.make(1, "train")
+    try:
+        model = InContextModel(world.observation_space, world.action_space, **config.distillation.model.model_dump())
+    except ValueError as error:
+        raise UserError(f"distillation.model: {error}") from None
+    return model.to(device_of(config))
+
+
+def device_of(config: DistillationConfig) -> str:
+    """ "cpu" or "cuda"."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+
+
+def learning_rate_factor(step: int, fit: FitSection) -> float:
+    """Linear warm-up, then a cosine down to the final learning rate; a factor on the learning rate."""
+    if step < fit.warmup:
+        return (step + 1) / fit.warmup
+    progress = (step - fit.warmup) / max(1, fit.steps - fit.warmup)
+    last = fit.final_learning_rate / fit.learning_rate
+    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, histories: Histories, run: Run) -> bool:
+    """Train to ``fit.steps``, from the last checkpoint if there is one; False if a signal stopped it."""
+    settings, device = config.distillation.fit, device_of(config)
+    try:
+        windows = Windows(
+            histories,
+            model.n_actions,
+            settings.window,
+            settings.from_start,
+            settings.permute_actions,
+            model.layout,
+            config.seed,
+        )
+    except ValueError as error:
+        raise UserError(f"distillation.fit.window: {error}") from None
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    step, spent = resume(run, model, optimizer)
+    began = time.process_time() - spent
+    with ProgressBar("training", settings.steps) as progress:
+        while step < settings.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * learning_rate_factor(step, settings)
+            loss, accuracy = update(model, optimizer, windows, step, settings, device)
+            if not math.isfinite(loss):
+                raise NonFiniteError(f"the loss of step {step + 1} is {loss}; lower distillation.fit.learning_rate")
+            step += 1
+            if step % settings.log_every == 0 or step == settings.steps:
+                rate = optimizer.param_groups[0]["lr"]
+                values = {"train/loss": loss, "train/accuracy": accuracy, "train/learning_rate": rate}
+                run.log(step, {**values, "time/cpu_seconds": time.process_time() - began})
+                progress.update(step, loss=loss, accuracy=accuracy)
+            if step % settings.validate_every == 0:
+                run.log(step, validate(config, family, model))
+            if step % settings.checkpoint_every == 0 or step == settings.steps or run.stop_requested:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                run.checkpoints.save(step, {**state, "step": step, "cpu_seconds": time.process_time() - began})
+            if run.stop_requested and step < settings.steps:
+                return False
+    return True
+
+
+def resume(run: Run, model: InContextModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    """Put back the last checkpoint; returns the steps and CPU seconds that were spent until then."""
+    latest = run.checkpoints.latest()
+    if latest is None:
+        run.rewind(0)
+        return 0, 0.0
+    content = load_checkpoint(latest)
+    try:
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+    except (KeyError, RuntimeError, ValueError):
+        raise UserError(f"{latest}: does not fit this world and model; choose another runs_dir") from None
+    run.rewind(content["step"])
+    return int(content["step"]), float(content["cpu_seconds"])
+
+
+def update(
+    model: InContextModel,
+    optimizer: torch.optim.Optimizer,
+    windows: Windows,
+    step: int,
+    settings: FitSection,
+    device: str,
+) -> tuple[float, float]:
+    """One optimizer step; returns loss and accuracy."""
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    steps, labels = windows.batch(step, settings.batch_size)
+    total = accuracy = 0.0
+    size = settings.batch_size // settings.accumulate
+    for begin in range(0, settings.batch_size, size):
+        part = slice(begin, begin + size)
+        inputs = type(steps)(*(field[part].to(device) for field in steps))
+        with torch.autocast(device, torch.bfloat16, enabled=settings.bfloat16):
+            logits, _ = model(inputs)
+        loss, right = action_loss(logits, labels[part].to(device))
+        (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        total += loss.item() / settings.accumulate
+        accuracy += right.item() / settings.accumulate
+    nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+    optimizer.step()
+    return total, accuracy
+
+
+def make_agent(config: DistillationConfig, model: InContextModel, temperature: float) -> InContextAgent:
+    """The model at work, as the configuration asks for it."""
+    acting = config.distillation.acting
+    return InContextAgent(model, acting.window, temperature, acting.mode, config.evaluation.seed)
+
+
+def trial_spec(
+    config: DistillationConfig, family: TaskFamily, split: str, episodes: int, trials: int
+) -> EvaluationSpec:
+    """Trials of ``episodes`` episodes on tasks of ``split``, about ``trials`` of them."""
+    settings = config.evaluation
+    n_tasks = min(settings.n_tasks, len(family.tasks(split)), trials)
+    return EvaluationSpec(
+        env_id=family.env_id,
+        n_tasks=n_tasks,
+        episodes_per_task=max(1, trials // n_tasks),
+        n_envs=settings.n_envs,
+        seed=settings.seed,
+        deterministic=settings.deterministic,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        make_envs=lambda n: family.trials(n, episodes, split),
+    )
+
+
+def validate(config: DistillationConfig, family: TaskFamily, model: InContextModel) -> dict[str, float]:
+    """In-context return on validation tasks, at temperature 1."""
+    trials = config.distillation.trials
+    spec = trial_spec(config, family, "validation", trials.validation_episodes, trials.validation_trials)
+    result = evaluate_agent(make_agent(config, model, 1.0), spec)
+    values = {"eval/mean_return": float(result.returns.mean())}
+    if result.curve is not None and result.curve.shape[2] > 1:
+        values["eval/first_episode_return"] = float(result.curve[:, :, 0].mean())
+        values["eval/last_episode_return"] = float(result.curve[:, :, -1].mean())
+    if REGRET in result.metrics:
+        values["eval/regret"] = float(result.metrics[REGRET].mean())
+    return values
+
+
+def choose_temperature(config: DistillationConfig, family: TaskFamily, model: InContextModel) -> float:
+    """The temperature that earns most on training tasks."""
+    acting = config.distillation.acting
+    spec = trial_spec(config, family, "train", config.distillation.trials.episodes, acting.temperature_trials)
+    if len(acting.temperatures) == 1 or spec.deterministic:
+        return acting.temperatures[0]
+    scores = [goodness(evaluate_agent(make_agent(config, model, t), spec)) for t in acting.temperatures]
+    return acting.temperatures[scores.index(max(scores))]
+
+
+def goodness(result: EvaluationResult) -> float:
+    """Mean return, or minus the mean regret where the world knows it: the same with less noise."""
+    return -float(result.metrics[REGRET].mean()) if REGRET in result.metrics else float(result.returns.mean())
+
+
+def evaluate(config: DistillationConfig, request: EvaluationRequest) -> TrialReport:
+    """The agent of a run on held-out tasks, with its source and other baselines in the same trials.
+
+    Raises:
+        UserError: no checkpoint, or one that does not fit.
+    """
+    settings = config.distillation
+    family = TaskFamily.named(settings.world.id, settings.world.options)
+    trials = config.evaluation.n_tasks * config.evaluation.episodes_per_task
+    spec = trial_spec(config, family, "test", settings.trials.episodes, trials)
+    agents: dict[str, Agent] = {}
+    if request.run is not None or request.checkpoint is not None:
+        agents["in-context"] = load_agent(config, request)
+    names = [request.baseline] if request.baseline else settings.trials.baselines
+    for name in names:
+        if name not in ("random", "oracle"):  # always there
+            agents[name] = make_player(name, family, settings.source, config.evaluation.seed)
+    with ProgressBar("evaluation", (len(agents) + 1) * spec.n_tasks * spec.episodes_per_task) as progress:
+        return TrialReport(evaluate_all(agents, spec, progress.update, f"{config.experiment}, held-out tasks"))
+
+
+def load_agent(config: DistillationConfig, request: EvaluationRequest) -> InContextAgent:
+    """The trained agent of a run folder or checkpoint file."""
+    family = TaskFamily.named(config.distillation.world.id, config.distillation.world.options)
+    model = build_model(config, family)
+    path = request.checkpoint if request.run is None else request.run.checkpoints.for_evaluation()
+    if path is None:
+        raise UserError("name a run folder or a checkpoint")
+    content: dict[str, Any] = load_checkpoint(path, device_of(config))
+    try:
+        model.load_state_dict(content["model"])
+    except (KeyError, RuntimeError):
+        raise UserError(f"{path}: does not fit {family.env_id} with this model") from None
+    if config.distillation.acting.window > config.distillation.fit.window:
+        show(
+            f"acting.window={config.distillation.acting.window} is longer than the {config.distillation.fit.window} "
+            "steps of training: relative positions allow it, but attention over such distances was never practised"
+        )
+    return make_agent(config, model, content.get("temperature", config.distillation.acting.temperatures[0]))
