@@ -206,7 +206,7 @@ class Durotaxis(World):
         """Draw one colony: letters for "ansi", a picture (640, 940, 3) for "rgb_array"."""
         if mode == "ansi":
             return describe(self.scene(row))
-        from envs.durotaxis.render import draw  # needs Pillow, which no other part of the world does
+        from envs.durotaxis.render import draw
 
         return draw(self.scene(row))
 

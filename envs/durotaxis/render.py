@@ -3,17 +3,22 @@
 Everything is drawn at twice the size and averaged down, which smooths every edge; no display is needed.
 """
 
+from __future__ import annotations
+
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from envs.drawing import AGENT, GOLD, INK, NIGHT, PAPER, ROSE, Colour
 from envs.durotaxis.scene import Dish, Scene
 from envs.durotaxis.state import KEEP, TO_DELETE
 from envs.durotaxis.substrate import fill_intensities, gradient_at
+
+if TYPE_CHECKING:  # Pillow is loaded by the functions that use it, when something is drawn
+    from PIL import Image, ImageDraw, ImageFont
 
 FINE = 2  # pixels drawn per pixel shown
 SIDE = 640  # of the dish's square, shown pixels
@@ -25,13 +30,14 @@ FIELD_COLOURS = np.array(  # soft to stiff
 )
 OLD: Colour = (129, 111, 214)
 NICE_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+BILINEAR = 2  # Image.Resampling.BILINEAR
 OLD_AGE = 8  # steps after which a node has the colour of age
 
 
 def draw(scene: Scene) -> NDArray[np.uint8]:
     """The picture (height, width, 3) of one moment."""
     image = _ground(scene.dish).copy()
-    pen = ImageDraw.Draw(image, "RGBA")
+    pen = _pen(image)
     dish_view, lens_view = _dish_view(scene.dish), _lens_view(scene)
     _draw_trail(pen, dish_view, scene)
     _draw_colony(pen, dish_view, scene, node_radius=1.7, edge_alpha=70)
@@ -78,10 +84,10 @@ def _dish_view(dish: Dish) -> View:
 @lru_cache(maxsize=8)
 def _ground(dish: Dish) -> Image.Image:
     """The picture without a colony: field, contours, goal, rims, arrow, scale bar, colour bar."""
-    image = Image.new("RGB", (FINE * (SIDE + PANEL), FINE * SIDE), NIGHT)
+    image = _image(np.broadcast_to(np.array(NIGHT, np.uint8), (FINE * SIDE, FINE * (SIDE + PANEL), 3)))
     view = _dish_view(dish)
     image.paste(_field_image(view, FINE), (0, 0))
-    pen = ImageDraw.Draw(image, "RGBA")
+    pen = _pen(image)
     _draw_goal(pen, view)
     _draw_arrow(pen, view)
     _draw_scale_bar(pen, view)
@@ -125,8 +131,8 @@ def _field_image(view: View, fine: int) -> Image.Image:
     line[:, 1:] |= bands[:, 1:] != bands[:, :-1]
     colours[line] += 0.20 * (255.0 - colours[line])
     cover = np.clip((dish.radius - np.hypot(x, y)) * view.scale + 0.5, 0.0, 1.0)[..., None]
-    image = Image.fromarray((colours * cover + np.array(NIGHT) * (1.0 - cover)).astype(np.uint8))
-    return image.resize((FINE * view.side, FINE * view.side), Image.Resampling.BILINEAR)
+    image = _image((colours * cover + np.array(NIGHT) * (1.0 - cover)).astype(np.uint8))
+    return image.resize((FINE * view.side, FINE * view.side), resample=BILINEAR)
 
 
 def _draw_goal(pen: ImageDraw.ImageDraw, view: View) -> None:
@@ -180,7 +186,7 @@ def _draw_colour_bar(image: Image.Image, pen: ImageDraw.ImageDraw, dish: Dish) -
     low, high = (value * dish.kpa_per_intensity for value in _range_of(dish))
     left, top, width, height = FINE * (SIDE + MARGIN), FINE * (SIDE - 48), FINE * LENS, FINE * 10
     strip = np.broadcast_to(_colours(np.linspace(0, 1, width)), (height, width, 3))
-    image.paste(Image.fromarray(strip.astype(np.uint8)), (left, top))
+    image.paste(_image(strip.astype(np.uint8)), (left, top))
     below = top + height + 4 * FINE
     pen.text((left, below), f"{low:.3g}", font=_font(12), fill=(*PAPER, 255))
     pen.text((left + width / 2, below), "stiffness, kPa", font=_font(12), fill=(*INK, 255), anchor="ma")
@@ -228,7 +234,7 @@ def _lens_view(scene: Scene) -> View:
 def _lens_image(scene: Scene, view: View) -> Image.Image:
     """The magnified colony, with a cross at its centroid."""
     image = _field_image(view, 1)
-    pen = ImageDraw.Draw(image, "RGBA")
+    pen = _pen(image)
     _draw_trail(pen, view, scene)
     _draw_colony(pen, view, scene, node_radius=3.6, edge_alpha=120)
     x, y = view.at(*scene.trail[-1])
@@ -277,6 +283,21 @@ def _draw_readout(pen: ImageDraw.ImageDraw, scene: Scene, left: int, top: int) -
         pen.text((x + FINE * LENS, row), value, font=_font(13), fill=(*PAPER, 255), anchor="ra")
 
 
+def _image(pixels: NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def _pen(image: Image.Image) -> ImageDraw.ImageDraw:
+    """A pen whose colours may be translucent."""
+    from PIL import ImageDraw
+
+    return ImageDraw.Draw(image, "RGBA")
+
+
 @lru_cache(maxsize=16)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
     return ImageFont.load_default(FINE * size)
