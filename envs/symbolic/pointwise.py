@@ -17,7 +17,8 @@ Floats = NDArray[np.float64]
 def evaluate_pointwise(program: Program, X: Floats, library: Library, constants: Floats | None = None) -> Floats:
     """Values (n,) of a program (L,) with constants (k,) at X (n, d).
 
-    >>> evaluate_pointwise(Library("koza", ["x"]).encode(["log", "x"]), np.array([[1.0], [-1.0]]), Library("koza", ["x"]))
+    >>> library = Library("koza", ["x"])
+    >>> evaluate_pointwise(library.encode(["log", "x"]), np.array([[1.0], [-1.0]]), library)
     array([ 0., nan])
     """
     columns = input_columns(X, library)

@@ -124,7 +124,8 @@ def run(options: Options) -> BenchmarkResult:
             if done and not options.quick:
                 share = np.mean([t.recovered for t in done])
                 spent = np.mean([t.seconds for t in done])
-                console.print(f"{solver} {problem.name}: {share:.0%} in {spent:.1f} s  {done[0].law[:90]}", markup=False)
+                line = f"{solver} {problem.name}: {share:.0%} in {spent:.1f} s  {done[0].law[:90]}"
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
     return summary(trials, a.group, budget)
 
 

@@ -12,6 +12,7 @@ from envs.symbolic.benchmarks import Problem
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic.law import Law
+from rl_suite.symbolic.numbers import Exact
 from rl_suite.symbolic.pieces import Piece, from_program, number
 
 Values = NDArray[np.float64]
@@ -51,7 +52,7 @@ def fit_gplearn(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law,
 def gplearn_law(program: list[Any], problem: Problem) -> Law:
     """A gplearn program (functions, column numbers, constants in prefix order) as a law."""
     names: list[str] = []
-    numbers = []
+    numbers: list[tuple[float, Exact | None]] = []
     for node in program:
         if isinstance(node, int | np.integer):
             names.append(problem.variables[int(node)])

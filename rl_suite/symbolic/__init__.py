@@ -3,6 +3,18 @@
 ``from rl_suite.symbolic import SymbolicRegressor`` needs nothing else.
 """
 
-from rl_suite.symbolic.regressor import SymbolicRegressor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rl_suite.symbolic.regressor import SymbolicRegressor
 
 __all__ = ["SymbolicRegressor"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimator, and with it scikit-learn, only when it is asked for."""
+    if name == "SymbolicRegressor":
+        from rl_suite.symbolic.regressor import SymbolicRegressor
+
+        return SymbolicRegressor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

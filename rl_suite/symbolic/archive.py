@@ -1,7 +1,7 @@
-"""The laws found so far: the front of complexity against error, the least price, and whether noise is all that is left."""
+"""The laws found so far: the front of complexity against error, the least price, and what is left of the data."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import stats
@@ -9,6 +9,8 @@ from scipy import stats
 from rl_suite.symbolic.polish import EXACT_NMSE, Finished, Polisher, Values
 
 SOLVED_NMSE = 1e-22  # what rounding leaves of an exact law
+MOST_FREE = 3
+ROWS_PER_CONSTANT = 6  # a law with fewer rows for each measured constant may have fitted the noise
 SIGNIFICANCE = 0.01  # of the test that residuals still depend on the inputs
 
 
@@ -20,6 +22,18 @@ class Archive:
         self.best: Finished | None = None
         self.found_at = 0
         """Evaluations after which the present best law was found."""
+
+    @classmethod
+    def restored(cls, laws: Sequence[Finished], best: int, found_at: int) -> "Archive":
+        """An archive that holds ``laws``; number ``best`` is the cheapest (-1: there is none)."""
+        archive = cls()
+        for finished in laws:
+            known = archive._best.get(finished.complexity)
+            if known is None or finished.nmse < known.nmse:
+                archive._best[finished.complexity] = finished
+        archive.best = laws[best] if best >= 0 else None
+        archive.found_at = found_at
+        return archive
 
     def add(self, finished: Finished, evaluations: int) -> bool:
         """Keep a law if it is the best of its complexity; True if it has the least price of all."""
@@ -48,8 +62,9 @@ class Archive:
 
     @property
     def solved(self) -> bool:
-        """Whether the best law is exact up to rounding."""
-        return self.best is not None and self.best.nmse < SOLVED_NMSE
+        """Whether the best law is exact up to rounding, and not because it has many measured constants."""
+        best = self.best
+        return best is not None and best.nmse < SOLVED_NMSE and best.law.n_free <= MOST_FREE
 
 
 def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
@@ -61,7 +76,7 @@ def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
     X, law = polisher.X, finished.law
     residual = polisher.errors(law, law.constants[None])[0]
     n, d = X.shape
-    if n < 6 or not np.isfinite(residual).all():
+    if n < max(6, ROWS_PER_CONSTANT * law.n_free) or not np.isfinite(residual).all():
         return False
     Z = (X - X.mean(0)) / np.maximum(X.std(0), 1e-300)
     columns = [np.ones(n), *Z.T, *(Z**2).T]
@@ -76,7 +91,7 @@ def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
     f = (explained / k) / (rest / (n - k))
     if stats.f.sf(f, k, n - k) < SIGNIFICANCE:
         return False
-    return neighbour_correlation(Z, residual) < stats.norm.isf(SIGNIFICANCE)
+    return neighbour_correlation(Z, residual) < float(stats.norm.isf(SIGNIFICANCE))
 
 
 def neighbour_correlation(Z: Values, residual: Values, most: int = 1000) -> float:

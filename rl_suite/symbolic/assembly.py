@@ -45,10 +45,8 @@ def assemble(
 
     ``X`` (d, n) are the data, ``G`` (K, n) the values of the genes on the same points as ``target``.
     """
-    if frame == POWER or frame == EXPONENTIAL:
-        inner = _power(target, frame, variables, X, genes, G)
-    else:
-        inner = _sum(target, genes, G)
+    logarithmic = frame in (POWER, EXPONENTIAL)
+    inner = _power(target, frame, variables, X, genes, G) if logarithmic else _sum(target, genes, G)
     return [undo_transform(target.name, piece, target.negative) for piece in inner]
 
 
@@ -68,7 +66,8 @@ def _sum(target: Target, genes: list[Piece], G: Values) -> list[Piece]:
             tiny = share < 1e-10
             drop = [i for i in range(intercept, len(rows)) if weak[i] or tiny[i]]
             if drop and len(active) > 1:
-                worst = min(drop, key=lambda i: abs(fit.value[i]) / max(fit.error[i], 1e-300))
+                sureness = np.abs(fit.value) / np.maximum(fit.error, 1e-300)
+                worst = min(drop, key=lambda i: float(sureness[i]))
                 del active[worst - intercept]
                 continue
             a = float(fit.value[0]) if intercept else None

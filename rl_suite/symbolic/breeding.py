@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from envs.streams import integer_at, normal_at, uniform_at
 from envs.symbolic.tokens import CONSTANT, PAD
 from rl_suite.symbolic.genome import (
-    FAMILY,
-    Alphabet,
     Tokens,
     Values,
     fingerprint,
@@ -230,16 +228,3 @@ def breed(
             made += 1
             break
     return made
-
-
-def arrays_of(alphabet: Alphabet) -> tuple[NDArray[np.int64], ...]:
-    """The flat arrays of an alphabet in the order in which ``breed`` takes them."""
-    return (
-        alphabet.arity,
-        alphabet.opcode,
-        alphabet.leaves,
-        alphabet.leaf_cdf,  # type: ignore[return-value]
-        alphabet.unary,
-        alphabet.binary,
-        FAMILY,
-    )

@@ -98,7 +98,7 @@ def fingerprint(
                 h = mix(h ^ (mix(left + GOLDEN) + right))
         stack[top] = h
         top += 1
-    return stack[0] | np.uint64(1)
+    return np.uint64(stack[0] | np.uint64(1))
 
 
 @njit(cache=True)
@@ -114,14 +114,14 @@ def is_legal(
         if kind > 0:
             end = subtree_end(tokens, i, arity)
             inner = opcode[tokens[i + 1]]
-            if inner == LITERAL or inner == CONSTANT:
+            if inner in (LITERAL, CONSTANT):
                 return False
             if (code == EXP and inner == LOG) or (code == LOG and inner == EXP):
                 return False
             for j in range(i + 1, end):
                 if family[opcode[tokens[j]]] == kind:
                     return False
-        elif arity[tokens[i]] == 2 and (code == SUB or code == DIV):
+        elif arity[tokens[i]] == 2 and code in (SUB, DIV):
             middle = subtree_end(tokens, i + 1, arity)
             end = subtree_end(tokens, middle, arity)
             if middle - i - 1 == end - middle:  # x - x and x / x say nothing

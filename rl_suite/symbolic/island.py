@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.tokens import PAD
-from rl_suite.symbolic.breeding import Rates, arrays_of, breed
+from rl_suite.symbolic.breeding import Rates, breed
 from rl_suite.symbolic.frames import Target
-from rl_suite.symbolic.genome import Alphabet, Tokens, Values
+from rl_suite.symbolic.genome import FAMILY, Alphabet, Tokens, Values
 from rl_suite.symbolic.scoring import Scorer
 
 TOURNAMENT = 5
@@ -68,18 +68,20 @@ class Island:
         n = len(target.t)
         self.parsimony = min(0.02, 2.4 / n)  # of log10 error per token: 4 bits at n points
         self._rates = Rates().cumulative(alphabet.constant_id >= 0)
-        self._arrays = arrays_of(alphabet)
 
     @property
     def score(self) -> Values:
         """What tournaments compare; less is better."""
         return np.asarray(np.log10(self.error + 1e-30) + self.parsimony * self.lengths)
 
-    def step(self, scorer: Scorer, table: NDArray[np.uint64], guests: tuple[Tokens, Values] | None = None) -> tuple[int, list[Candidate]]:
+    def step(
+        self, scorer: Scorer, table: NDArray[np.uint64], guests: tuple[Tokens, Values] | None = None
+    ) -> tuple[int, list[Candidate]]:
         """One generation: (programs evaluated, those worth finishing). ``guests`` join the children."""
         children = np.full((self.size, self.max_length), PAD, np.int16)
         values = np.zeros((self.size, self.max_length))
         lengths = np.zeros(self.size, np.int64)
+        alphabet = self.alphabet
         made = breed(
             self.tokens,
             self.values,
@@ -94,7 +96,13 @@ class Island:
             FRESH_SIZE,
             self.stream,
             table,
-            *self._arrays,
+            alphabet.arity,
+            alphabet.opcode,
+            alphabet.leaves,
+            alphabet.leaf_cdf,
+            alphabet.unary,
+            alphabet.binary,
+            FAMILY,
             scorer.units,
             scorer.rules,
         )

@@ -122,7 +122,8 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
     fitted = polisher.fit(loose)[0] if loose.n_free else loose
     if polisher.nmse(fitted) > 1e-16:
         return None, "no constants make this expression the law"
-    far = np.abs(fitted.constants - law.constants) > (NOISY_TOLERANCE if noisy else CONSTANT_TOLERANCE) * np.abs(fitted.constants)
+    tolerance = NOISY_TOLERANCE if noisy else CONSTANT_TOLERANCE
+    far = np.abs(fitted.constants - law.constants) > tolerance * np.abs(fitted.constants)
     if far.any():
         return None, f"constant {law.constants[far][0]:.6g} should be {fitted.constants[far][0]:.6g}"
     constants, known = fitted.constants.copy(), list(fitted.exact)
@@ -166,6 +167,6 @@ def identical(law: Law, truth: Law, X: Values, time_limit: float) -> bool:
 
 def _at(expression: sympy.Expr, names: tuple[str, ...], point: list[sympy.Expr], positive: bool) -> sympy.Expr | None:
     """A real value to DIGITS digits, or None where the expression is not real and finite."""
-    symbols = {sympy.Symbol(n, real=True, positive=True if positive else None): v for n, v in zip(names, point, strict=True)}
-    value = expression.xreplace(symbols).evalf(DIGITS)
+    symbols = [sympy.Symbol(name, real=True, positive=True if positive else None) for name in names]
+    value = expression.xreplace(dict(zip(symbols, point, strict=True))).evalf(DIGITS)
     return value if value.is_Float or value.is_Rational else None

@@ -36,7 +36,7 @@ LITERAL_VALUES = {"pi": sympy.pi, "e": sympy.E}
 BITS_PER_TOKEN = 4.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Law:
     """An expression over the tokens of ``library`` with the values of its constants.
 

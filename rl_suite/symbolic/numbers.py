@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 import sympy
+from numpy.typing import NDArray
 
-MAX_DENOMINATOR = 64
 PI_POWERS = tuple(Fraction(k, 2) for k in (0, 2, -2, 4, -4, 6, -6, 1, -1))
 
 
@@ -20,7 +21,7 @@ class Exact:
     root: int = 1
 
     def __float__(self) -> float:
-        return float(self.fraction) * math.pi ** float(self.pi_power) * math.sqrt(self.root)
+        return float(float(self.fraction) * math.pi ** float(self.pi_power) * math.sqrt(self.root))
 
     @property
     def bits(self) -> float:
@@ -35,7 +36,8 @@ class Exact:
     def sympy(self) -> sympy.Expr:
         """As an exact sympy number."""
         value: sympy.Expr = sympy.Rational(self.fraction.numerator, self.fraction.denominator)
-        return value * sympy.pi ** sympy.Rational(self.pi_power.numerator, self.pi_power.denominator) * sympy.sqrt(self.root)
+        power = sympy.Rational(self.pi_power.numerator, self.pi_power.denominator)
+        return value * sympy.pi**power * sympy.sqrt(self.root)
 
     def infix(self) -> str:
         """As text that the formula parser reads."""
@@ -53,10 +55,11 @@ class Exact:
 
 
 @lru_cache(maxsize=1)
-def _fractions() -> tuple[Fraction, ...]:
-    """Fractions to begin a search with, simplest first."""
+def _fractions() -> tuple[list[Fraction], NDArray[np.float64]]:
+    """Fractions to begin a search with, simplest first, and their values."""
     found = {Fraction(a, b) for a in range(1, 65) for b in range(1, 65) if a * b <= 256}
-    return tuple(sorted(found, key=lambda f: (f.numerator * f.denominator, f.numerator)))
+    ordered = sorted(found, key=lambda f: (f.numerator * f.denominator, f.numerator))
+    return ordered, np.array([float(f) for f in ordered])
 
 
 def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | None:
@@ -71,7 +74,7 @@ def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | No
         return None
     best: Exact | None = None
     sign = -1 if value < 0 else 1
-    for pi_power in PI_POWERS if with_pi else (0,):
+    for pi_power in PI_POWERS if with_pi else PI_POWERS[:1]:
         for root in (1, 2, 3, 5) if with_pi else (1,):
             scale = math.pi ** float(pi_power) * math.sqrt(root)
             target, width = abs(value) / scale, tolerance / scale
@@ -85,9 +88,10 @@ def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | No
 
 
 def _candidates(target: float, width: float) -> list[Fraction]:
-    near = [f for f in _fractions() if abs(float(f) - target) <= width][:1]
-    if near:
-        return near
+    ordered, values = _fractions()
+    near = np.flatnonzero(np.abs(values - target) <= width)
+    if len(near):
+        return [ordered[int(near[0])]]
     whole = round(target)
     if 64 < whole < 10_000 and abs(whole - target) <= width:
         return [Fraction(whole)]

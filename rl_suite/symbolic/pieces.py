@@ -10,7 +10,6 @@ from envs.symbolic.tokens import CONSTANT, Library, Program
 from rl_suite.symbolic.law import Law
 from rl_suite.symbolic.numbers import Exact
 
-
 NUMBER = "#"  # stands for the fitted constant, whose token is named otherwise where a variable is called c
 
 
@@ -36,7 +35,8 @@ def from_program(program: Program, constants: Sequence[float], library: Library)
     """A program of any library (with its constants) as a piece."""
     tokens = [library.tokens[int(i)] for i in program]
     values = iter(constants)
-    names, numbers = [], []
+    names: list[str] = []
+    numbers: list[tuple[float, Exact | None]] = []
     for token in tokens:
         if token.opcode == CONSTANT:
             names.append(NUMBER)

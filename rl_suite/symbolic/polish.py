@@ -21,10 +21,11 @@ Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
 MAX_FIT_POINTS = 4096
 BITS_PER_CONSTANT = 6.0
+STRICT = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
 LARGE = 1e6  # residuals and their derivatives are cut here, so that their squares stay finite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finished:
     """A law with its error on all data and its price in bits."""
 
@@ -72,7 +73,7 @@ class Polisher:
     def nmse(self, law: Law) -> float:
         """Mean squared error over the variance of the target; infinite where the law is not finite."""
         residual = self.errors(law, law.constants[None])[0]
-        value = float(np.mean(residual**2))
+        value = float(np.mean(np.clip(residual, -LARGE, LARGE) ** 2))
         return value if math.isfinite(value) else math.inf
 
     def fit(self, law: Law) -> tuple[Law, Values]:
@@ -102,7 +103,7 @@ class Polisher:
 
         start = base[free]
         scale = np.maximum(np.abs(start), 1e-6)
-        best = least_squares(residual, start, jac=jacobian, x_scale=scale, method="lm", max_nfev=20, xtol=1e-15)
+        best = least_squares(residual, start, jac=jacobian, x_scale=scale, method="lm", max_nfev=20, **STRICT)
         theta = best.x if 2 * best.cost <= float(np.sum(residual(start) ** 2)) else start
         constants = base.copy()
         constants[free] = theta

@@ -15,7 +15,7 @@ from rl_suite.symbolic.polish import Finished
 from rl_suite.symbolic.search import Data, Options, Search
 
 
-class SymbolicRegressor(RegressorMixin, BaseEstimator):
+class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Finds a law y = f(X) that people can read.
 
     Args:

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_programs
 from envs.symbolic.tokens import CONSTANT, Library
-from envs.symbolic.units import Units, build_reach
+from envs.symbolic.units import Units, format_unit
 from rl_suite.symbolic.archive import Archive, noise_is_left
 from rl_suite.symbolic.assembly import assemble
 from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, TRANSFORMS, Target, cut_genes, make_target
 from rl_suite.symbolic.genome import Alphabet
 from rl_suite.symbolic.island import NICHES, Candidate, Island, Niche
-from rl_suite.symbolic.monomials import sparse_polynomials
 from rl_suite.symbolic.law import Law
+from rl_suite.symbolic.monomials import sparse_polynomials
 from rl_suite.symbolic.pieces import Piece, from_program, number
 from rl_suite.symbolic.polish import Polisher
+from rl_suite.symbolic.records import archive_record, read_archive
 from rl_suite.symbolic.scoring import Scorer
 from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
@@ -34,9 +35,9 @@ MAX_FINISHED = 6  # candidates finished per island and generation, least error f
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
-MAX_REACH = 64  # tokens in which the unit of the target must be writable
 GRACE = 4_000  # evaluations after an exact law
 PATIENCE = 20_000  # evaluations without a better law before noise may end the search
+FEW_ROWS, FEW_ROWS_FACTOR = 50, 4  # below so many rows the tests for noise are weak: wait longer
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class Options:
     search_points: int = 200
     niches: tuple[Niche, ...] = NICHES
     polynomials: bool = True
+    policy: bool = False
     stop_at_noise: bool = True
+    known: str | None = None
+    skeleton: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,10 @@ class Search:
         if self.generation == 0 and self.options.polynomials:
             self._begin_with_polynomials()
             self._check_stop()
-        for number, island in enumerate(self.islands):
+        for place, island in enumerate(self.islands):
             if self.done:
                 return
-            guests = self._migrants(number) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
+            guests = self._migrants(place) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
             evaluated, candidates = island.step(self._scorer, self._seen, guests)
             self.evaluations += evaluated
             for candidate in candidates[:MAX_FINISHED]:
@@ -176,7 +180,8 @@ class Search:
             self.reason = "budget"
         elif self.options.stop_at_noise and self.archive.best is not None and self.generation % 5 == 0:
             waited = self.evaluations - self.archive.found_at
-            if waited > max(PATIENCE, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
+            patience = PATIENCE * (FEW_ROWS_FACTOR if len(self.data.y) < FEW_ROWS else 1)
+            if waited > max(patience, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
                 self.reason = "noise"
 
     def _begin_with_polynomials(self) -> None:
@@ -208,7 +213,8 @@ class Search:
             return False
         X = np.ascontiguousarray(self.polisher.X.T)
         laws = assemble(target, candidate.frame, self._variables, X, pieces, G)
-        return any([self._offer(piece) for piece in laws])
+        better = [self._offer(piece) for piece in laws]
+        return any(better)
 
     def _genes(self, candidate: Candidate, split: bool) -> tuple[list[Piece], Values]:
         """The genes of a program in its frame, as pieces and as values on all data (K, n)."""
@@ -274,16 +280,20 @@ class Search:
             "islands": [island.state() for island in self.islands],
             "seen": self._seen[self._seen != 0],
             "slots": np.flatnonzero(self._seen),
+            "finished": sorted(key.hex() for key in self._finished),
+            "archive": archive_record(self.archive),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from :meth:`state`; the archive is restored by its owner."""
+        """Continue from :meth:`state`, with the same bits as if there had been no stop."""
         self.evaluations, self.generation = state["evaluations"], state["generation"]
         self.reason = state["reason"]
         for island, part in zip(self.islands, state["islands"], strict=True):
             island.restore(part)
         self._seen[:] = 0
         self._seen[state["slots"]] = state["seen"]
+        self._finished = {bytes.fromhex(key) for key in state["finished"]}
+        self.archive = read_archive(state["archive"], self.output)
 
 
 def whole_program(kind: int, frame: int, split: bool) -> bool:
@@ -293,4 +303,12 @@ def whole_program(kind: int, frame: int, split: bool) -> bool:
 
 def require_reachable(units: Units, variables: tuple[str, ...]) -> None:
     """ValueError that names the units if no product of powers of the variables has the target's unit."""
-    build_reach(units, Library("full", variables, literals=("1",)), MAX_REACH)
+    if units.free_constant or not units.target.any():
+        return
+    if np.linalg.matrix_rank(np.vstack([units.variables, units.target])) > np.linalg.matrix_rank(units.variables):
+        rows = (f"{name}: {format_unit(u, units.base)}" for name, u in zip(variables, units.variables, strict=True))
+        have = ", ".join(rows)
+        raise ValueError(
+            "no product of powers of the variables has the unit of the target,"
+            f" {format_unit(units.target, units.base)}; they have {have}; mend the units or allow free_constants"
+        )

@@ -48,6 +48,7 @@ def read_table(
     columns: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
     seed: int = 0,
+    free_constants: bool = False,
 ) -> Table:
     """Read a CSV file with a header into data for the search.
 
@@ -57,6 +58,7 @@ def read_table(
         columns: the inputs; all other numeric columns if empty.
         units: unit of each input and of the target, such as "m/s^2"; none are checked if empty.
         seed: of the choice of rows where there are more than ``MAX_ROWS``.
+        free_constants: with units, whether fitted constants may have any unit.
 
     Raises:
         UserError: whatever is wrong with the file, with the row and the column.
@@ -83,7 +85,7 @@ def read_table(
             messages.append(f"column {name!r} holds text and is left out")
         elif np.ptp(column) == 0:
             if name == target:
-                raise UserError(f"{path.name}: the target {target!r} has one value only, {column[0]:g}: nothing to explain")
+                raise UserError(f"{path.name}: the target {target!r} is {column[0]:g} in every row: nothing to explain")
             messages.append(f"column {name!r} is constant and is left out")
         else:
             values[name] = column
@@ -97,7 +99,7 @@ def read_table(
         )
     names = _formula_names(inputs)
     X = np.column_stack([values[name] for name in inputs])
-    given = _units(units, inputs, names, target) if units else None
+    given = _units(units, inputs, names, target, free_constants) if units else None
     renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
     messages += [f"column {old!r} is called {new} in formulas" for new, old in renamed.items()]
     return Table(Data(X, values[target], tuple(names), given, target), tuple(messages), renamed)
@@ -114,7 +116,8 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     header = [cell.strip() for cell in rows[0]]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice or "" in header:
-        raise UserError(f"{path.name}: column name {(twice or [''])[0]!r} is empty or used twice; rename it in the header")
+        name = (twice or [""])[0]
+        raise UserError(f"{path.name}: column name {name!r} is empty or used twice; rename it in the header")
     if all(_number(cell) is not None for cell in header):
         raise UserError(f"{path.name}: the first row holds numbers; put the column names there")
     if len(rows) - 1 < MIN_ROWS:
@@ -169,12 +172,15 @@ def _allowed(name: str) -> bool:
     return True
 
 
-def _units(units: Mapping[str, str], inputs: Sequence[str], names: Sequence[str], target: str) -> Units:
+def _units(
+    units: Mapping[str, str], inputs: Sequence[str], names: Sequence[str], target: str, free_constants: bool
+) -> Units:
     """Units of the inputs (under their names in formulas) and of the target."""
     missing = [name for name in (*inputs, target) if name not in units]
     if missing:
         raise UserError(f"units lack {', '.join(missing)}; give every column one, '1' for pure numbers")
     try:
-        return Units.from_text(names, {n: units[old] for n, old in zip(names, inputs, strict=True)}, units[target])
+        chosen = {n: units[old] for n, old in zip(names, inputs, strict=True)}
+        return Units.from_text(names, chosen, units[target], free_constants)
     except ValueError as error:
         raise UserError(f"units: {error}") from None

@@ -57,7 +57,7 @@ def infer(
                 for k in range(n_units):
                     if stack[a, k] != stack[b, k]:
                         return -1
-        elif rule == MULTIPLY or rule == DIVIDE:
+        elif rule in (MULTIPLY, DIVIDE):
             top -= 1
             sign = 1 if rule == MULTIPLY else -1
             free[b] = free[a] or free[b]

@@ -1,0 +1,59 @@
+"""Settings of a search for laws (``kind: symbolic``)."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from rl_suite.config import Count, ExperimentConfig, Section
+
+
+class SearchSection(Section):
+    """What the search is made of and when it ends."""
+
+    budget: Count
+    """Programs that may be evaluated on the data."""
+    functions: tuple[str, ...]
+    """Functions of the programs, out of ``envs.symbolic.tokens.OPERATIONS``."""
+    literals: tuple[str, ...]
+    """Numbers that programs may hold beside the fitted ones."""
+    max_length: Annotated[int, Field(ge=3, le=128)]
+    """Longest program in tokens, inside its frame."""
+    population: Annotated[int, Field(ge=10)]
+    """Programs per island."""
+    search_points: Annotated[int, Field(ge=4)]
+    """Rows that programs are bred on; laws are fitted and chosen on all rows."""
+    polynomials: bool
+    """Begin with sparse polynomials."""
+    policy: bool
+    """Let a recurrent policy, trained during the search, propose programs."""
+    stop_at_noise: bool
+    """End when the residuals of the best law no longer depend on the inputs."""
+    checkpoint_every: Count
+    """Evaluations between checkpoints."""
+
+
+class SymbolicConfig(ExperimentConfig):
+    """A table, its target, and how to search."""
+
+    data: Path | None
+    """CSV file with a header, or the name of a shipped example; null: the planets."""
+    target: str | None
+    """Column to explain."""
+    columns: tuple[str, ...]
+    """Input columns; all other numeric columns if empty."""
+    units: dict[str, str] | None
+    """Unit of every column used, such as ``{period: s, axis: m}``; null: units are not checked."""
+    free_constants: bool
+    """With units: whether fitted constants may have any unit."""
+    known: str | None
+    """A sub-expression known to matter, such as ``sin(theta)``; programs may use it as one token."""
+    skeleton: str | None
+    """The form of the law with one hole, such as ``x*exp(?)``: only the hole is searched."""
+    search: SearchSection
+
+    @property
+    def folder_name(self) -> str:
+        """The experiment, with the table and the target where they were given."""
+        name = super().folder_name
+        return name if self.data is None else f"{name}-{self.data.stem}-{self.target}"

@@ -1,0 +1,129 @@
+"""``python train.py experiment=symbolic_search data=FILE.csv target=COLUMN``."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from envs.symbolic.tokens import OPERATIONS, Library
+from rl_suite.checkpoint import load_checkpoint
+from rl_suite.cli import show
+from rl_suite.errors import UserError
+from rl_suite.experiments import EvaluationRequest
+from rl_suite.loading import require_known
+from rl_suite.progress import ProgressBar
+from rl_suite.run import Run
+from rl_suite.symbolic.config import SymbolicConfig
+from rl_suite.symbolic.polish import Polisher
+from rl_suite.symbolic.records import read_archive
+from rl_suite.symbolic.report import Report
+from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.table import Table, read_table
+
+EXAMPLE, EXAMPLE_TARGET = Path("planets.csv"), "period"
+SHOWN_LAW = 60  # characters of the best law beside the progress bar
+
+
+def options_of(config: SymbolicConfig) -> Options:
+    """The search's options out of the configuration."""
+    for name in config.search.functions:
+        require_known(name, OPERATIONS, "function")
+    section = config.search
+    return Options(
+        functions=section.functions,
+        literals=section.literals,
+        max_length=section.max_length,
+        population=section.population,
+        search_points=section.search_points,
+        polynomials=section.polynomials,
+        policy=section.policy,
+        stop_at_noise=section.stop_at_noise,
+        known=config.known,
+        skeleton=config.skeleton,
+    )
+
+
+def table_of(config: SymbolicConfig) -> Table:
+    """The data that the configuration names."""
+    if config.data is not None and config.target is None:
+        raise UserError(f"{config.data}: which column is to be explained? target=COLUMN")
+    path = EXAMPLE if config.data is None else config.data
+    target = config.target or EXAMPLE_TARGET
+    return read_table(path, target, config.columns, config.units, config.seed, config.free_constants)
+
+
+def build_search(config: SymbolicConfig, data: Data) -> Search:
+    """A search that has not begun; what it refuses becomes a ``UserError``."""
+    try:
+        return Search(data, options_of(config), config.seed, config.search.budget)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def train(config: SymbolicConfig, run: Run) -> None:
+    """Search until the law is exact, only noise is left, or the budget is spent; then report."""
+    table = table_of(config)
+    for message in table.messages:
+        show(message)
+    search = build_search(config, table.data)
+    latest = run.checkpoints.latest()
+    if latest is not None:
+        search.restore(load_checkpoint(latest))
+    run.rewind(search.evaluations)
+    saved = search.evaluations
+    with ProgressBar("evaluations", config.search.budget) as progress:
+        while not search.done:
+            search.step()
+            best = search.archive.best
+            if best is not None:
+                error = math.sqrt(best.nmse)
+                progress.update(min(search.evaluations, config.search.budget), error=error, law=best.text[:SHOWN_LAW])
+                run.log(search.evaluations, {"eval/nrmse": error, "eval/bits": best.bits})
+            if search.done or run.stop_requested or search.evaluations - saved >= config.search.checkpoint_every:
+                saved = search.evaluations
+                run.checkpoints.save(search.evaluations, search.state())
+            if run.stop_requested and not search.done:
+                run.finish("stopped")
+                return
+    report = report_of(search)
+    report.save(run.path / "laws.json")
+    show(report.table())
+    for line in report.lines():
+        show(line)
+    run.finish("complete")
+
+
+def report_of(search: Search) -> Report:
+    """What a search has found so far.
+
+    Raises:
+        UserError: nothing that is finite on all rows.
+    """
+    best = search.archive.best
+    if best is None:
+        raise UserError("no law is finite on all rows; raise search.budget or check the data for extreme values")
+    return Report(
+        search.data.target, search.archive.front(), best, search.polisher, search.reason, search.evaluations
+    )
+
+
+def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
+    """Measure the laws of a run on the table of the configuration (``data=other.csv``: on other rows)."""
+    if request.run is None:
+        raise UserError("name the run folder of the search: python evaluate.py runs/symbolic_search/0 data=other.csv")
+    latest = request.run.checkpoints.latest()
+    if latest is None:
+        raise UserError(f"{request.run.path}: no law was found yet; train first")
+    table = table_of(config)
+    content: dict[str, Any] = load_checkpoint(latest)
+    library = Library("full", table.data.variables, constant=True)
+    try:
+        archive = read_archive(content["archive"], library)
+    except KeyError as error:
+        raise UserError(f"{request.run.path}: its laws need other columns than this table has: {error}") from None
+    polisher = Polisher(table.data.X, table.data.y)
+    if archive.best is None:
+        raise UserError(f"{request.run.path}: no law was found")
+    measured = [polisher.priced(f.law) for f in archive.front()]
+    chosen = polisher.priced(archive.best.law)
+    return Report(table.data.target, measured, chosen, polisher, content["reason"], content["evaluations"])
+

@@ -1,0 +1,98 @@
+"""What a search found, for a person: the front, the chosen law, and how sure it is."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from rl_suite.checkpoint import write_atomically
+from rl_suite.symbolic.archive import noise_is_left
+from rl_suite.symbolic.polish import Finished, Polisher
+from rl_suite.symbolic.records import finished_record
+
+SHOWN = 12  # laws of the front in the table
+WIDEST = 90  # characters of a formula in the table
+
+
+@dataclass(frozen=True)
+class Report:
+    """The front of a search, its chosen law, and the data they are measured on."""
+
+    target: str
+    front: Sequence[Finished]
+    chosen: Finished
+    polisher: Polisher
+    stopped: str
+    evaluations: int
+
+    def tables(self) -> list[Table]:
+        """What ``evaluate.py`` prints."""
+        return [self.table()]
+
+    def table(self) -> Table:
+        """The front, simplest first; the chosen law is marked."""
+        table = Table(title=f"{self.target} = ...", title_justify="left")
+        for heading in ("", "complexity", "error (NRMSE)", "bits", "law"):
+            table.add_column(heading, justify="left" if heading in ("", "law") else "right", overflow="fold")
+        rows = list(self.front)
+        if not any(f is self.chosen for f in rows):
+            rows = sorted([*rows, self.chosen], key=lambda f: f.complexity)
+        place = next(i for i, f in enumerate(rows) if f is self.chosen)
+        first = max(0, min(place - SHOWN // 2, len(rows) - SHOWN))
+        for finished in rows[first : first + SHOWN]:
+            text = finished.text if len(finished.text) <= WIDEST else finished.text[: WIDEST - 3] + "..."
+            mark = "->" if finished is self.chosen else ""
+            error = f"{math.sqrt(finished.nmse):.3g}"
+            table.add_row(mark, str(finished.complexity), error, f"{finished.bits:.0f}", text)
+        return table
+
+    def lines(self) -> list[str]:
+        """The law, its LaTeX, and how sure it is."""
+        return [
+            f"law:    {self.target} = {self.chosen.text}",
+            f"LaTeX:  {self.target} = {self.chosen.law.latex()}",
+            *(f"        {line}" for line in self.certainty()),
+        ]
+
+    def certainty(self) -> list[str]:
+        """What speaks for the law, and what does not."""
+        law = self.chosen.law
+        n = len(self.polisher.y)
+        error = math.sqrt(self.chosen.nmse)
+        said = [f"error {error:.3g} of the target's standard deviation, on {n} rows"]
+        if self.stopped == "exact":
+            said.append("exact up to rounding")
+        elif noise_is_left(self.chosen, self.polisher):
+            said.append("what is left does not depend on the inputs: it looks like noise")
+        else:
+            said.append("what is left still depends on the inputs: this is an approximation, or the rows are too few")
+        rivals = [f.bits for f in self.front if f is not self.chosen]
+        if rivals:
+            gap = min(rivals) - self.chosen.bits
+            odds = "more than a million" if gap > 20 else f"{2**gap:.3g}"
+            said.append(f"the next law of the front is {gap:.0f} bits dearer: odds of {odds} to 1 for this one")
+        values, covariance = self.polisher.fit(law)
+        for i in np.flatnonzero([e is None for e in law.exact]):
+            width = math.sqrt(max(float(covariance[i, i]), 0.0))
+            said.append(f"measured constant {values.constants[i]:.6g} +- {width:.2g}")
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "target": self.target,
+            "law": finished_record(self.chosen),
+            "front": [finished_record(f) for f in self.front],
+            "stopped": self.stopped,
+            "evaluations": self.evaluations,
+            "certainty": self.certainty(),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the report as JSON, whole or not at all."""
+        write_atomically(path, (json.dumps(self.as_json(), indent=1) + "\n").encode())
