@@ -107,8 +107,8 @@ class Report:
         return table
 
     def curve_table(self) -> Table | None:
-        """Mean return against the episode's index within the trial; None if the world has no trials."""
-        curves = {name: result.curve for name, result in self.results.items() if result.curve is not None}
+        """Mean return against the episode's index within the trial; None if no trial has several episodes."""
+        curves = {name: r.curve for name, r in self.results.items() if r.curve is not None and r.curve.shape[2] > 1}
         if not curves:
             return None
         count = max(curve.shape[2] for curve in curves.values())
