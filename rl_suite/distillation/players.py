@@ -10,7 +10,6 @@ from agents.tabular import UCB1, QLearning, ThompsonSampling
 from envs.bandit import Bandit
 from envs.grid_kernels import next_cells
 from envs.gridworld import GridWorld
-from rl_suite.distillation.explorer import Explorer
 from rl_suite.distillation.sources import make_explorer, make_learner
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
