@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from envs.durotaxis.geometry import sort_slots
 from envs.durotaxis.layout import DELETE, SPAWN, STAY
+from envs.durotaxis.measured import MeasuredField
 from envs.durotaxis.state import COS, LIMIT, SIN, START_NODES, UNMARKED, Colonies, Physics
+from envs.durotaxis.substrate import Field, intensity_at
 from envs.streams import Streams, uniform_at
 
 GONE = -2  # in ``parent`` of a node that was deleted in this step
@@ -285,17 +287,20 @@ def relax_springs(colonies: Colonies, b: int, stiffness: float, rest: float) -> 
 
 
 @njit(cache=True, inline="always")
-def wander(colonies: Colonies, b: int, speed: float, persistence_per_intensity: float, streams: Streams) -> None:
-    """Every node walks ``speed`` px along its heading, which diffuses; headings last longer on stiff ground.
+def wander(
+    colonies: Colonies, b: int, physics: Physics, field: Field, measured: MeasuredField, streams: Streams
+) -> None:
+    """Every node walks ``motility`` px along its heading, which diffuses; headings last longer on stiff ground.
 
     Persistence that grows with stiffness drifts up a gradient without sensing it: durokinesis
     (Novikova et al. 2017). The angular variance per step is 2 / persistence.
     """
     for i in range(colonies.nodes[b]):
-        variance = 2.0 / (persistence_per_intensity * colonies.intensity[b, i])
+        stiffness = intensity_at(field, measured, colonies.x[b, i], colonies.y[b, i])
+        variance = 2.0 / (physics.persistence_per_intensity * stiffness)
         colonies.heading[b, i] += math.sqrt(variance) * normal_pair(streams, b)[0]
-        colonies.x[b, i] += speed * math.cos(colonies.heading[b, i])
-        colonies.y[b, i] += speed * math.sin(colonies.heading[b, i])
+        colonies.x[b, i] += physics.motility * math.cos(colonies.heading[b, i])
+        colonies.y[b, i] += physics.motility * math.sin(colonies.heading[b, i])
 
 
 @njit(cache=True, inline="always")

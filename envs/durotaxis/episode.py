@@ -31,6 +31,7 @@ from envs.durotaxis.metrics import (
     REWARD_SHAPING,
     REWARD_TERMINATION,
     STIFFNESS_CENTROID,
+    field_of,
     follow_centroid,
     measure_motion,
     measure_nodes,
@@ -246,7 +247,8 @@ def step_rows(
         if physics.spring_stiffness > 0.0:
             relax_springs(colonies, b, physics.spring_stiffness, physics.spring_rest)
         if physics.motility > 0.0:
-            wander(colonies, b, physics.motility, physics.persistence_per_intensity, streams)
+            fold_nodes(colonies, b, physics.dish_radius)  # springs may have pushed a node out of the field
+            wander(colonies, b, physics, field_of(colonies, b), measured, streams)
         if physics.spring_stiffness > 0.0 or physics.motility > 0.0:
             fold_nodes(colonies, b, physics.dish_radius)
             notice_moves(colonies, b)
