@@ -122,40 +122,65 @@ def fit_kernel(
 ) -> None:
     """:func:`fit_constants` without checks; ``constants`` (P, k) holds the first start and then the result."""
     workspace = make_workspace(opcode, value, columns.shape[0])
-    k_most = constants.shape[1]
-    gradient = np.empty((k_most, BLOCK))
-    best, trial = np.empty(k_most), np.empty(k_most)
+    scratch = np.empty((constants.shape[1] + 2, BLOCK))
     stream = np.zeros(1, dtype=np.uint64)
+    n = target.shape[0]
     for p in range(programs.shape[0]):
-        k = counts[p]
-        if k == 0:
-            errors[p] = mean_square(programs[p], lengths[p], opcode, index, columns, target, constants[p], workspace)
-            evaluations[p] = 1
-            continue
         stream[0] = (seed << np.uint64(32)) + np.uint64(p)
-        errors[p] = np.inf
-        start, draws = 0, 0
-        while start <= restarts and draws <= restarts + LOST_STARTS:
-            if draws > 0:
-                draw_start(trial[:k], stream)
-            else:
-                for i in range(k):
-                    trial[i] = best[i] = constants[p, i]
-            draws += 1
-            error, used = fit_one(
-                programs[p], lengths[p], opcode, index, columns, target, trial[:k], workspace, gradient,
-                max_iterations, good_enough,
-            )  # fmt: skip
-            evaluations[p] += used
-            start += error < np.inf  # a start outside the program's domain costs one look and is drawn again
-            if error < errors[p]:
-                errors[p] = error
-                for i in range(k):
-                    best[i] = trial[i]
-            if errors[p] <= good_enough:
-                break
-        for i in range(k):
-            constants[p, i] = best[i]
+        errors[p], evaluations[p] = fit_program(
+            programs[p], lengths[p], counts[p], opcode, index, columns, target, n, constants[p], workspace, scratch,
+            restarts, max_iterations, good_enough, stream,
+        )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
+def fit_program(
+    program: NDArray[np.int16],
+    length: int,
+    k: int,
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    columns: Floats,
+    target: Floats,
+    n: int,
+    constants: Floats,
+    workspace: Floats,
+    scratch: Floats,
+    restarts: int,
+    max_iterations: int,
+    good_enough: float,
+    stream: NDArray[np.uint64],
+) -> tuple[float, int]:
+    """Fit the k constants of one program, first from ``constants``, which becomes the best result.
+
+    Returns (mean squared error, evaluations). ``scratch`` is (k + 2, BLOCK) or larger.
+    """
+    if k == 0:
+        return mean_square(program, length, opcode, index, columns, target, n, constants, workspace), 1
+    gradient, best, trial = scratch[2:], scratch[0], scratch[1]
+    lowest, evaluations, start, draws = np.inf, 0, 0, 0
+    while start <= restarts and draws <= restarts + LOST_STARTS:
+        if draws > 0:
+            draw_start(trial[:k], stream)
+        else:
+            for i in range(k):
+                trial[i] = best[i] = constants[i]
+        draws += 1
+        error, used = fit_one(
+            program, length, opcode, index, columns, target, n, trial[:k], workspace, gradient,
+            max_iterations, good_enough,
+        )  # fmt: skip
+        evaluations += used
+        start += error < np.inf  # a start outside the program's domain costs one look and is drawn again
+        if error < lowest:
+            lowest = error
+            for i in range(k):
+                best[i] = trial[i]
+        if lowest <= good_enough:
+            break
+    for i in range(k):
+        constants[i] = best[i]
+    return lowest, evaluations
 
 
 @njit(cache=True)
@@ -178,6 +203,7 @@ def fit_one(
     index: NDArray[np.int64],
     columns: Floats,
     target: Floats,
+    n: int,
     constants: Floats,
     workspace: Floats,
     gradient: Floats,
@@ -186,12 +212,11 @@ def fit_one(
 ) -> tuple[float, int]:
     """Levenberg-Marquardt from ``constants`` (k,), which become the result; (mean squared error, evaluations)."""
     k = constants.shape[0]
-    n = target.shape[0]
     normal, slope = np.empty((k, k)), np.empty(k)  # J^T J and J^T r at the accepted point
     new_normal, new_slope = np.empty((k, k)), np.empty(k)
     factor, step, trial = np.empty((k, k)), np.empty(k), np.empty(k)
     error = _normal_equations(
-        program, length, opcode, index, columns, target, constants, workspace, gradient, normal, slope
+        program, length, opcode, index, columns, target, n, constants, workspace, gradient, normal, slope
     )
     used = 1
     if error == np.inf:
@@ -209,7 +234,7 @@ def fit_one(
             trial[i] = constants[i] - step[i]
             predicted += step[i] * (slope[i] + damping * normal[i, i] * step[i])
         new_error = _normal_equations(
-            program, length, opcode, index, columns, target, trial, workspace, gradient, new_normal, new_slope
+            program, length, opcode, index, columns, target, n, trial, workspace, gradient, new_normal, new_slope
         )
         used += 1
         if new_error < error:
@@ -240,6 +265,7 @@ def _normal_equations(
     index: NDArray[np.int64],
     columns: Floats,
     target: Floats,
+    n: int,
     constants: Floats,
     workspace: Floats,
     gradient: Floats,
@@ -248,7 +274,6 @@ def _normal_equations(
 ) -> float:
     """Sum of squared residuals; fills J^T J (k, k) and J^T r (k,). inf if a value or derivative is not finite."""
     k = constants.shape[0]
-    n = target.shape[0]
     d = columns.shape[0]
     total = 0.0
     for a in range(k):

@@ -227,8 +227,9 @@ def mean_square_kernel(
 ) -> None:
     """Mean squared error against target (n,) of every program, out (P,); inf where a step is not finite."""
     workspace = make_workspace(opcode, value, columns.shape[0])
+    n = target.shape[0]
     for p in range(programs.shape[0]):
-        out[p] = mean_square(programs[p], lengths[p], opcode, index, columns, target, constants[p], workspace)
+        out[p] = mean_square(programs[p], lengths[p], opcode, index, columns, target, n, constants[p], workspace)
 
 
 @njit(cache=True, error_model="numpy")
@@ -239,11 +240,11 @@ def mean_square(
     index: NDArray[np.int64],
     columns: Floats,
     target: Floats,
+    n: int,
     constants: Floats,
     workspace: Floats,
 ) -> float:
-    """Mean squared error of one program; inf if a step is not finite. ``workspace`` is scratch."""
-    n = target.shape[0]
+    """Mean squared error of one program on the first n points; inf if a step is not finite."""
     total = 0.0
     for first in range(0, n, BLOCK):
         m = min(BLOCK, n - first)
