@@ -5,8 +5,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Trail = NDArray[np.int16]
 
 N_ACTIONS = 5
+TRAIL_LENGTH = 32  # cells that pictures show behind the agent; a power of 2
 MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0, 0))  # (row, column) of next row, previous row, next column, ..., stay
 
 
@@ -17,20 +19,33 @@ def next_cells(size: int) -> Ints:
     return np.stack(targets, axis=1)
 
 
-def distance(a: Ints, b: Ints, size: int) -> Ints:
-    """Number of moves between two cells (Manhattan)."""
-    moves: Ints = np.abs(a // size - b // size) + np.abs(a % size - b % size)
-    return moves
+def coordinates(size: int) -> Ints:
+    """Row and column of each cell, (cells, 2)."""
+    return np.stack(np.divmod(np.arange(size**2), size), axis=1)
 
 
 @njit(cache=True)
-def _move(
-    i: int, action: int, move_of: Ints, next_cell: Ints, cell: Ints, steps: Ints, last_visit: NDArray[np.int16]
-) -> int:
-    cell[i] = next_cell[cell[i], move_of[i, action]]
-    steps[i] += 1
-    last_visit[i, cell[i]] = min(steps[i] + 1, 32767)
-    return int(cell[i])
+def _first_wrong(actions: Ints) -> int:
+    """The first row whose action does not exist, or -1."""
+    wrong = 0
+    for action in actions:  # without an early exit, which would keep the loop from being vectorised
+        wrong += (action < 0) | (action >= N_ACTIONS)
+    if wrong:
+        for i in range(len(actions)):
+            if actions[i] < 0 or actions[i] >= N_ACTIONS:
+                return i
+    return -1
+
+
+@njit(cache=True)
+def _move_all(actions: Ints, move_of: Ints, next_cell: Ints, cell: Ints, steps: Ints, trail: Trail) -> None:
+    for i in range(len(actions)):
+        trail[steps[i] & (TRAIL_LENGTH - 1), i] = cell[i]
+    for i in range(len(actions)):
+        row = i if len(move_of) > 1 else 0  # one row serves all where the actions are not permuted
+        cell[i] = next_cell[cell[i], move_of[row, actions[i]]]
+    for i in range(len(actions)):
+        steps[i] += 1
 
 
 @njit(cache=True)
@@ -43,19 +58,18 @@ def step_room(
     cell: Ints,
     steps: Ints,
     collected: Ints,
-    last_visit: NDArray[np.int16],
+    trail: Trail,
     rewards: NDArray[np.float64],
 ) -> int:
-    """One step of every dark room; returns the first row whose action does not exist, or -1."""
-    for i in range(len(actions)):
-        if actions[i] < 0 or actions[i] >= N_ACTIONS:
-            return i
-    for i in range(len(actions)):
-        here = _move(i, actions[i], move_of, next_cell, cell, steps, last_visit)
-        rewarded = here == goal[i] and not (reward_once and collected[i] > 0)
-        collected[i] += rewarded
-        rewards[i] = rewarded
-    return -1
+    """One step of every dark room; returns the first row whose action does not exist (nothing moves then), or -1."""
+    wrong = _first_wrong(actions)
+    if wrong < 0:
+        _move_all(actions, move_of, next_cell, cell, steps, trail)
+        for i in range(len(actions)):
+            rewarded = (cell[i] == goal[i]) & (not reward_once or collected[i] == 0)
+            collected[i] += rewarded
+            rewards[i] = rewarded
+    return wrong
 
 
 @njit(cache=True)
@@ -68,25 +82,16 @@ def step_key_to_door(
     cell: Ints,
     steps: Ints,
     collected: Ints,
-    last_visit: NDArray[np.int16],
+    trail: Trail,
     rewards: NDArray[np.float64],
 ) -> int:
-    """One step of every Key-to-Door room; returns the first row whose action does not exist, or -1."""
-    for i in range(len(actions)):
-        if actions[i] < 0 or actions[i] >= N_ACTIONS:
-            return i
-    for i in range(len(actions)):
-        here = _move(i, actions[i], move_of, next_cell, cell, steps, last_visit)
-        rewarded = (collected[i] == 0 and here == key[i]) or (collected[i] == 1 and here == door[i])
-        collected[i] += rewarded
-        rewards[i] = rewarded
-    return -1
-
-
-@njit(cache=True)
-def write_coordinates(rows: Ints, cells: Ints, size: int, out: Ints, column: int) -> None:
-    """Write the (row, column) of ``cells[rows]`` into two columns of ``out`` (n, width)."""
-    for i in range(len(rows)):
-        number = cells[rows[i]]
-        out[i, column] = number // size
-        out[i, column + 1] = number % size
+    """As :func:`step_room`, for Key-to-Door."""
+    wrong = _first_wrong(actions)
+    if wrong < 0:
+        _move_all(actions, move_of, next_cell, cell, steps, trail)
+        for i in range(len(actions)):
+            here = cell[i]
+            rewarded = ((collected[i] == 0) & (here == key[i])) | ((collected[i] == 1) & (here == door[i]))
+            collected[i] += rewarded
+            rewards[i] = rewarded
+    return wrong

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from envs.batch import Info, State, check_choices, discrete_actions
 from envs.drawing import AGENT, FLOOR, GOLD, PAPER, ROSE, TRAIL, Canvas, Colour
-from envs.grid_kernels import N_ACTIONS, distance, next_cells, step_key_to_door, step_room, write_coordinates
+from envs.grid_kernels import (
+    N_ACTIONS,
+    TRAIL_LENGTH,
+    coordinates,
+    next_cells,
+    step_key_to_door,
+    step_room,
+)
 from envs.streams import Rows, Streams, integers
 from envs.tasks import TaskSet, TaskSplit, TaskWorld
 
@@ -35,7 +42,7 @@ PIXELS = 24  # of one cell, in pictures
 class GridWorld(TaskWorld):
     """What the dark rooms share: a square grid with walls, five moves, and rewards for reaching cells."""
 
-    state_arrays: ClassVar[tuple[str, ...]] = ("task", "cell", "steps", "collected", "arrivals", "last_visit")
+    state_arrays: ClassVar[tuple[str, ...]] = ("task", "cell", "steps", "collected", "arrivals", "trail")
 
     def __init__(
         self,
@@ -61,15 +68,15 @@ class GridWorld(TaskWorld):
             raise ValueError(f"start must be 'centre', 'random' or a (row, column), not {start!r}")
         shown = [*shown, *[N_ACTIONS] * (N_ACTIONS if permute_actions and shown else 0)]
         self.observation_space = spaces.MultiDiscrete([size, size, *shown])
-        self._width = 2 + len(shown)
         self.action_space = spaces.Discrete(N_ACTIONS)
-        self._next_cell = next_cells(size)
+        self._next_cell, self._coordinates = next_cells(size), coordinates(size)
         self.cell = np.zeros(num_envs, dtype=np.int64)  # (B,) row * size + column
         self.steps = np.zeros(num_envs, dtype=np.int64)  # (B,) steps of the episode so far
         self.collected = np.zeros(num_envs, dtype=np.int64)  # (B,) rewards of the episode so far
         self.arrivals = np.zeros((num_envs, n_landmarks), dtype=np.int64)  # (B, n) steps of the shortest ways
-        self.last_visit = np.zeros((num_envs, size * size), dtype=np.int16)  # 1 + last step spent on a cell; 0 = never
-        self.move_of = np.tile(np.arange(N_ACTIONS), (num_envs, 1))  # (B, 5) the move that each action makes
+        self.trail = np.zeros((TRAIL_LENGTH, num_envs), dtype=np.int16)  # cell at step t of the episode, at t % length
+        # the move that each action makes: (B, 5) if permuted, else (1, 5)
+        self.move_of = np.tile(np.arange(N_ACTIONS), (num_envs if permute_actions else 1, 1))
 
     @abstractmethod
     def read_goals(self, rows: Rows, goals: NDArray[np.int64]) -> None:
@@ -96,8 +103,7 @@ class GridWorld(TaskWorld):
         first = integers(streams, rows, self.size**2) if self._start == "random" else self._start
         index = self.index(rows)
         self.cell[index] = first
-        self.steps[index] = self.collected[index] = self.last_visit[index] = 0
-        self.last_visit[rows, self.cell[index]] = 1
+        self.steps[index] = self.collected[index] = 0
         self.arrivals[index] = self.shortest_ways(rows)
 
     def optimal_returns(self, rows: Rows) -> NDArray[np.float64]:
@@ -121,16 +127,23 @@ class GridWorld(TaskWorld):
         return self._text(row) if mode == "ansi" else self._picture(row)
 
     def _cells(self, rows: Rows, *cells: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Coordinates of several cells of each row, side by side: (n, 2 * len(cells) + free columns)."""
-        out = np.empty((len(rows), self._width), dtype=np.int64)
-        for i, numbers in enumerate(cells):
-            write_coordinates(rows, numbers, self.size, out, 2 * i)
-        if self.permute_actions and len(cells) > 1:
-            out[:, -N_ACTIONS:] = self.move_of[rows]
-        return out
+        """Coordinates of several cells of each row, side by side: (n, 2 * len(cells))."""
+        return np.concatenate([self._coordinates.take(self.at(numbers, rows), axis=0) for numbers in cells], axis=1)
+
+    def _distance(self, rows: Rows, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of moves between two cells of each row (Manhattan)."""
+        a, b = self.at(a, rows), self.at(b, rows)
+        row, column = self._coordinates.T
+        moves: NDArray[np.int64] = np.abs(row.take(a) - row.take(b)) + np.abs(column.take(a) - column.take(b))
+        return moves
+
+    def _with_moves(self, seen: NDArray[np.int64], rows: Rows) -> NDArray[np.int64]:
+        """Where goals are shown and actions permuted, the moves of the actions are shown too: (n, ... + 5)."""
+        return np.concatenate([seen, self.move_of[rows]], axis=1) if self.permute_actions else seen
 
     def _text(self, row: int) -> str:
-        letters = np.where(self.last_visit[row] > 0, "o", ".")
+        letters = np.full(self.size**2, ".")
+        letters[self._recent_cells(row)] = "o"
         for letter, _, cell in self.landmarks(row):
             letters[cell] = letter
         letters[self.cell[row]] = "@"
@@ -140,13 +153,14 @@ class GridWorld(TaskWorld):
     def _picture(self, row: int) -> NDArray[np.uint8]:
         side = self.size * PIXELS + 8
         canvas = Canvas(side, side)
-        age = self.steps[row] + 1 - self.last_visit[row]
+        opacity = np.zeros(self.size**2)
+        recent = self._recent_cells(row)
+        opacity[recent] = np.maximum(0.15, 0.8 * 0.85 ** np.arange(len(recent), 0, -1))
         for cell in range(self.size**2):
             top, left = (4 + PIXELS * part for part in divmod(cell, self.size))
             corners = (top + 1, left + 1, top + PIXELS - 1, left + PIXELS - 1)
             canvas.box(*corners, FLOOR, radius=4)
-            if self.last_visit[row, cell]:
-                canvas.box(*corners, TRAIL, alpha=max(0.15, 0.8 * 0.85 ** age[cell]), radius=4)
+            canvas.box(*corners, TRAIL, alpha=opacity[cell], radius=4)
         for _, colour, cell in self.landmarks(row):
             y, x = self._centre(cell)
             canvas.glow(y, x, PIXELS, colour)
@@ -155,6 +169,12 @@ class GridWorld(TaskWorld):
         canvas.disc(y, x, 0.40 * PIXELS, PAPER if self.collected[row] else FLOOR)
         canvas.disc(y, x, 0.32 * PIXELS, AGENT)
         return canvas.image()
+
+    def _recent_cells(self, row: int) -> NDArray[np.int16]:
+        """Cells of the last steps, oldest first, without the present one."""
+        steps = int(self.steps[row])
+        recent: NDArray[np.int16] = self.trail[np.arange(max(0, steps - TRAIL_LENGTH), steps) % TRAIL_LENGTH, row]
+        return recent
 
     def _centre(self, cell: int) -> tuple[float, float]:
         row, column = divmod(cell, self.size)
@@ -232,24 +252,27 @@ class DarkRoom(GridWorld):
         """Move, then reward every agent that stands on its goal."""
         rewards = np.empty(self.num_envs)
         actions = discrete_actions(actions)
-        position = (self.cell, self.steps, self.collected, self.last_visit)
+        position = (self.cell, self.steps, self.collected, self.trail)
         wrong = step_room(actions, self.move_of, self._next_cell, self.goal, self.reward_once, *position, rewards)
         check_choices(actions, wrong, N_ACTIONS)
         return rewards, np.zeros(self.num_envs, dtype=np.bool_)
 
     def observe(self, rows: Rows) -> NDArray[np.int64]:
         """Row and column, and those of the goal where it is shown: (n, 2 or more)."""
-        return self._cells(rows, self.cell, self.goal) if self.show_goal else self._cells(rows, self.cell)
+        if not self.show_goal:
+            return self._coordinates.take(self.at(self.cell, rows), axis=0)
+        return self._with_moves(self._cells(rows, self.cell, self.goal), rows)
 
     def shortest_ways(self, rows: Rows) -> NDArray[np.int64]:
         """To the goal; the reward comes with a step, so that being there already costs one."""
-        return np.maximum(distance(self.at(self.cell, rows), self.at(self.goal, rows), self.size), 1)[:, None]
+        return np.maximum(self._distance(rows, self.cell, self.goal), 1)[:, None]
 
     def optimal_returns(self, rows: Rows) -> NDArray[np.float64]:
         """Walk straight to the goal and stay: every step from the arrival on is rewarded."""
         if self.reward_once:
             return super().optimal_returns(rows)
-        return np.maximum(self.at(self.steps, rows) - (self.at(self.arrivals, rows)[:, 0] - 1.0), 0.0)
+        rewarded: NDArray[np.int64] = self.at(self.steps, rows) + 1 - self.at(self.arrivals, rows)[:, 0]
+        return np.maximum(rewarded, 0).astype(np.float64)
 
     def landmarks(self, row: int) -> list[tuple[str, Colour, int]]:
         """The goal."""
@@ -316,7 +339,7 @@ class DarkKeyToDoor(GridWorld):
         """Move, then reward the first arrival at the key and, with the key, at the door."""
         rewards = np.empty(self.num_envs)
         actions = discrete_actions(actions)
-        position = (self.cell, self.steps, self.collected, self.last_visit)
+        position = (self.cell, self.steps, self.collected, self.trail)
         wrong = step_key_to_door(actions, self.move_of, self._next_cell, self.key, self.door, *position, rewards)
         check_choices(actions, wrong, N_ACTIONS)
         return rewards, np.zeros(self.num_envs, dtype=np.bool_)
@@ -324,15 +347,14 @@ class DarkKeyToDoor(GridWorld):
     def observe(self, rows: Rows) -> NDArray[np.int64]:
         """Row and column, and where shown those of key and door and the progress: (n, 2 or more)."""
         if not self.show_goal:
-            return self._cells(rows, self.cell)
+            return self._coordinates.take(self.at(self.cell, rows), axis=0)
         seen = self._cells(rows, self.cell, self.key, self.door)
-        seen[:, 6] = self.collected[rows]
-        return seen
+        return self._with_moves(np.column_stack([seen, self.collected[rows]]), rows)
 
     def shortest_ways(self, rows: Rows) -> NDArray[np.int64]:
         """To the key, and through the key to the door."""
-        to_key = np.maximum(distance(self.at(self.cell, rows), self.at(self.key, rows), self.size), 1)
-        to_door = np.maximum(distance(self.at(self.key, rows), self.at(self.door, rows), self.size), 1)
+        to_key = np.maximum(self._distance(rows, self.cell, self.key), 1)
+        to_door = np.maximum(self._distance(rows, self.key, self.door), 1)
         return np.stack([to_key, to_key + to_door], axis=1)
 
     def landmarks(self, row: int) -> list[tuple[str, Colour, int]]:

@@ -10,6 +10,7 @@ from rl_suite.benchmarks.timing import Timing, interleave
 
 BENCHMARKS: dict[str, str] = {
     "symbolic": "rl_suite.benchmarks.symbolic",
+    "worlds": "rl_suite.benchmarks.worlds",
 }
 """Name on the command line -> module; nothing is imported before it is asked for."""
 
