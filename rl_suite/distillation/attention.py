@@ -1,0 +1,170 @@
+"""Look at the attention of an in-context agent: ``python -m rl_suite.distillation.attention runs/<experiment>/<seed>``.
+
+Plays trials on held-out tasks, reads the last steps of each again and writes pictures, printed statistics and
+``attention.json`` to ``figs/attention/`` of the run folder.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.acting import InContextAgent
+from agents.in_context import Steps
+from rl_suite.checkpoint import write_atomically
+from rl_suite.distillation.attention_report import ablation_lines, draw_sample, draw_whole, report_lines
+from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.errors import UserError
+from rl_suite.experiments import EvaluationRequest
+from rl_suite.progress import ProgressBar
+from rl_suite.run import Run
+from rl_suite.training.distillation import load_agent, trial_spec
+from rl_suite.training.distillation_config import DistillationConfig
+
+MAX_ROWS = 256  # attention rows that are kept of a long context: memory grows with its length, not with its square
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One context, ending with a query, and the attention in it."""
+
+    task: int
+    observations: NDArray[Any]  # (T, n)
+    rewarded: NDArray[np.bool_]  # (T,) tokens that came with a reward
+    first: NDArray[np.bool_]  # (T,) first steps of episodes
+    weights: NDArray[np.float64]  # (layers, H, rows, T)
+    rows: NDArray[np.int64]  # (rows,) which tokens look; the last is T - 1
+
+    @property
+    def query(self) -> NDArray[np.float64]:
+        """Attention of the last token, (layers, H, T)."""
+        return self.weights[:, :, -1]
+
+
+def record(agent: InContextAgent, family: TaskFamily, tasks: NDArray[np.int64], n_steps: int, seed: int) -> Steps:
+    """Play one trial on each of ``tasks`` (B,) and return what the agent knew at its first ``n_steps`` steps."""
+    n_episodes = -(-n_steps // family.episode_steps)
+    env = family.trials(len(tasks), n_episodes, "test")
+    seen, _ = env.reset(seed=seed, options={"task": tasks})
+    new, state, kept = np.ones(len(tasks), dtype=np.bool_), None, []
+    for _ in range(n_steps):
+        actions, state = agent.predict(seen, state, new)
+        assert state is not None
+        memory = state[0]
+        first = seen["previous_done"][:, 0].astype(np.bool_) | new
+        kept.append(
+            (memory.observation, seen["previous_action"], seen["previous_reward"][:, 0], first, memory.rewarded)
+        )
+        new = np.zeros(len(tasks), dtype=np.bool_)
+        seen, *_ = env.step(actions)
+    columns = [torch.stack([torch.as_tensor(value) for value in column], 1) for column in zip(*kept, strict=True)]
+    return Steps(*columns)
+
+
+def look(agent: InContextAgent, steps: Steps, tasks: NDArray[np.int64], context: int) -> list[Sample]:
+    """Read the last ``context`` steps of every recorded trial again, one after the other, and keep the attention."""
+    samples, length = [], steps.action.shape[1]
+    context = min(context, length)
+    rows = torch.from_numpy(np.unique(np.linspace(0, context - 1, min(context, MAX_ROWS)).round().astype(np.int64)))
+    for i, task in enumerate(tasks):
+        part = Steps(*(field[i : i + 1, length - context :].to(agent.device) for field in steps))
+        with torch.no_grad():
+            _, captured = agent.model(part, capture="rows", rows=rows)
+        weights = torch.stack([layer[0] for layer in captured]).double().cpu().numpy()
+        if agent.model.layout == "decisions":  # keys are the transitions, then the questions: keep own one as the query
+            own = np.take_along_axis(weights, (context + rows.numpy())[None, None, :, None], axis=3)
+            weights = np.concatenate([weights[..., : context - 1], own], axis=3)
+        if not np.isfinite(weights).all():
+            raise UserError("the attention holds NaN: the checkpoint is broken; train again")
+        samples.append(
+            Sample(
+                task=int(task),
+                observations=part.observation[0].cpu().numpy(),
+                rewarded=part.reward[0].cpu().numpy() != 0,
+                first=part.first[0].cpu().numpy(),
+                weights=weights,
+                rows=rows.numpy(),
+            )
+        )
+    return samples
+
+
+def analyse(config: DistillationConfig, run: Run, options: argparse.Namespace) -> list[str]:
+    """Record, draw, and return the lines to print."""
+    agent = load_agent(config, EvaluationRequest(run=run))
+    family = TaskFamily.named(config.distillation.world.id, config.distillation.world.options)
+    context = options.context or config.distillation.acting.window
+    played = options.steps or min(context, config.distillation.trials.episodes * family.episode_steps)
+    if played < 2:
+        raise UserError("attention needs a context: choose --steps of at least 2")
+    tasks = chosen_tasks(family, options.tasks, options.samples)
+    samples = look(agent, record(agent, family, tasks, played, options.seed), tasks, context)
+    layers = options.layers if options.layers is not None else list(range(len(samples[0].weights)))
+    if not set(layers) <= set(range(len(samples[0].weights))):
+        raise UserError(f"--layers {layers}: this model has layers 0 to {len(samples[0].weights) - 1}")
+    folder = run.path / "figs" / "attention"
+    with ProgressBar("pictures", len(samples) * len(layers)) as progress:
+        draw_sample(samples, layers, folder, progress.update)
+    draw_whole(samples, layers, family.episode_steps, folder)
+    lines, statistics = report_lines(samples, layers, options.k)
+    if options.ablate:
+        ablation, effects = ablation_lines(config, agent, trial_spec(config, family, "test", options.ablate, 64))
+        lines += ablation
+        statistics["ablation"] = effects
+    statistics["settings"] = {"context": context, "steps": played, "tasks": tasks.tolist(), "seed": options.seed}
+    write_atomically(folder / "attention.json", json.dumps(statistics, indent=1).encode())
+    return [*lines, f"pictures and attention.json: {folder}"]
+
+
+def chosen_tasks(family: TaskFamily, names: Sequence[int] | None, count: int) -> NDArray[np.int64]:
+    """The tasks to play: those that were named, or ``count`` of the test split in turn."""
+    test = family.tasks("test")
+    if names is None:
+        return test.take(np.arange(count) % len(test))
+    tasks = np.asarray(names, dtype=np.int64)
+    if not test.has(tasks).all():
+        raise UserError(f"--tasks {list(names)}: not all of them are test tasks of {family.env_id}")
+    return tasks
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 2 where the user has to mend something."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.attention", description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder of a distillation experiment")
+    parser.add_argument("--samples", type=int, default=5, help="trials to look at (default 5)")
+    parser.add_argument("--tasks", type=int, nargs="+", help="look at trials on these test tasks instead")
+    parser.add_argument("--layers", type=int, nargs="+", help="layers to draw (default: all)")
+    parser.add_argument("--steps", type=int, help="step of the trial at which to look (default: a full context)")
+    parser.add_argument("--context", type=int, help="steps that are read again (default: the agent's window)")
+    parser.add_argument("--k", type=int, default=40, help="tokens to keep, for the recommended strategy (default 40)")
+    parser.add_argument("--ablate", type=int, metavar="EPISODES", help="also measure trials with each head silenced")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.samples < 1 or options.k < 1:
+        parser.error("--samples and --k must be at least 1")
+    try:
+        run = Run.open(options.run)
+        settings = {**run.settings(), "runs_dir": str(run.path.parent.parent)}
+        if settings.get("kind") != "distillation":
+            raise UserError(
+                f"{run.path}: not a distillation run; train one: python train.py experiment=darkroom_distillation"
+            )
+        config = DistillationConfig.model_validate(settings)
+        torch.set_num_threads(config.torch_threads)
+        lines = analyse(config, run, options)
+    except (UserError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
