@@ -48,7 +48,8 @@ class Heatmaps:
         bar.ax.tick_params(labelsize=7)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()  # type: ignore[no-untyped-call]
-        self.frame = Image.fromarray(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call].convert("RGB")
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        self.frame = Image.fromarray(pixels).convert("RGB")
         self.palette = (colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
         self.boxes = [axes.get_window_extent() for axes in grid[:n_heads]]
         self.font = ImageFont.truetype(findfont("DejaVu Sans"), 15)
