@@ -43,7 +43,7 @@ class Trial(World):
     its last episode.
 
     ## Information
-    All of the inner world's, about the episode that the last step belonged to; ``episode``: that episode's index;
+    All of the inner world's, about the episode that the last step belonged to; ``episode_index``: of that episode;
     ``episode_return``: its return so far; ``episode_done``: whether the step ended it. Where the inner world tells
     its ``optimal_return``, that becomes ``episode_optimal_return``, and ``optimal_return`` is the sum over the trial
     so far.
@@ -182,7 +182,7 @@ class Trial(World):
 
     def _measure(self, rows: Rows, episode: NDArray[np.int64], done: NDArray[np.bool_]) -> Info:
         info = self.inner.info(rows)
-        info.update(episode=episode, episode_return=self.returns[rows, episode], episode_done=done)
+        info.update(episode_index=episode, episode_return=self.returns[rows, episode], episode_done=done)
         if "optimal_return" in info:
             info["episode_optimal_return"] = info["optimal_return"]
             info["optimal_return"] = info["optimal_return"] + self.at(self.optimum, rows)

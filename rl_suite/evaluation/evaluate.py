@@ -23,7 +23,14 @@ from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 
 OPTIMAL_RETURN = "optimal_return"  # in an episode's last info: the most that could have been earned
 SUCCESS = "is_success"  # in an episode's last info, as in Gymnasium's goal environments
-NOT_MEASURED = {OPTIMAL_RETURN, SUCCESS, "task", "episode", "episode_done", *CURVES}  # shown elsewhere, or no result
+NOT_MEASURED = {
+    OPTIMAL_RETURN,
+    SUCCESS,
+    "task",
+    "episode_index",
+    "episode_done",
+    *CURVES,
+}  # shown elsewhere, or no result
 
 
 @dataclass(frozen=True)

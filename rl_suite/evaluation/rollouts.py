@@ -135,7 +135,7 @@ class EpisodeMarks:
         """Look for ended episodes in ``rows`` (B,) of one step's infos; worlds that are no trials say nothing."""
         if "episode_done" not in infos or not (ending := rows & infos["episode_done"].astype(np.bool_)).any():
             return
-        self._cells.append((job[ending], infos["episode"][ending]))
+        self._cells.append((job[ending], infos["episode_index"][ending]))
         for name in CURVES:
             if name in infos:
                 self._values.setdefault(name, []).append(infos[name][ending])

@@ -229,3 +229,11 @@ def test_it_can_be_looked_at(env_id: str) -> None:
     assert gym.make(env_id).unwrapped.render() is None
     with pytest.raises(ValueError, match="render_mode must be one of"):
         gym.make_vec(env_id, render_mode="hologram")
+
+
+def test_info_uses_no_name_that_means_something_else(env_id: str) -> None:
+    """Gymnasium's and SB3's wrappers put their own things under these names."""
+    env: Any = gym.make(env_id)
+    names = set(env.reset(seed=0)[1]) | set(env.step(_legal(env.unwrapped, 0))[4])
+    assert not names & {"episode", "final_obs", "final_info", "terminal_observation", "TimeLimit.truncated"}
+    assert not any(name.startswith("_") for name in names)

@@ -50,7 +50,7 @@ def test_two_episodes_by_hand() -> None:
     goal = 4 * 9 + 5
     observation, info = env.reset(seed=0, options={"task": goal})
     assert flat(observation) == [[4, 4], 5, [0.0], [0]], "action 5 of 5: none yet"
-    assert (info["episode"], info["episode_return"], info["episode_done"]) == (0, 0, False)
+    assert (info["episode_index"], info["episode_return"], info["episode_done"]) == (0, 0, False)
     steps = [env.step(action) for action in (LEFT, RIGHT, RIGHT, RIGHT, STAY, STAY)]
     assert [flat(step[0]) for step in steps] == [
         [[4, 3], LEFT, [0.0], [0]],
@@ -65,7 +65,7 @@ def test_two_episodes_by_hand() -> None:
     assert not any(step[3] for step in steps)
     infos = [step[4] for step in steps]
     assert [info["task"] for info in infos] == [goal] * 6
-    assert [info["episode"] for info in infos] == [0, 0, 0, 1, 1, 1]
+    assert [info["episode_index"] for info in infos] == [0, 0, 0, 1, 1, 1]
     assert [info["episode_return"] for info in infos] == [0, 0, 1, 1, 2, 3]
     assert [info["episode_done"] for info in infos] == [False, False, True] * 2
     assert [info["episode_optimal_return"] for info in infos] == [1, 2, 3, 1, 2, 3]

@@ -193,3 +193,9 @@ def test_gymnasiums_own_vectors_fit_too() -> None:
     assert "luck" not in infos[1]
     assert [info["TimeLimit.truncated"] for info in infos] == [True, True]
     assert infos[1]["terminal_observation"].shape == (4,)
+
+
+def test_trials_train_without_a_monitor() -> None:
+    """SB3 reads ``info["episode"]`` as what its monitor wrote; no world may use that name."""
+    env = make_vec_env("rl_suite/BernoulliBanditTrial-v0", 2, episode_steps=4, info_keys=["episode_index"])
+    PPO("MultiInputPolicy", env, n_steps=8, batch_size=16, n_epochs=1, seed=0).learn(32)
