@@ -9,6 +9,8 @@ from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row, load, req
 from rl_suite.benchmarks.timing import Timing, interleave
 
 BENCHMARKS: dict[str, str] = {
+    "compression": "rl_suite.benchmarks.compression",
+    "distillation": "rl_suite.benchmarks.distillation",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "worlds": "rl_suite.benchmarks.worlds",
 }
