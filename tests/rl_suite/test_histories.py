@@ -1,0 +1,225 @@
+"""Histories survive the disk; damage is named; the doctor finds what is wrong with them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rl_suite.checkpoint import write_atomically
+from rl_suite.cli import DEFAULT_CONFIG
+from rl_suite.distillation import collect as collect_module
+from rl_suite.distillation.collect import collect
+from rl_suite.distillation.dataset import Windows, rewards_before
+from rl_suite.distillation.doctor import examine
+from rl_suite.distillation.histories import ARRAYS, Histories, Manifest, load_histories, main, save_manifest, save_shard
+from rl_suite.distillation.sources import make_histories
+from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.errors import UserError
+from rl_suite.experiments import load_experiment
+
+ROOM = "rl_suite/DarkRoom-v0"
+
+
+def settings(*words):
+    return load_experiment(DEFAULT_CONFIG, ["experiment=darkroom_distillation,smoke", *words]).distillation
+
+
+def family_of(section):
+    return TaskFamily.named(section.world.id, section.world.options)
+
+
+def histories_of(*words, n=8, seed=0):
+    section = settings(*words)
+    return make_histories(family_of(section), section.source, n, np.random.default_rng(seed))
+
+
+def plan(n=10, seed=0):
+    return Manifest(ROOM, {}, {"name": "explorer"}, "train", 20, 5, seed, n, [])
+
+
+def make(n, rng):
+    section = settings()
+    return make_histories(family_of(section), section.source, n, rng)
+
+
+def same(a, b):
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ARRAYS)
+
+
+def test_a_stopped_collection_goes_on_to_the_same_histories(tmp_path):
+    collect(tmp_path / "whole", plan(), 4, make)
+    answers = iter([False, True])
+    collect(tmp_path / "parts", plan(), 4, make, stop=lambda: next(answers))
+    assert len(load_histories(tmp_path / "parts")[0]) == 4
+    assert not load_histories(tmp_path / "parts")[1].complete
+    collect(tmp_path / "parts", plan(), 4, make)
+    assert same(load_histories(tmp_path / "whole")[0], load_histories(tmp_path / "parts")[0])
+    assert load_histories(tmp_path / "parts")[1].complete
+
+
+def test_a_corrupt_shard_is_named_skipped_and_rebuilt(tmp_path):
+    collect(tmp_path, plan(), 4, make)
+    whole = load_histories(tmp_path)[0]
+    shard = tmp_path / "shard_00001.npz"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+    rest, _, problems = load_histories(tmp_path)
+    assert len(rest) == 6
+    assert len(problems) == 1
+    assert "shard_00001.npz: corrupt shard" in problems[0]
+    assert examine(tmp_path)[0].verdict == "problem"
+    rebuilt = collect(tmp_path, plan(), 4, make)
+    assert "shard_00001.npz" in rebuilt[0]
+    assert same(load_histories(tmp_path)[0], whole)
+
+
+def test_other_histories_in_the_folder_are_refused(tmp_path):
+    collect(tmp_path, plan(), 8, make)
+    with pytest.raises(UserError, match="another recipe"):
+        collect(tmp_path, plan(seed=1), 8, make)
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    collect(tmp_path, plan(), 4, make, stop=lambda: (tmp_path / "shard_00000.npz").exists())
+
+    def full(path, data):
+        raise UserError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("rl_suite.distillation.histories.write_atomically", full)
+    with pytest.raises(UserError, match="No space left"):
+        collect_module.collect(tmp_path, plan(), 4, make)
+    monkeypatch.setattr("rl_suite.distillation.histories.write_atomically", write_atomically)
+    assert len(load_histories(tmp_path)[0]) == 4
+
+
+def test_no_histories_is_one_line(tmp_path, capsys):
+    assert main(["check", str(tmp_path)]) == 2
+    assert "no histories here" in capsys.readouterr().err
+    (tmp_path / "manifest.json").write_text("[1]")
+    assert main(["check", str(tmp_path)]) == 2
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": "something else"}))
+    assert main(["check", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [
+        ("explorer", ROOM),
+        ("q_learning", ROOM),
+        ("expert", ROOM),
+        ("noisy_expert", ROOM),
+        ("explorer", "rl_suite/DarkKeyToDoor-v0"),
+        ("expert", "rl_suite/DarkKeyToDoor-v0"),
+        ("explorer", "rl_suite/DarkRoomHard-v0"),
+        ("expert", "rl_suite/DarkRoomHard-v0"),
+        ("ucb", "rl_suite/BernoulliBandit-v0"),
+        ("thompson", "rl_suite/AdversarialBandit-v0"),
+        ("expert", "rl_suite/BernoulliBandit-v0"),
+    ],
+)
+@pytest.mark.parametrize("labels", ["intended", "behaviour", "optimal"])
+def test_every_source_writes_histories(name, world, labels):
+    words = (
+        f"distillation.source.name={name}",
+        f"distillation.world.id={world}",
+        f"distillation.source.labels={labels}",
+    )
+    histories = histories_of(*words)
+    assert np.isfinite(histories.rewards).all()
+    assert same(histories, histories_of(*words))
+    if labels == "behaviour":
+        assert (histories.labels == histories.actions).all()
+
+
+def test_an_expert_earns_the_optimum():
+    histories = histories_of("distillation.source.name=expert", "distillation.source.silent=0", n=65)
+    far = np.abs(histories.tasks // 9 - 4) + np.abs(histories.tasks % 9 - 4)
+    assert (histories.returns() == (21 - np.maximum(far, 1))[:, None]).all()
+    doors = histories_of(
+        "distillation.source.name=expert",
+        "distillation.source.silent=0",
+        "distillation.world.id=rl_suite/DarkKeyToDoor-v0",
+    )
+    assert (doors.returns() == 2).all()
+
+
+def test_the_explorer_finds_every_goal_and_keeps_it():
+    words = ["distillation.source.episodes=12", "distillation.source.silent=0"]
+    quiet = "{memory: 280, noise: 0.0, forget: 0.0}"
+    histories = histories_of(*words, f"distillation.source.explorer={quiet}", n=65)
+    far = np.abs(histories.tasks // 9 - 4) + np.abs(histories.tasks % 9 - 4)
+    assert (histories.returns()[:, -1] == 21 - np.maximum(far, 1)).all()
+
+
+def test_ppo_histories_hold_terminal_observations():
+    histories = histories_of("distillation.source.name=ppo", "distillation.source.silent=0")
+    assert histories.actions.shape == (8, 80)
+    ends = np.flatnonzero(histories.first[0])[1:]
+    moved = np.abs(histories.next_observations[:, ends - 1].astype(int) - histories.observations[:, ends - 1]).sum(-1)
+    assert (moved <= 1).all()  # one move away, not back in the centre
+    assert (histories.observations[:, ends] == 4).all()
+
+
+def test_thinned_histories_keep_whole_episodes():
+    histories = histories_of()
+    thin = histories.select_episodes([0, 3])
+    assert (thin.observations[:, 20:] == histories.observations[:, 60:80]).all()
+    assert thin.returns().shape == (8, 2)
+    with pytest.raises(ValueError, match="at least 2 steps"):
+        Histories(*(getattr(histories, name)[:, :1] for name in ARRAYS[:-1]), tasks=histories.tasks)
+
+
+def findings(tmp_path, histories):
+    shard = save_shard(tmp_path, 0, histories)
+    save_manifest(tmp_path, replace(plan(len(histories)), shards=[shard]))
+    return [f.text for f in examine(tmp_path) if f.verdict == "problem"]
+
+
+def test_the_doctor_finds_each_disease(tmp_path):
+    healthy = histories_of("distillation.source.silent=0", "distillation.source.episodes=10", n=32)
+    assert findings(tmp_path, healthy) == []
+    reset = healthy.next_observations.copy()
+    reset[:, 19:-1:20] = healthy.observations[:, 20::20]
+    assert "reset, not terminal" in findings(tmp_path, replace(healthy, next_observations=reset))[0]
+    leaked = np.where(np.arange(32) == 3, 38, healthy.tasks)  # 38 = (4, 2), a test goal
+    assert "outside the train split: [38]" in findings(tmp_path, replace(healthy, tasks=leaked))[0]
+    backwards = healthy.rewards[:, ::-1].copy()
+    assert any("improve" in text for text in findings(tmp_path, replace(healthy, rewards=backwards)))
+    shifted = np.roll(healthy.first, 1, axis=1)
+    assert any("hidden boundary" in text for text in findings(tmp_path, replace(healthy, first=shifted)))
+    labels = healthy.labels * 2
+    assert any("not probabilities" in text for text in findings(tmp_path, replace(healthy, labels=labels)))
+
+
+def test_windows_shift_what_came_before():
+    histories = histories_of()
+    windows = Windows(histories, 5, histories.n_steps, 1.0, False, "history", seed=0)
+    steps, labels = windows.batch(0, 4)
+    assert (steps.action[:, 0] == 5).all()
+    row = next(i for i in range(8) if (histories.observations[i] == steps.observation[0].numpy()).all())
+    assert (steps.action[0, 1:].numpy() == histories.actions[row, :-1]).all()
+    assert (steps.reward[0, 1:].numpy() == histories.rewards[row, :-1]).all()
+    assert np.allclose(labels[0].numpy(), histories.labels[row], atol=1e-3)
+    again, _ = windows.batch(0, 4)
+    assert all((a == b).all() for a, b in zip(steps, again, strict=True))
+    with pytest.raises(ValueError, match="does not fit"):
+        Windows(histories, 5, histories.n_steps + 1, 1.0, False, "history", seed=0)
+
+
+def test_renaming_actions_renames_labels_alike():
+    words = ("distillation.source.name=expert", "distillation.world.id=rl_suite/BernoulliBandit-v0")
+    soft = histories_of(*words)
+    hard = replace(soft, labels=soft.labels.argmax(-1).astype(np.int8))
+    for histories in (soft, hard):
+        steps, labels = Windows(histories, 5, 50, 1.0, True, "history", seed=1).batch(0, 8)
+        named = labels.argmax(-1) if labels.ndim == 3 else labels
+        assert (steps.action[:, 1:] == named[:, :-1]).all()  # the expert does what it means to do
+    assert len(set(named[:, 0].tolist())) > 1
+
+
+def test_rewards_before_starts_anew_with_every_episode():
+    rewards = np.array([[0.0, 2.0, 0.0, 1.0, 1.0, 0.0]])
+    first = np.array([[True, False, False, False, True, False]])
+    assert rewards_before(rewards, first).tolist() == [[0, 0, 1, 1, 0, 1]]
