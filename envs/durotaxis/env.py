@@ -39,7 +39,7 @@ class Durotaxis(World):
     cells miss. Here a colony is a tree of nodes. In every step nodes are deleted, spawn a child at a distance that
     the stiffness under them sets, or stay; so the colony crawls by growing ahead and dying behind. The direction of
     the gradient is drawn per episode and is no part of the observation: it has to be inferred from where the nodes
-    are and how stiff the ground is there. An agent that does not look reaches the goal by luck only, about 14 % of
+    are and how stiff the ground is there. An agent that does not look reaches the goal by luck only, in about 12 % of
     directions on the shipped dish (``Options.chance_level``).
 
     Spawning is the Hill equation, ``reach = gamma / (1 + (alpha / stiffness)^2)``, in direction theta, plus normal
