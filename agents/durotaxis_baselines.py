@@ -188,25 +188,29 @@ def plane_slope(nodes: Floats, real: NDArray[np.bool_], ridge: float = 1e-3) -> 
     return np.linalg.solve(positions, moments[:, :2, 2:])[..., 0]
 
 
-def constant_actions(action_space: spaces.Space[Any], n_directions: int = 8, n_nodes: int = 56) -> dict[str, Constant]:
-    """Blind constant agents over a grid: directions times ways to delete half of ``n_nodes`` nodes.
+def treadmill(action_space: spaces.Space[Any], direction: float = 0.0, way: str = "old", n_nodes: int = 56) -> Constant:
+    """Blind: walk straight in one direction (radians) by a constant action that keeps ``n_nodes`` nodes in number.
 
-    Per node, a fixed set of parts deletes and the others spawn: the oldest, the youngest, or every second one.
+    ``way`` says which half of the nodes is deleted, while the others spawn: the "old" or the "young" ones or every
+    "odd" one. A ratio action deletes the rearmost half instead.
     """
-    actions, agents = DurotaxisActions(action_space), {}
-    for direction in np.linspace(-math.pi, math.pi, n_directions, endpoint=False):
-        name = f"{math.degrees(direction):+.0f} degrees"
-        if actions.n_parts is None:
-            for ratio in (0.45, 0.5, 0.55):
-                agents[f"{name}, ratio {ratio}"] = Constant(
-                    actions.of_ratio(np.array([ratio]), np.array([direction]))[0]
-                )
-            continue
-        part = np.arange(actions.n_parts)
-        for way, deleted in {"old": part < n_nodes // 2, "young": part >= n_nodes // 2, "odd": part % 2 == 1}.items():
-            operations = np.where(deleted, DELETE, SPAWN)[None]
-            agents[f"{name}, {way} deleted"] = Constant(actions.of_nodes(operations, np.array([[direction]]))[0])
-    return agents
+    actions = DurotaxisActions(action_space)
+    if actions.n_parts is None:
+        return Constant(actions.of_ratio(np.array([0.5]), np.array([direction]))[0])
+    part = np.arange(actions.n_parts)
+    deleted = {"old": part < n_nodes // 2, "young": part >= n_nodes // 2, "odd": part % 2 == 1}[way]
+    return Constant(actions.of_nodes(np.where(deleted, DELETE, SPAWN)[None], np.array([[direction]]))[0])
+
+
+def constant_actions(action_space: spaces.Space[Any], n_directions: int = 8, n_nodes: int = 56) -> dict[str, Constant]:
+    """A grid of blind constant agents by name: directions times ways to delete half of ``n_nodes`` nodes."""
+    ways = ("old",) if DurotaxisActions(action_space).n_parts is None else ("old", "young", "odd")
+    directions = np.linspace(-math.pi, math.pi, n_directions, endpoint=False)
+    return {
+        f"{math.degrees(direction):+.0f} degrees, {way}": treadmill(action_space, float(direction), way, n_nodes)
+        for direction in directions
+        for way in ways
+    }
 
 
 def _batch_size(observation: Observation) -> int:

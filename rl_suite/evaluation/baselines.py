@@ -7,6 +7,7 @@ from typing import Any
 from gymnasium import spaces
 
 from agents.baselines import BanditOracle, RandomAgent, RoomOracle
+from agents.durotaxis_baselines import BiasedRandom, UpGradient, treadmill
 from agents.protocol import Agent
 from agents.tabular import UCB1, QLearning, ThompsonSampling
 from rl_suite.errors import UserError
@@ -20,6 +21,9 @@ BASELINES: dict[str, Builder] = {
     "random": lambda seen, acts, seed: RandomAgent(acts, seed),
     "room_oracle": lambda seen, acts, seed: RoomOracle(seen),
     "bandit_oracle": lambda seen, acts, seed: BanditOracle(),
+    "scripted": lambda seen, acts, seed: UpGradient(acts, seed=seed),
+    "biased_random": lambda seen, acts, seed: BiasedRandom(acts, seed=seed),
+    "constant": lambda seen, acts, seed: treadmill(acts),
     "ucb1": UCB1,
     "thompson": ThompsonSampling,
     "q_learning": QLearning,

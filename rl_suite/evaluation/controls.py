@@ -110,8 +110,8 @@ class ControlReport:
             )
         elif (more := self.difference(GRADIENT, FLAT, SUCCESS)).low <= 0:
             found.append(
-                f"drift without steering (durokinesis): the index gains {gain.estimate:+.3f} over flat ground, but goals "
-                f"are not reached more often ({more.estimate:+.1%}, {percent} {_ends(more)})"
+                f"drift without steering (durokinesis): the index gains {gain.estimate:+.3f} over flat ground, but "
+                f"goals are not reached more often ({more.estimate:+.1%}, {percent} {_ends(more)})"
             )
         for field in (REVERSED, ROTATED):
             change = self.difference(field, GRADIENT, SUCCESS)
