@@ -79,91 +79,137 @@ def _sum(target: Target, genes: list[Piece], G: Values) -> list[Piece]:
     return found
 
 
-def _power(target: Target, frame: int, variables: list[Piece], X: Values, genes: list[Piece], G: Values) -> list[Piece]:
+def _power(
+    target: Target, frame: int, variables: list[Piece], X: Values, genes: list[Piece], G: Values
+) -> list[Piece]:
     """A prod x^p prod g^q, or A prod x^p exp(sum b g), with p and q rounded one after the other."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.abs(X))
         usable = [i for i in range(len(X)) if np.isfinite(logs[i]).all() and np.ptp(logs[i]) > 1e-12]
         inner = np.log(np.abs(G)) if frame == POWER else G
         inner = np.where(np.isfinite(inner), inner, 0.0)
-    features = np.concatenate([logs[usable], inner]).T  # (n, k)
+    columns = np.concatenate([np.ones((1, X.shape[1])), logs[usable], inner]).T  # (n, 1 + k)
     n_rounded = len(usable) + (len(genes) if frame == POWER else 0)
+    start = _logarithmic(columns, target)
+    value, covariance = start if start is not None else (None, None)
+    if value is None or covariance is None or np.abs(value[1 : n_rounded + 1]).max(initial=0.0) > MAX_EXPONENT + 1:
+        return []
+    whole = _round_exponents(value, covariance, n_rounded)
+    factors = [(variables[i], whole[k]) for k, i in enumerate(usable) if whole[k] != 0]
+    if frame == POWER:
+        factors += [(gene, e) for gene, e in zip(genes, whole[len(usable) :], strict=True) if e != 0]
+        known = columns[:, 1:] @ np.array([float(e) for e in whole])
+        return [product(_scale(target, known, _sign(factors, variables, X, genes, G)), factors)]
+    known = columns[:, 1 : n_rounded + 1] @ np.array([float(e) for e in whole])
+    rates = columns[:, n_rounded + 1 :]
+    begin = np.concatenate([value[:1], value[n_rounded + 1 :]])
+    fit = _refine(np.column_stack([np.ones(len(known)), rates]), known, begin, target)
+    spread = np.std(G, axis=1)
+    said = np.abs(fit.value[1:]) * spread > np.maximum(1e-9, 2.0 * fit.error[1:] * spread)
+    if not said.all():  # say it again without the terms that the data do not ask for
+        kept = [gene for gene, keep in zip(genes, said, strict=True) if keep]
+        return _power(target, EXPONENTIAL if kept else POWER, variables, X, kept, G[said])
+    tail = unary("exp", weighted_sum(None, zip(fit.value[1:].tolist(), genes, strict=True)))
+    sign = np.sign(np.median(target.t)) * np.ones(len(known))
+    return [product(_scale(target, known + rates @ fit.value[1:], sign), [*factors, (tail, Fraction(1))])]
+
+
+def _logarithmic(columns: Values, target: Target) -> tuple[Values, Values] | None:
+    """Coefficients of log|t| and their covariance, refined to the least squares of t itself; None if singular."""
     weight = target.log_weight
     with np.errstate(divide="ignore"):
         log_t = np.where(weight > 0, np.log(np.abs(target.t)), 0.0)
-    ones = np.ones(len(log_t))
-    fixed: dict[int, Fraction] = {}
-    while True:
-        free = [k for k in range(features.shape[1]) if k not in fixed]
-        known = sum((float(e) * features[:, k] for k, e in fixed.items()), np.zeros(len(log_t)))
-        columns = np.column_stack([ones, features[:, free]])
-        fit = least_squares(weight[:, None] * columns, weight * (log_t - known))
-        theta = _refine(columns, known, fit, target)
-        to_round = [j for j, k in enumerate(free) if k < n_rounded]
-        if not to_round:
+    first = _normal_equations(weight[:, None] * columns, weight * log_t)
+    if first is None:
+        return None
+    best, value = first, first[0]
+    error = np.inf
+    for _ in range(REFINEMENTS):
+        with np.errstate(over="ignore"):
+            model = np.exp(np.clip(columns @ value, -300, 300))
+        residual = target.weight * (np.abs(target.t) - model)
+        now = float(np.mean(np.clip(residual, -1e100, 1e100) ** 2))
+        if not now < error * (1 - 1e-6):
             break
+        error = now
+        step = _normal_equations((target.weight * np.minimum(model, 1e100))[:, None] * columns, residual)
+        if step is None:
+            break
+        best = (value, step[1])
+        if error < 1e-12 * float(np.mean((target.weight * target.t) ** 2)):  # exact: nothing to refine
+            break
+        value = value + np.clip(step[0], -2, 2)
+    return best
+
+
+def _normal_equations(A: Values, b: Values) -> tuple[Values, Values] | None:
+    """Least squares by Cholesky: (coefficients, covariance); accurate enough to round exponents with."""
+    scale = np.sqrt((A**2).sum(0))
+    if not np.isfinite(scale).all() or (scale == 0).any():
+        return None
+    S = A / scale
+    gram = S.T @ S + 1e-13 * np.eye(S.shape[1])
+    try:
+        inverse = np.linalg.inv(gram)
+    except np.linalg.LinAlgError:
+        return None
+    value = inverse @ (S.T @ b)
+    residual = b - S @ value
+    variance = max(float(residual @ residual) / max(len(b) - len(value), 1), 1e-30 * float(b @ b) / len(b))
+    return value / scale, inverse * variance / np.outer(scale, scale)
+
+
+def _round_exponents(value: Values, covariance: Values, count: int) -> list[Fraction]:
+    """Round coefficients 1 ... count, the surest first; the others follow as the fit says. ``value`` is changed."""
+    rounded: dict[int, Fraction] = {}
+    C = covariance.copy()
+    while len(rounded) < count:
         proposals = []
-        for j in to_round:
-            value, error = float(theta.value[j + 1]), float(theta.error[j + 1])
-            if abs(value) > MAX_EXPONENT + 1:
-                return []
-            e = nearest_exponent(value, max(3 * error, 1e-7))
-            proposals.append((abs(float(e) - value) / max(error, 1e-7), j, e))
-        # All that are clear at once, else the clearest one; then fit the others again.
-        clear = [p for p in proposals if p[0] < 1.0] or [min(proposals)]
-        for _, j, e in clear:
-            fixed[free[j]] = e
-    scale = float(np.exp(np.clip(theta.value[0], -300, 300)))
-    factors = [(variables[i], fixed[k]) for k, i in enumerate(usable) if fixed[k] != 0]
-    if frame == POWER:
-        factors += [(gene, fixed[len(usable) + k]) for k, gene in enumerate(genes) if fixed[len(usable) + k] != 0]
-        results = [product(s * scale, factors) for s in _signs(target, factors, variables, X, genes, G)]
-        return results
-    said = np.abs(theta.value[1:]) * np.std(G, axis=1) > np.maximum(1e-9, 2.0 * theta.error[1:] * np.std(G, axis=1))
-    if not said.all():  # say it again without the terms that the data do not ask for
-        kept = [gene for gene, keep in zip(genes, said, strict=True) if keep]
-        return _power(target, frame, variables, X, kept, G[said])
-    terms = [(float(b), gene) for b, gene in zip(theta.value[1:], genes, strict=True)]
-    if not terms:
-        return [product(s * scale, factors) for s in _signs(target, factors, variables, X, genes, G)]
-    tail = unary("exp", weighted_sum(None, terms))
-    sign = 1.0 if np.median(target.t) > 0 else -1.0
-    return [product(sign * scale, [*factors, (tail, Fraction(1))])]
+        for j in range(1, count + 1):
+            if j not in rounded:
+                error = float(np.sqrt(max(C[j, j], 0.0)))
+                e = nearest_exponent(float(value[j]), max(3 * error, 1e-5))
+                proposals.append((abs(float(e) - float(value[j])) / max(error, 1e-6), j, e))
+        _, j, e = min(proposals)
+        if C[j, j] > 1e-300:
+            value += C[:, j] / C[j, j] * (float(e) - value[j])
+            C = C - np.outer(C[:, j], C[j]) / C[j, j]
+        value[j] = float(e)
+        rounded[j] = e
+    return [rounded[j] for j in range(1, count + 1)]
 
 
-def _signs(
-    target: Target,
-    factors: list[tuple[Piece, Fraction]],
-    variables: list[Piece],
-    X: Values,
-    genes: list[Piece],
-    G: Values,
-) -> list[float]:
-    """The sign of the scale that agrees with most of the data."""
-    values = {id(piece): row for piece, row in zip(variables, X, strict=True)}
-    values |= {id(piece): row for piece, row in zip(genes, G, strict=True)}
+def _scale(target: Target, log_model: Values, sign: Values) -> float:
+    """The factor of least squared error in front of sign * exp(log_model)."""
+    model = target.weight * sign * np.exp(np.clip(log_model, -300, 300))
+    return float(np.clip((target.weight * target.t) @ model / max(float(model @ model), 1e-300), -1e100, 1e100))
+
+
+def _sign(
+    factors: list[tuple[Piece, Fraction]], variables: list[Piece], X: Values, genes: list[Piece], G: Values
+) -> Values:
+    """The sign of a product of powers at every point, (n,); roots and even powers have none."""
+    values = {id(piece): row for piece, row in zip([*variables, *genes], [*X, *G], strict=True)}
     sign = np.ones(X.shape[1])
     for piece, e in factors:
         if e.numerator % 2 and e.denominator % 2:
             sign = sign * np.sign(values[id(piece)])
-    return [1.0 if np.sum(sign * target.t * target.weight) >= 0 else -1.0]
+    return sign
 
 
-def _refine(columns: Values, known: Values, fit: Fit, target: Target) -> Fit:
-    """Gauss-Newton from the logarithmic fit to the least squares of t itself, which noise does not bias."""
-    theta, error = fit.value.copy(), fit.error
-    observed = np.abs(target.t)
+def _refine(columns: Values, known: Values, start: Values, target: Target) -> Fit:
+    """Gauss-Newton on t for the coefficients that are not rounded."""
+    theta = start.copy()
     best = np.inf
-    result = fit
+    result = Fit(theta, np.full(len(theta), np.inf))
     for _ in range(REFINEMENTS):
         model = np.exp(np.clip(columns @ theta + known, -300, 300))
-        residual = target.weight * (observed - model)
-        value = float(residual @ residual)
-        if not np.isfinite(value) or value >= best:
+        residual = target.weight * (np.abs(target.t) - model)
+        value = float(np.mean(np.clip(residual, -1e100, 1e100) ** 2))
+        if not value < best:
             break
         best = value
-        result = Fit(theta.copy(), error)
         step = least_squares((target.weight * model)[:, None] * columns, residual)
+        result = Fit(theta.copy(), step.error)
         theta = theta + np.clip(step.value, -2, 2)
-        error = step.error
     return result

@@ -14,7 +14,9 @@ from rl_suite.symbolic.scoring import Scorer
 TOURNAMENT = 5
 ELITE_SHARE = 0.1
 FRESH_SIZE = 12  # longest random tree
-IMPROVEMENT = 0.98  # a program is worth finishing if its error is below this share of the best of its length
+IMPROVEMENT = 0.9  # a program is finished if its error is below this share of the best of its length, ...
+CLOSE_BITS, MAX_CLOSE = 25.0, 4  # ... or if its estimated price is near the best; so many per generation
+BITS_PER_TOKEN = 4.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ NICHES = (
 )
 
 
+def parsimony(n: int) -> float:
+    """What a token costs in log10 of the error: four bits at n points, but no more than 0.02."""
+    return min(0.02, 2.4 / n)
+
+
 @dataclass
 class Candidate:
     """A program that beat everything of its length on its island."""
@@ -54,7 +61,14 @@ class Island:
     """A population; ``step`` breeds, scores and replaces it."""
 
     def __init__(
-        self, niche: Niche, target: Target, alphabet: Alphabet, population: int, max_length: int, stream: np.uint64
+        self,
+        niche: Niche,
+        target: Target,
+        alphabet: Alphabet,
+        population: int,
+        max_length: int,
+        stream: np.uint64,
+        n_points: int,
     ):
         self.niche, self.target, self.alphabet = niche, target, alphabet
         self.max_length, self.size = max_length, population
@@ -65,8 +79,10 @@ class Island:
         self.error = np.zeros(0)
         self.frame = np.zeros(0, np.int64)
         self.best = np.full(max_length + 1, np.inf)  # least error of any program of at most this length
-        n = len(target.t)
-        self.parsimony = min(0.02, 2.4 / n)  # of log10 error per token: 4 bits at n points
+        self.parsimony = parsimony(len(target.t))
+        self.n_points = n_points  # of all data, on which laws are chosen
+        self.best_price = np.inf
+        self._tried: set[float] = set()
         self._rates = Rates().cumulative(alphabet.constant_id >= 0)
 
     @property
@@ -124,23 +140,49 @@ class Island:
         self.frame = np.concatenate([frame, self.frame[keep]])
         return n, found
 
+    def change_target(self, target: Target, scorer: Scorer) -> None:
+        """Measure the population anew on other rows."""
+        self.target = target
+        self.parsimony = parsimony(len(target.t))
+        self.best[:] = np.inf
+        self.best_price = np.inf
+        self._tried.clear()
+        if len(self.lengths):
+            n = len(self.lengths)
+            found = scorer.score(self.tokens, self.values, self.lengths, n, target, self.niche.frames, self.niche.split)
+            self.error, self.frame = found
+
     def _candidates(
         self, tokens: Tokens, values: Values, lengths: NDArray[np.int64], error: Values, frame: NDArray[np.int64]
     ) -> list[Candidate]:
-        found = []
-        for i in np.lexsort((lengths, error))[:64]:
-            if error[i] < IMPROVEMENT * self.best[lengths[i]]:
-                self.best[lengths[i] :] = np.minimum(self.best[lengths[i] :], error[i])
-                n = int(lengths[i])
+        estimate = 0.5 * self.n_points * np.log2(error + 1e-26) + BITS_PER_TOKEN * lengths
+        found: list[Candidate] = []
+        close = 0
+        for i in np.argsort(estimate, kind="stable")[:64]:
+            n = int(lengths[i])
+            if not np.isfinite(error[i]):
+                break
+            key = round(float(np.log(error[i] + 1e-30)), 9) + 100.0 * float(frame[i])
+            new = key not in self._tried  # the same error in the same frame is the same law written otherwise
+            near = new and close < MAX_CLOSE and estimate[i] < self.best_price + CLOSE_BITS
+            if near or error[i] < IMPROVEMENT * self.best[n]:
+                close += near
+                self._tried.add(key)
+                self.best[n:] = np.minimum(self.best[n:], error[i])
+                self.best_price = min(self.best_price, float(estimate[i]))
                 found.append(Candidate(tokens[i, :n].copy(), values[i, :n].copy(), int(frame[i]), float(error[i])))
         return found
 
     def state(self) -> dict[str, NDArray]:
         """Everything that the next generation depends on."""
         names = ("tokens", "values", "lengths", "error", "frame", "best", "stream")
-        return {name: getattr(self, name).copy() for name in names}
+        arrays = {name: getattr(self, name).copy() for name in names}
+        return {**arrays, "price": np.array([self.best_price]), "tried": np.array(sorted(self._tried))}
 
     def restore(self, state: dict[str, NDArray]) -> None:
         """Continue from :meth:`state`."""
         for name, value in state.items():
-            setattr(self, name, value.copy())
+            if name not in ("price", "tried"):
+                setattr(self, name, value.copy())
+        self.best_price = float(state["price"][0])
+        self._tried = set(state["tried"].tolist())

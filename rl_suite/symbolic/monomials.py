@@ -5,6 +5,7 @@ fits all coefficients again; the number of terms is the one of least price (``po
 """
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product as cartesian
 
@@ -18,13 +19,15 @@ from rl_suite.symbolic.pieces import Piece, product, undo_transform, weighted_su
 Values = NDArray[np.float64]
 MAX_MONOMIALS = 220
 MAX_TERMS = 12
+MAX_BACKWARD = 24
 BITS_PER_TERM = 16.0
+FLOOR = 1e-26  # of the NMSE
 
 
-def exponents(n_variables: int, n_points: int) -> NDArray[np.int64]:
-    """All exponent vectors of the largest total degree (at most 9) whose number stays small, (m, d)."""
+def exponents(n_variables: int, largest: int) -> NDArray[np.int64]:
+    """All exponent vectors of total degree up to ``largest``, or as far as their number stays small, (m, d)."""
     best = np.eye(n_variables, dtype=np.int64)
-    for degree in range(2, 10):
+    for degree in range(2, largest + 1):
         if math.comb(n_variables + degree, degree) - 1 > MAX_MONOMIALS:
             break
         rows = _of_degree(n_variables, degree)
@@ -49,10 +52,37 @@ def _of_degree(n_variables: int, degree: int) -> NDArray[np.int64]:
     return np.array(rows[1:])
 
 
-def sparse_polynomials(target: Target, X: Values, variables: list[Piece]) -> tuple[list[Piece], int]:
+@dataclass(frozen=True)
+class Path:
+    """A choice of columns with its price, coefficients and error."""
+
+    price: float
+    chosen: list[int]
+    value: Values
+    nmse: float = math.inf
+
+
+def best_fit(columns: Values, chosen: list[int], observed: Values) -> Values:
+    """Least-squares coefficients of the chosen columns."""
+    return least_squares(columns[chosen].T, observed).value
+
+
+def measure(columns: Values, chosen: list[int], observed: Values, total: float) -> Path:
+    """Price of a choice in bits; a choice of as many columns as points is worthless."""
+    n = len(observed)
+    value = best_fit(columns, chosen, observed)
+    residual = observed - columns[chosen].T @ value
+    nmse = max(float(residual @ residual) / total, FLOOR)
+    price = 0.5 * n * math.log2(nmse) + BITS_PER_TERM * len(chosen) if len(chosen) < n - 1 else math.inf
+    return Path(price, list(chosen), value, nmse)
+
+
+def sparse_polynomials(
+    target: Target, X: Values, variables: list[Piece], degree: int
+) -> tuple[list[Piece], int]:
     """Laws t = sum of monomials of X (d, n), undone to y, and the number of columns that were tried."""
     n = len(target.t)
-    powers = exponents(len(X), n)
+    powers = exponents(len(X), degree)
     with np.errstate(over="ignore"):
         columns = np.array([np.prod(X ** row[:, None], axis=0) for row in powers])  # (m, n)
     fine = np.isfinite(columns).all(1)
@@ -62,37 +92,28 @@ def sparse_polynomials(target: Target, X: Values, variables: list[Piece]) -> tup
     unit = columns / np.maximum(np.linalg.norm(columns, axis=1, keepdims=True), 1e-300)
     observed = target.weight * target.t
     tried = 0
-    best: tuple[float, list[int], Values] | None = None
-    starts: list[list[int]] = [[]]
-    if len(columns) <= n - 4:  # few monomials: begin with all of them and leave out
-        starts.append(list(range(len(columns))))
-    for chosen in starts:
-        removing = bool(chosen)
-        while True:
-            if chosen:
-                fit = least_squares(columns[chosen].T, observed)
-                residual = observed - columns[chosen].T @ fit.value
-                nmse = max(float(residual @ residual) / target.total, 1e-26)
-                price = 0.5 * n * math.log2(nmse) + BITS_PER_TERM * len(chosen)
-                if len(chosen) < n - 1 and (best is None or price < best[0]):
-                    best = (price, list(chosen), fit.value)
-                strength = np.abs(fit.value) * np.linalg.norm(columns[chosen], axis=1)
-            else:
-                residual = observed
-            if removing:
-                if len(chosen) == 1:
-                    break
-                del chosen[int(np.argmin(strength))]
-                continue
-            if len(chosen) >= min(MAX_TERMS, n - 2) or (chosen and nmse <= 1e-26):
-                break
-            correlation = np.abs(unit @ residual)
-            correlation[chosen] = -1.0
-            tried += len(columns)
-            chosen.append(int(np.argmax(correlation)))
-    if best is None:
-        return [], tried
-    _, chosen, value = best
+    best = Path(math.inf, [], np.zeros(0))
+    chosen: list[int] = []
+    limit = min(MAX_TERMS, n - 2)
+    while len(chosen) < limit and best.nmse > FLOOR:
+        residual = observed - (columns[chosen].T @ best_fit(columns, chosen, observed) if chosen else 0.0)
+        correlation = np.abs(unit @ residual)
+        correlation[chosen] = -1.0
+        tried += len(columns)
+        chosen.append(int(np.argmax(correlation)))
+        best = min(best, measure(columns, chosen, observed, target.total), key=lambda path: path.price)
+    ends = [chosen]
+    if len(columns) <= min(n - 4, MAX_BACKWARD):  # few monomials: leave out, beginning with all of them
+        ends.append(list(range(len(columns))))
+    for end in ends:  # greedy steps pick wrong terms on the way to the right ones: leave them out again
+        kept = list(end)
+        while len(kept) > 1:
+            trials = [measure(columns, kept[:k] + kept[k + 1 :], observed, target.total) for k in range(len(kept))]
+            tried += len(trials)
+            step = min(trials, key=lambda path: path.nmse)
+            kept = step.chosen
+            best = min(best, step, key=lambda path: path.price)
+    value, chosen = best.value, best.chosen
     intercept = float(value[chosen.index(0)]) if 0 in chosen else None
     terms = []
     for k, b in zip(chosen, value, strict=True):

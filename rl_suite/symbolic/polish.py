@@ -20,7 +20,7 @@ from rl_suite.symbolic.numbers import simplest
 Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
 MAX_FIT_POINTS = 4096
-BITS_PER_CONSTANT = 6.0
+BITS_PER_CONSTANT = 3.0
 STRICT = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
 LARGE = 1e6  # residuals and their derivatives are cut here, so that their squares stay finite
 
@@ -48,7 +48,8 @@ class Finished:
 def price(law: Law, nmse: float, n: int) -> float:
     """Description length in bits of the residuals of n points and of the law."""
     residuals = 0.5 * n * math.log2(max(nmse, EXACT_NMSE))
-    return residuals + law.bits + law.n_free * (BITS_PER_CONSTANT + 0.5 * math.log2(n))
+    digits = 0.5 * math.log2(n / max(nmse, EXACT_NMSE))  # the data fix a constant to so many binary digits
+    return residuals + law.bits + law.n_free * (BITS_PER_CONSTANT + digits)
 
 
 class Polisher:
@@ -153,4 +154,46 @@ class Polisher:
         if best.law.n_free < law.n_free:
             again = self.priced(self.fit(best.law)[0])
             best = again if again.bits <= best.bits else best
-        return best
+        shorter = without_ones(best.law)
+        return best if shorter is best.law else self.priced(shorter)
+
+
+def without_ones(law: Law) -> Law:
+    """The law with 1*a written as a, and -1*a as -a; the same object if there is none."""
+    if not any(e is not None and abs(float(e)) == 1.0 for e in law.exact):
+        return law
+    library = law.library
+    mul, neg = library.id("mul"), library.id("neg")
+    Part = tuple[list[int], list[int]]  # tokens, numbers of the constants
+    stack: list[Part] = []
+    k = len(law.constants)
+
+    def sign(part: Part) -> float:
+        """1 or -1 if the part is that recognised number alone, else 0."""
+        tokens, used = part
+        known = law.exact[used[0]] if len(tokens) == 1 and used else None
+        return float(known) if known is not None and abs(float(known)) == 1.0 else 0.0
+
+    for i in law.program[::-1].tolist():
+        if i == library.constant_id:
+            k -= 1
+            stack.append(([i], [k]))
+        elif library.arity[i] == 0:
+            stack.append(([i], []))
+        elif library.arity[i] == 1:
+            tokens, used = stack.pop()
+            stack.append(([i, *tokens], used))
+        else:
+            left = stack.pop()
+            right = stack.pop()
+            if i == mul and sign(left):
+                stack.append(right if sign(left) > 0 else ([neg, *right[0]], right[1]))
+            elif i == mul and sign(right):
+                stack.append(left if sign(right) > 0 else ([neg, *left[0]], left[1]))
+            else:
+                stack.append(([i, *left[0], *right[0]], left[1] + right[1]))
+    tokens, used = stack[0]
+    if len(tokens) == len(law.program):
+        return law
+    constants = law.constants[used] if used else np.zeros(0)
+    return Law(library, np.array(tokens, dtype=np.int16), constants, tuple(law.exact[j] for j in used))

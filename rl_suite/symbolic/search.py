@@ -31,13 +31,15 @@ from rl_suite.symbolic.scoring import Scorer
 from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
 Values = NDArray[np.float64]
-MAX_FINISHED = 6  # candidates finished per island and generation, least error first
+MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
+POLYNOMIAL_DEGREES = (2, 3, 9)  # largest total degrees, one start each; fewer where there are many variables
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
 GRACE = 4_000  # evaluations after an exact law
-PATIENCE = 20_000  # evaluations without a better law before noise may end the search
-FEW_ROWS, FEW_ROWS_FACTOR = 50, 4  # below so many rows the tests for noise are weak: wait longer
+WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
+PATIENCE = 60_000  # evaluations without a better law before noise may end the search
+FEW_ROWS, FEW_ROWS_FACTOR = 50, 2  # below so many rows the tests for noise are weak: wait longer
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,14 @@ class Search:
         self.evaluations = self.generation = 0
         self.reason = ""
         rng = np.random.default_rng(seed)
-        n = len(data.y)
-        rows = np.sort(rng.permutation(n)[: options.search_points])
-        X, y = data.X[rows], data.y[rows]
+        self._order = rng.permutation(len(data.y))
+        self._wide = False
         self._units, self._target_units = self._unit_arrays()
         free = data.units is not None and data.units.free_constant
         self._rules = RULES_FREE_CONSTANTS if free else RULES
         if data.units is not None:
             require_reachable(data.units, data.variables)
-        self._scorer = Scorer(self.alphabet, X, self._units, self._rules, self._target_units, options.max_length)
+        X, y = self._use_points(options.search_points)
         self.islands: list[Island] = []
         self._full: dict[str, Target] = {}
         for niche in options.niches:
@@ -110,12 +111,37 @@ class Search:
                 continue
             self._full[niche.transform] = full
             self.islands.append(
-                Island(niche, target, self.alphabet, options.population, options.max_length, stream)
+                Island(
+                    niche,
+                    target,
+                    self.alphabet,
+                    options.population,
+                    options.max_length,
+                    stream,
+                    len(self.polisher.y),
+                )
             )
         slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
         self._variables = [Piece((name,)) for name in data.variables]
+
+    def _use_points(self, count: int) -> tuple[Values, Values]:
+        """Breed on ``count`` random rows from now on; returns them."""
+        rows = np.sort(self._order[:count])
+        X, y = self.data.X[rows], self.data.y[rows]
+        length = self.options.max_length
+        self._scorer = Scorer(self.alphabet, X, self._units, self._rules, self._target_units, length)
+        return X, y
+
+    def _widen(self) -> None:
+        """Where noise hides small differences, breed on more rows; all programs are measured again."""
+        self._wide = True
+        X, y = self._use_points(WIDE_POINTS)
+        for island in self.islands:
+            target = make_target(island.niche.transform, np.ascontiguousarray(X.T), y)
+            if target is not None:
+                island.change_target(target, self._scorer)
 
     def _unit_arrays(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
         given = self.data.units
@@ -165,6 +191,10 @@ class Search:
                 self._finish(island, candidate)
             self._check_exact()
         self.generation += 1
+        best = self.archive.best
+        more = len(self.data.y) > self.options.search_points
+        if more and not self._wide and self.evaluations > WIDEN_AFTER and best is not None and best.nmse > NOISY:
+            self._widen()
         self._check_stop()
 
     def _check_exact(self) -> None:
@@ -187,10 +217,11 @@ class Search:
     def _begin_with_polynomials(self) -> None:
         X = np.ascontiguousarray(self.polisher.X.T)
         for target in self._full.values():
-            pieces, tried = sparse_polynomials(target, X, self._variables)
-            self.evaluations += tried
-            for piece in pieces:
-                self._offer(piece)
+            for degree in POLYNOMIAL_DEGREES:
+                pieces, tried = sparse_polynomials(target, X, self._variables, degree)
+                self.evaluations += tried
+                for piece in pieces:
+                    self._offer(piece)
 
     def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
         """The best programs of the island before this one; their worth is measured anew by the new frame."""
@@ -277,6 +308,7 @@ class Search:
             "evaluations": self.evaluations,
             "generation": self.generation,
             "reason": self.reason,
+            "wide": self._wide,
             "islands": [island.state() for island in self.islands],
             "seen": self._seen[self._seen != 0],
             "slots": np.flatnonzero(self._seen),
@@ -288,6 +320,8 @@ class Search:
         """Continue from :meth:`state`, with the same bits as if there had been no stop."""
         self.evaluations, self.generation = state["evaluations"], state["generation"]
         self.reason = state["reason"]
+        if state["wide"]:
+            self._widen()
         for island, part in zip(self.islands, state["islands"], strict=True):
             island.restore(part)
         self._seen[:] = 0
