@@ -115,7 +115,9 @@ def analyse(config: DistillationConfig, run: Run, options: argparse.Namespace) -
     draw_whole(samples, layers, family.episode_steps, folder)
     lines, statistics = report_lines(samples, layers, options.k)
     if options.ablate:
-        ablation, effects = ablation_lines(config, agent, trial_spec(config, family, "test", options.ablate, config.evaluation.n_envs))
+        ablation, effects = ablation_lines(
+            config, agent, trial_spec(config, family, "test", options.ablate, config.evaluation.n_envs)
+        )
         lines += ablation
         statistics["ablation"] = effects
     statistics["settings"] = {"context": context, "steps": played, "tasks": tasks.tolist(), "seed": options.seed}
