@@ -15,7 +15,7 @@ TOURNAMENT = 5
 ELITE_SHARE = 0.1
 FRESH_SIZE = 12  # longest random tree
 IMPROVEMENT = 0.9  # a program is finished if its error is below this share of the best of its length, ...
-CLOSE_BITS, MAX_CLOSE = 25.0, 4  # ... or if its estimated price is near the best; so many per generation
+CLOSE_BITS, MAX_CLOSE = 25.0, 3  # ... or if its estimated price is near the best; so many per generation
 BITS_PER_TOKEN = 4.0
 
 
@@ -82,6 +82,7 @@ class Island:
         self.parsimony = parsimony(len(target.t))
         self.n_points = n_points  # of all data, on which laws are chosen
         self.best_price = np.inf
+        self.newcomers = slice(0, 0)  # where the guests of the last generation stand
         self._tried: set[float] = set()
         self._rates = Rates().cumulative(alphabet.constant_id >= 0)
 
@@ -123,6 +124,7 @@ class Island:
             scorer.rules,
         )
         children, values, lengths = children[:made], values[:made], lengths[:made]
+        self.newcomers = slice(made, made + (0 if guests is None else len(guests[0])))
         if guests is not None and len(guests[0]):
             children = np.concatenate([children, guests[0]])
             values = np.concatenate([values, guests[1]])

@@ -9,7 +9,7 @@ seed gives the same laws; the budget counts evaluations of programs on the data,
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from rl_suite.symbolic.records import archive_record, read_archive
 from rl_suite.symbolic.scoring import Scorer
 from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
+if TYPE_CHECKING:
+    from rl_suite.symbolic.guidance import Guidance
+
 Values = NDArray[np.float64]
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 POLYNOMIAL_DEGREES = (2, 3, 9)  # largest total degrees, one start each; fewer where there are many variables
@@ -38,7 +41,7 @@ MIGRANTS = 10
 CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
 GRACE = 4_000  # evaluations after an exact law
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
-PATIENCE = 60_000  # evaluations without a better law before noise may end the search
+PATIENCE = 40_000  # evaluations without a better law before noise may end the search
 FEW_ROWS, FEW_ROWS_FACTOR = 50, 2  # below so many rows the tests for noise are weak: wait longer
 
 
@@ -121,6 +124,11 @@ class Search:
                     len(self.polisher.y),
                 )
             )
+        self.guidance: Guidance | None = None
+        if options.policy:
+            from rl_suite.symbolic import guidance  # and torch, which a search without a policy does without
+
+            self.guidance = guidance.Guidance(self.alphabet, options.max_length, seed)
         slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
@@ -185,8 +193,14 @@ class Search:
             if self.done:
                 return
             guests = self._migrants(place) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
+            guided = self.guidance is not None and guests is None and place == self.generation % len(self.islands)
+            if guided and self.guidance is not None:
+                guests = self.guidance.propose(self._units, self._rules)
             evaluated, candidates = island.step(self._scorer, self._seen, guests)
             self.evaluations += evaluated
+            if guided and self.guidance is not None and guests is not None:
+                last = island.newcomers
+                self.guidance.learn(guests[0], island.error[last], island.tokens, island.error)
             for candidate in candidates[:MAX_FINISHED]:
                 self._finish(island, candidate)
             self._check_exact()
@@ -314,6 +328,7 @@ class Search:
             "slots": np.flatnonzero(self._seen),
             "finished": sorted(key.hex() for key in self._finished),
             "archive": archive_record(self.archive),
+            "guidance": None if self.guidance is None else self.guidance.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -328,6 +343,8 @@ class Search:
         self._seen[state["slots"]] = state["seen"]
         self._finished = {bytes.fromhex(key) for key in state["finished"]}
         self.archive = read_archive(state["archive"], self.output)
+        if self.guidance is not None:
+            self.guidance.restore(state["guidance"])
 
 
 def whole_program(kind: int, frame: int, split: bool) -> bool:
