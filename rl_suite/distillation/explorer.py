@@ -5,6 +5,7 @@ actions are noisy while its labels say what it meant to do, so that a student le
 "DART: Noise Injection for Robust Imitation Learning", arXiv:1703.09327).
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class Explorer:
         rows = np.arange(self.n)
         self.seen_at[rows, still_looking, cells] = self.now
         target = np.where(self.stage < self.n_stages, self.known[rows, still_looking], cells)
+        target = np.where(target < 0, self._search(cells), target)
         oldest = self.now - self.memory
         _intend(cells, target, self.seen_at[rows, still_looking], oldest, self.size, self._next_cell, meant)
         drawn = self.rng.random((self.n, 1)) * meant.sum(axis=1, keepdims=True)
@@ -83,9 +85,84 @@ class Explorer:
         last = self.stage[paid] == self.n_stages - 1
         self.stage[paid] += ~last if self.stay_on_goal else 1
 
+    def _search(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where to look (N,) while nothing is known; -1 = the nearest cell not seen lately."""
+        return np.full(self.n, -1, dtype=np.int64)
+
     def _cells(self, observations: NDArray[Any]) -> NDArray[np.int64]:
         cells: NDArray[np.int64] = observations[:, 0].astype(np.int64) * self.size + observations[:, 1]
         return cells
+
+
+class Sweeper(Explorer):
+    """Searches by a fixed plan: episode e follows path e, and the paths together see every cell.
+
+    What it does next follows from its last episode alone, however large the room, where the explorer's next step
+    depends on hundreds of steps. It needs episodes that all start on the same cell. The plan is what an explorer
+    without noise does in an empty room.
+
+    Args:
+        n, size, n_stages, stay_on_goal, noise, rng: as for :class:`Explorer`.
+        episode_steps: steps of an episode.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        size: int,
+        n_stages: int,
+        stay_on_goal: bool,
+        noise: float,
+        episode_steps: int,
+        rng: np.random.Generator,
+    ):
+        super().__init__(n, size, n_stages, stay_on_goal, 1, noise, 0.0, rng)
+        self.episode_steps, self.episode, self.step = episode_steps, -1, 0
+        self.plan: NDArray[np.int64] | None = None  # (paths, episode_steps + 1) cells
+
+    def begin_episode(self) -> None:
+        """Take the next path."""
+        super().begin_episode()
+        self.episode, self.step = self.episode + 1, 0
+
+    def learn(self, observations: NDArray[Any], rewards: NDArray[np.float64]) -> None:
+        """One step further on the path."""
+        super().learn(observations, rewards)
+        self.step += 1
+
+    def _search(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The path's next cell, or one a little ahead for those who strayed."""
+        if self.plan is None:
+            if (cells != cells[0]).any():
+                raise ValueError("a sweep needs episodes that all start on the same cell; use the explorer")
+            self.plan = sweep_plan(self.size, int(cells[0]), self.episode_steps)
+        path = self.plan[self.episode % len(self.plan)]
+        following, ahead = path[min(self.step + 1, self.episode_steps)], path[min(self.step + 3, self.episode_steps)]
+        away = np.abs(cells // self.size - following // self.size) + np.abs(cells % self.size - following % self.size)
+        target: NDArray[np.int64] = np.where(away <= 1, following, ahead)
+        return target
+
+
+@cache
+def sweep_plan(size: int, start: int, episode_steps: int) -> NDArray[np.int64]:
+    """Paths from ``start`` that together see every cell of a room, (paths, episode_steps + 1) cells.
+
+    >>> plan = sweep_plan(9, 40, 20)
+    >>> sorted(set(plan.ravel().tolist())) == list(range(81)), len(plan) < 10
+    (True, True)
+    """
+    explorer = Explorer(1, size, 1, True, 2**30, 0.0, 0.0, np.random.default_rng(0))
+    paths: list[list[int]] = []
+    while len({cell for path in paths for cell in path}) < size**2:
+        explorer.begin_episode()
+        path = [start]
+        for _ in range(episode_steps):
+            actions, _ = explorer.act(np.array([divmod(path[-1], size)]))
+            path.append(int(explorer._next_cell[path[-1], actions[0]]))
+        paths.append(path)
+        if len(paths) > size**2:
+            raise ValueError(f"episodes of {episode_steps} steps are too short to see all of a {size}x{size} room")
+    return np.array(paths)
 
 
 @njit(cache=True)

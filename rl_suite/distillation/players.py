@@ -10,14 +10,14 @@ from agents.tabular import UCB1, QLearning, ThompsonSampling
 from envs.bandit import Bandit
 from envs.grid_kernels import next_cells
 from envs.gridworld import GridWorld
-from rl_suite.distillation.sources import make_explorer, make_learner
+from rl_suite.distillation.sources import make_explorer, make_learner, make_sweeper
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.training.distillation_config import SourceSection
 
 
 class ExplorerAgent:
-    """The structured explorer with ``predict``, in trials of dark rooms; without noise it shows what it means to do."""
+    """The structured explorer or sweeper with ``predict``, in trials of dark rooms; without noise it shows what it means to do."""
 
     def __init__(self, family: TaskFamily, section: SourceSection, seed: int):
         self.family, self.section, self.seed = family, section, seed
@@ -35,8 +35,12 @@ class ExplorerAgent:
         seen = np.asarray(observation["observation"])
         if state is None or (episode_start is not None and np.asarray(episode_start).all()):
             world = self.family.make(len(seen), "all")
-            settings = {**self.section.explorer.model_dump(), "noise": 0.0}
-            explorer = make_explorer(world, **settings, rng=np.random.default_rng(self.seed))
+            rng = np.random.default_rng(self.seed)
+            if self.section.name == "sweeper":
+                explorer: Explorer = make_sweeper(world, 0.0, self.section.sweeper.episode_steps, rng)
+            else:
+                settings = {**self.section.explorer.model_dump(), "noise": 0.0}
+                explorer = make_explorer(world, **settings, rng=rng)
             explorer.begin_episode()
         else:
             explorer, before = state
@@ -59,7 +63,7 @@ def make_player(name: str, family: TaskFamily, section: SourceSection, seed: int
     world = family.make(1, "all")
     spaces = world.observation_space, world.action_space
     if name == "source":
-        if section.name == "explorer":
+        if section.name in ("explorer", "sweeper"):
             return ExplorerAgent(family, section, seed)
         if section.name in ("q_learning", "ucb", "thompson"):
             return make_learner(world, section, seed)

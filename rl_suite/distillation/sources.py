@@ -14,7 +14,7 @@ from agents.tabular import UCB1, QLearning, TabularLearner, ThompsonSampling
 from envs.bandit import Bandit
 from envs.batch import World
 from envs.gridworld import DarkKeyToDoor, DarkRoom, GridWorld
-from rl_suite.distillation.explorer import Explorer
+from rl_suite.distillation.explorer import Explorer, Sweeper
 from rl_suite.distillation.histories import Histories
 from rl_suite.distillation.ppo_source import ppo_histories
 from rl_suite.distillation.rollout import Source, roll_out
@@ -190,11 +190,21 @@ BEHAVIOUR = None  # as a labeller: the source's own actions
 
 def make_explorer(world: World, memory: int, noise: float, forget: float, rng: np.random.Generator) -> Explorer:
     """An explorer that fits a dark room."""
+    stages, pays_again = _room_rules(world)
+    return Explorer(world.num_envs, world.size, stages, pays_again, memory, noise, forget, rng)  # type: ignore[attr-defined]
+
+
+def make_sweeper(world: World, noise: float, episode_steps: int, rng: np.random.Generator) -> Sweeper:
+    """A sweeper that fits a dark room."""
+    stages, pays_again = _room_rules(world)
+    return Sweeper(world.num_envs, world.size, stages, pays_again, noise, episode_steps, rng)  # type: ignore[attr-defined]
+
+
+def _room_rules(world: World) -> tuple[int, bool]:
+    """Rewards to be found one after the other, and whether the last one is paid at every step."""
     if not isinstance(world, GridWorld) or world.permute_actions:
-        raise UserError(f"source explorer, expert and noisy_expert know dark rooms (unpermuted), not {world!r}")
-    stages = 2 if isinstance(world, DarkKeyToDoor) else 1
-    pays_again = isinstance(world, DarkRoom) and not world.reward_once
-    return Explorer(world.num_envs, world.size, stages, pays_again, memory, noise, forget, rng)
+        raise UserError(f"explorer, sweeper, expert and noisy_expert know dark rooms (unpermuted), not {world!r}")
+    return (2 if isinstance(world, DarkKeyToDoor) else 1), isinstance(world, DarkRoom) and not world.reward_once
 
 
 def make_oracle(world: World, rng: np.random.Generator) -> Source:
@@ -222,6 +232,10 @@ def _explorer(world: World, section: SourceSection, rng: np.random.Generator) ->
     return make_explorer(world, **section.explorer.model_dump(), rng=rng)
 
 
+def _sweeper(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
+    return make_sweeper(world, section.sweeper.noise, section.sweeper.episode_steps, rng)
+
+
 def _tabular(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
     learner = make_learner(world, section, int(rng.integers(2**32)))
     return TabularSource(learner, world.num_envs, section.thompson.soft_draws)
@@ -239,6 +253,7 @@ def _noisy_expert(world: World, section: SourceSection, rng: np.random.Generator
 
 SOURCES: dict[str, Callable[[World, SourceSection, np.random.Generator], Source]] = {
     "explorer": _explorer,
+    "sweeper": _sweeper,
     "q_learning": _tabular,
     "ucb": _tabular,
     "thompson": _tabular,

@@ -24,6 +24,14 @@ class ExplorerSection(Section):
     forget: Probability
 
 
+class SweeperSection(Section):
+    """See ``rl_suite.distillation.explorer.Sweeper``."""
+
+    noise: Probability
+    episode_steps: Count
+    """Steps of each path: those of an episode."""
+
+
 class QLearningSection(Section):
     """See ``agents.tabular.QLearning``."""
 
@@ -67,7 +75,7 @@ class StreamsSection(Section):
     ent_coef: NonNegative
 
 
-SourceName = Literal["explorer", "q_learning", "ucb", "thompson", "expert", "noisy_expert", "ppo"]
+SourceName = Literal["explorer", "sweeper", "q_learning", "ucb", "thompson", "expert", "noisy_expert", "ppo"]
 
 
 class SourceSection(Section):
@@ -86,6 +94,7 @@ class SourceSection(Section):
     labels: Literal["intended", "behaviour", "optimal"]
     """What is imitated: what the source meant (or believed best), what it did, or what an oracle would do (DPT)."""
     explorer: ExplorerSection
+    sweeper: SweeperSection
     q_learning: QLearningSection
     ucb: UCBSection
     thompson: ThompsonSection

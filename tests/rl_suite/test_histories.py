@@ -113,6 +113,7 @@ def test_no_histories_is_one_line(tmp_path, capsys):
         ("explorer", "rl_suite/DarkKeyToDoor-v0"),
         ("expert", "rl_suite/DarkKeyToDoor-v0"),
         ("explorer", "rl_suite/DarkRoomHard-v0"),
+        ("sweeper", "rl_suite/DarkRoomHard-v0"),
         ("expert", "rl_suite/DarkRoomHard-v0"),
         ("ucb", "rl_suite/BernoulliBandit-v0"),
         ("thompson", "rl_suite/AdversarialBandit-v0"),
@@ -151,6 +152,15 @@ def test_the_explorer_finds_every_goal_and_keeps_it():
     histories = histories_of(*words, f"distillation.source.explorer={quiet}", n=65)
     far = np.abs(histories.tasks // 9 - 4) + np.abs(histories.tasks % 9 - 4)
     assert (histories.returns()[:, -1] == 21 - np.maximum(far, 1)).all()
+
+
+def test_a_sweep_without_noise_sees_every_cell_of_a_large_room():
+    words = ("distillation.world.id=rl_suite/DarkRoomHard-v0", "distillation.source.name=sweeper")
+    calm = ("distillation.source.sweeper.noise=0", "distillation.source.silent=1", "distillation.source.episodes=30")
+    seen = histories_of(*words, *calm, n=2).next_observations[0]
+    assert len(np.unique(seen, axis=0)) == 17 * 17
+    with pytest.raises(ValueError, match="same cell"):
+        histories_of("distillation.source.name=sweeper", "distillation.world.id=rl_suite/DarkKeyToDoor-v0")
 
 
 def test_ppo_histories_hold_terminal_observations():
