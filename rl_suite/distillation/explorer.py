@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from envs.grid_kernels import MOVES, N_ACTIONS, next_cells
 
 NEVER = -(2**30)
+PLANS_TRIED = 32
 STAY = MOVES.index((0, 0))
 
 
@@ -147,16 +148,24 @@ class Sweeper(Explorer):
 def sweep_plan(size: int, start: int, episode_steps: int) -> NDArray[np.int64]:
     """Paths from ``start`` that together see every cell of a room, (paths, episode_steps + 1) cells.
 
+    The shortest of several random plans.
+
     >>> plan = sweep_plan(9, 40, 20)
     >>> sorted(set(plan.ravel().tolist())) == list(range(81)), len(plan) < 10
     (True, True)
     """
-    explorer = Explorer(1, size, 1, True, 2**30, 0.0, 0.0, np.random.default_rng(0))
+    plans = (_random_plan(size, start, episode_steps, np.random.default_rng(seed)) for seed in range(PLANS_TRIED))
+    return min(plans, key=len)
+
+
+def _random_plan(size: int, start: int, episode_steps: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """What an explorer without noise does in an empty room until it has seen all of it."""
+    explorer = Explorer(1, size, 1, True, 2**30, 0.0, 0.0, rng)
     paths: list[list[int]] = []
     while len({cell for path in paths for cell in path}) < size**2:
         explorer.begin_episode()
-        path = [start]
-        for _ in range(episode_steps):
+        path = [start] if paths else [start, start]  # a goal on the first cell is found by staying once
+        while len(path) <= episode_steps:
             actions, _ = explorer.act(np.array([divmod(path[-1], size)]))
             path.append(int(explorer._next_cell[path[-1], actions[0]]))
         paths.append(path)

@@ -10,6 +10,7 @@ from agents.tabular import UCB1, QLearning, ThompsonSampling
 from envs.bandit import Bandit
 from envs.grid_kernels import next_cells
 from envs.gridworld import GridWorld
+from rl_suite.distillation.explorer import Explorer
 from rl_suite.distillation.sources import make_explorer, make_learner, make_sweeper
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
@@ -17,7 +18,7 @@ from rl_suite.training.distillation_config import SourceSection
 
 
 class ExplorerAgent:
-    """The structured explorer or sweeper with ``predict``, in trials of dark rooms; without noise it shows what it means to do."""
+    """The structured explorer or sweeper with ``predict``, in trials of dark rooms, without its noise."""
 
     def __init__(self, family: TaskFamily, section: SourceSection, seed: int):
         self.family, self.section, self.seed = family, section, seed
