@@ -186,7 +186,7 @@ class SingleEnv(gym.Env[Any, Any]):
 
     def _info(self) -> dict[str, Any]:
         info = self.world.info(self.world.all_rows)
-        return {key: value[0].item() if value.ndim == 1 else value[0] for key, value in info.items()}
+        return {key: value.item(0) if value.ndim == 1 else value[0] for key, value in info.items()}
 
 
 class BatchEnv(VectorEnv[Any, Any, Any]):

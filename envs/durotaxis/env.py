@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from envs.batch import Info, State, World
 from envs.durotaxis.curriculum import Curriculum
 from envs.durotaxis.episode import first_bad_action, start_rows, step_rows
-from envs.durotaxis.features import blank_observations, write_observations
+from envs.durotaxis.features import Observations, blank_observations, write_observations
 from envs.durotaxis.layout import CONTROLS, OPERATIONS, action_space, observation_space
 from envs.durotaxis.metrics import METRICS
 from envs.durotaxis.options import Options
 from envs.durotaxis.scene import Scene, scene_of
 from envs.durotaxis.state import (
     AT_GOAL,
-    COS,
+    DIRECTION,
     KIND,
     RUNNING,
-    SIN,
     new_colonies,
+    pack,
     physics_of,
 )
 from envs.durotaxis.substrate import FLAT, intensity_at, kinds_of, load_fields, make_field
@@ -101,6 +101,7 @@ class Durotaxis(World):
         self.observation_space = observation_space(max_nodes, self.options.max_edges, per_node)
         self.action_space = action_space(max_nodes, per_node)
         self.physics = physics_of(self.options)
+        self._constants = pack(self.physics)
         self.colonies = new_colonies(
             num_envs,
             capacity=max(stage.node_limit for stage in stages),
@@ -108,6 +109,7 @@ class Durotaxis(World):
             window=self.options.advance_window,
             n_metrics=len(METRICS),
         )
+        self._seen = Observations._fields if per_node else Observations._fields[:-1]
         self._part_size, self._n_choices = (1 + len(CONTROLS), len(OPERATIONS)) if per_node else (1, 0)
 
     def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
@@ -135,8 +137,8 @@ class Durotaxis(World):
         start = intensity_at(ahead, self.measured, 0.0, 0.0)
         rise = 0.0 if kind == FLAT else intensity_at(ahead, self.measured, stage.goal_distance, 0.0) - start
         self.colonies.task[row] = (
-            *field, start, rise, stage.goal_distance, stage.safe_radius, stage.start_nodes, stage.critical_nodes,
-            stage.node_limit, *stage.weights,
+            *field, math.degrees(math.atan2(field.sin, field.cos)), start, rise, stage.goal_distance, stage.safe_radius,
+            stage.start_nodes, stage.critical_nodes, stage.node_limit, *stage.weights,
         )  # fmt: skip
 
     def _direction(self, stage: Options, given: float | None, drawn: float) -> float:
@@ -154,7 +156,7 @@ class Durotaxis(World):
     def start_episodes(self, rows: Rows, streams: Streams) -> None:
         """Scatter the first nodes around the centre of the dish."""
         radii = np.array([stage.start_radius for stage in self.curriculum.stages])[self.colonies.stage]
-        start_rows(rows, self.colonies, self.physics, self.measured, radii, streams)
+        start_rows(rows, self.colonies, self._constants, self.measured, radii, streams)
 
     def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Advance every colony by one step."""
@@ -169,15 +171,15 @@ class Durotaxis(World):
                 + (f", choices whole numbers in 0..{self._n_choices - 1}" if self._n_choices else "")
             )
         rewards = np.empty(self.num_envs)
-        step_rows(self.colonies, self.physics, self.measured, actions, streams, rewards)
+        step_rows(self.colonies, self._constants, self.measured, actions, streams, rewards)
         return rewards, self.colonies.ending != RUNNING
 
     def observe(self, rows: Rows) -> dict[str, NDArray[Any]]:
         """The padded graph of each of ``rows``; see ``layout``."""
         per_node = self.physics.per_node
         out = blank_observations(len(rows), self.options.max_nodes, self.options.max_edges, per_node)
-        write_observations(rows, self.colonies, self.physics, out)
-        return {name: array for name, array in out._asdict().items() if per_node or name != "action_mask"}
+        write_observations(rows, self.colonies, self._constants, out)
+        return dict(zip(self._seen, out, strict=False))  # without action_mask in delete_ratio mode
 
     def info(self, rows: Rows) -> Info:
         """``METRICS`` and counters of each of ``rows``."""
@@ -185,10 +187,10 @@ class Durotaxis(World):
         columns = np.ascontiguousarray(self.at(colonies.metrics, rows).T)
         info: Info = dict(zip(METRICS, columns, strict=True))
         for name in ("nodes", "births", "deaths", "stage", "ending"):
-            info[name] = getattr(colonies, name)[rows]
+            info[name] = self.at(getattr(colonies, name), rows).copy()
         task = self.at(colonies.task, rows)
         info["substrate"] = task[:, KIND].astype(np.int64)
-        info["direction"] = np.degrees(np.arctan2(task[:, SIN], task[:, COS]))
+        info["direction"] = task[:, DIRECTION].copy()
         info["is_success"] = info["ending"] == AT_GOAL
         return info
 
@@ -200,7 +202,7 @@ class Durotaxis(World):
 
     def scene(self, row: int) -> Scene:
         """What a picture of one row needs to know."""
-        return scene_of(self.colonies, row, self.physics, self.measured)
+        return scene_of(self.colonies, row, self.options, self.measured)
 
     def render(self, row: int, mode: str) -> str | NDArray[np.uint8]:
         """Draw one colony: letters for "ansi", a picture (640, 940, 3) for "rgb_array"."""

@@ -72,12 +72,13 @@ RESETTLED = LENGTH_SCALE / 4.0  # px; a node that moved further than this has no
 def start_rows(
     rows: Rows,
     colonies: Colonies,
-    physics: Physics,
+    constants: NDArray[np.void],
     measured: MeasuredField,
     radii: NDArray[np.float64],
     streams: Streams,
 ) -> None:
     """Scatter the first nodes of each row evenly over a disc of radius ``radii[b]``, centred on its centroid."""
+    physics: Physics = constants[0]
     capacity = colonies.x.shape[1]
     order, hull = np.empty(capacity, np.int64), np.empty(2 * capacity + 2, np.int64)
     distances = np.empty(capacity)
@@ -221,10 +222,11 @@ def pay(
 
 @njit(cache=True)
 def step_rows(
-    colonies: Colonies, physics: Physics, measured: MeasuredField, actions: NDArray[np.float32], streams: Streams,
-    rewards: NDArray[np.float64],
+    colonies: Colonies, constants: NDArray[np.void], measured: MeasuredField, actions: NDArray[np.float32],
+    streams: Streams, rewards: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Advance every row by one step and write its reward; endings are left in ``colonies.ending``."""
+    physics: Physics = constants[0]
     capacity = colonies.x.shape[1]
     operations, controls = np.empty(capacity, np.int64), np.empty((capacity, 4))
     kept, slot_of, order = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.int64)

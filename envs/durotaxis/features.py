@@ -154,8 +154,9 @@ def write_action_mask(colonies: Colonies, b: int, physics: Physics, mask: NDArra
 
 
 @njit(cache=True)
-def write_observations(rows: Rows, colonies: Colonies, physics: Physics, out: Observations) -> None:
+def write_observations(rows: Rows, colonies: Colonies, constants: NDArray[np.void], out: Observations) -> None:
     """Write the observation of each of ``rows`` to the blank arrays ``out``."""
+    physics: Physics = constants[0]
     capacity = colonies.x.shape[1]
     order, slots, of = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     incoming, outgoing = np.empty(capacity, np.int64), np.empty(capacity, np.int64)

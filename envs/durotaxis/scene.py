@@ -7,8 +7,25 @@ from numpy.typing import NDArray
 
 from envs.durotaxis.geometry import convex_hull
 from envs.durotaxis.measured import MeasuredField
-from envs.durotaxis.metrics import METRICS, field_of
-from envs.durotaxis.state import CRITICAL, ENDINGS, GOAL, LAGS, LIMIT, SAFE, TRAIL, Colonies, Physics
+from envs.durotaxis.metrics import METRICS
+from envs.durotaxis.options import Options
+from envs.durotaxis.state import (
+    BASE,
+    COS,
+    CRITICAL,
+    ENDINGS,
+    GOAL,
+    HEIGHT,
+    KIND,
+    LAGS,
+    LIMIT,
+    PEAK,
+    SAFE,
+    SIN,
+    TRAIL,
+    WIDTH,
+    Colonies,
+)
 from envs.durotaxis.substrate import KINDS, Field
 
 
@@ -71,19 +88,19 @@ class Scene:
         return hull[: convex_hull(self.x, self.y, n, order, hull)]
 
 
-def dish_of(colonies: Colonies, row: int, physics: Physics, measured: MeasuredField) -> Dish:
-    """The dish of the present episode of one row."""
-    task = colonies.task[row]
+def dish_of(task: NDArray[np.float64], options: Options, measured: MeasuredField) -> Dish:
+    """The dish of an episode, from its row of ``Colonies.task``."""
+    field = Field(int(task[KIND]), *(float(task[column]) for column in (BASE, HEIGHT, PEAK, WIDTH, COS, SIN)))
     return Dish(
-        field_of(colonies, row), measured, physics.dish_radius, task[SAFE], task[GOAL], int(task[CRITICAL]),
-        int(task[LIMIT]), physics.um_per_px, physics.kpa_per_intensity,
+        field, measured, options.dish_radius, task[SAFE], task[GOAL], int(task[CRITICAL]), int(task[LIMIT]),
+        options.um_per_px, options.kpa_per_intensity,
     )  # fmt: skip
 
 
-def scene_of(colonies: Colonies, row: int, physics: Physics, measured: MeasuredField) -> Scene:
+def scene_of(colonies: Colonies, row: int, options: Options, measured: MeasuredField) -> Scene:
     """The present moment of one row; its trail is as long as the state remembers."""
     n, step = int(colonies.nodes[row]), int(colonies.step[row])
-    if physics.neighbours:
+    if options.edges == "knn":
         nearest = colonies.nearest[row, :n].astype(np.int64)
         target, rank = np.nonzero(nearest >= 0)
         edges = np.stack([nearest[target, rank], target], axis=1)
@@ -92,7 +109,7 @@ def scene_of(colonies: Colonies, row: int, physics: Physics, measured: MeasuredF
         edges = np.stack([parent, np.arange(n)], axis=1)[parent >= 0]
     remembered = np.arange(max(0, step - LAGS[-1]), step + 1) % TRAIL
     return Scene(
-        dish=dish_of(colonies, row, physics, measured),
+        dish=dish_of(colonies.task[row], options, measured),
         step=step,
         x=colonies.x[row, :n].copy(),
         y=colonies.y[row, :n].copy(),

@@ -17,13 +17,14 @@ from envs.durotaxis.options import Options
 # Columns of ``Colonies.task``: what stays the same during an episode.
 TASK = (
     "kind", "base", "height", "peak", "width", "cos", "sin",  # the field, as in ``substrate.Field``
+    "direction",  # degrees; the same as cos and sin
     "start_intensity", "rise",  # intensity at the start, and from there to the goal line
     "goal", "safe", "start_nodes", "critical", "limit",  # px, px, nodes, nodes, nodes
     "weight_delete", "weight_distance", "weight_termination",
 )  # fmt: skip
 (
-    KIND, BASE, HEIGHT, PEAK, WIDTH, COS, SIN, START_INTENSITY, RISE, GOAL, SAFE, START_NODES, CRITICAL, LIMIT,
-    WEIGHT_DELETE, WEIGHT_DISTANCE, WEIGHT_TERMINATION,
+    KIND, BASE, HEIGHT, PEAK, WIDTH, COS, SIN, DIRECTION, START_INTENSITY, RISE, GOAL, SAFE, START_NODES, CRITICAL,
+    LIMIT, WEIGHT_DELETE, WEIGHT_DISTANCE, WEIGHT_TERMINATION,
 ) = range(len(TASK))  # fmt: skip
 
 # Columns of ``Colonies.sums``: what an episode has added up so far.
@@ -130,6 +131,14 @@ def physics_of(options: Options) -> Physics:
     values = {**same, **bounds, **derived}
     kinds = Physics.__annotations__  # an option may hold 1 where the kernels need 1.0
     return Physics(*[kinds[name](values[name]) for name in Physics._fields])
+
+
+def pack(physics: Physics) -> NDArray[np.void]:
+    """The constants as one record (1,): numba hands over one array ten times faster than a tuple of 34 numbers."""
+    kinds = {bool: np.bool_, int: np.int64, float: np.float64}
+    record = np.zeros(1, dtype=[(name, kinds[kind]) for name, kind in Physics.__annotations__.items()])
+    record[0] = tuple(physics)
+    return record
 
 
 def new_colonies(num_envs: int, capacity: int, neighbours: int, window: int, n_metrics: int) -> Colonies:

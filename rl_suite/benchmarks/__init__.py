@@ -11,6 +11,7 @@ from rl_suite.benchmarks.timing import Timing, interleave
 BENCHMARKS: dict[str, str] = {
     "compression": "rl_suite.benchmarks.compression",
     "distillation": "rl_suite.benchmarks.distillation",
+    "durotaxis": "rl_suite.benchmarks.durotaxis",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "worlds": "rl_suite.benchmarks.worlds",
 }
