@@ -1,6 +1,7 @@
 """``python train.py experiment=symbolic_search data=FILE.csv target=COLUMN``."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.records import read_archive
 from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.skeleton import Skeleton
 from rl_suite.symbolic.table import Table, read_table
 
 EXAMPLE, EXAMPLE_TARGET = Path("planets.csv"), "period"
@@ -38,7 +40,6 @@ def options_of(config: SymbolicConfig) -> Options:
         policy=section.policy,
         stop_at_noise=section.stop_at_noise,
         known=config.known,
-        skeleton=config.skeleton,
     )
 
 
@@ -59,12 +60,26 @@ def build_search(config: SymbolicConfig, data: Data) -> Search:
         raise UserError(str(error)) from None
 
 
+def hole_of(config: SymbolicConfig, data: Data) -> tuple[Skeleton | None, Data]:
+    """The skeleton, if there is one, and the data that its hole must explain."""
+    if config.skeleton is None:
+        return None, data
+    if data.units is not None:
+        raise UserError("a skeleton and units cannot be used together")
+    try:
+        skeleton = Skeleton(config.skeleton, data.variables)
+        return skeleton, replace(data, y=skeleton.solve(data.X, data.y))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def train(config: SymbolicConfig, run: Run) -> None:
     """Search until the law is exact, only noise is left, or the budget is spent; then report."""
     table = table_of(config)
     for message in table.messages:
         show(message)
-    search = build_search(config, table.data)
+    skeleton, data = hole_of(config, table.data)
+    search = build_search(config, data)
     latest = run.checkpoints.latest()
     if latest is not None:
         search.restore(load_checkpoint(latest))
@@ -84,7 +99,7 @@ def train(config: SymbolicConfig, run: Run) -> None:
             if run.stop_requested and not search.done:
                 run.finish("stopped")
                 return
-    report = report_of(search)
+    report = report_of(search) if skeleton is None else report_of(search).inside(skeleton, table.data)
     report.save(run.path / "laws.json")
     show(report.table())
     for line in report.lines():
@@ -123,7 +138,8 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
     polisher = Polisher(table.data.X, table.data.y)
     if archive.best is None:
         raise UserError(f"{request.run.path}: no law was found")
-    measured = [polisher.priced(f.law) for f in archive.front()]
-    chosen = polisher.priced(archive.best.law)
-    return Report(table.data.target, measured, chosen, polisher, content["reason"], content["evaluations"])
+    front = archive.front()
+    report = Report(table.data.target, front, archive.best, polisher, content["reason"], content["evaluations"])
+    skeleton, _ = hole_of(config, table.data)
+    return report.measured_on(polisher) if skeleton is None else report.inside(skeleton, table.data)
 

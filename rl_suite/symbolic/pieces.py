@@ -1,5 +1,6 @@
 """Putting expressions together from parts: prefix token names with the numbers of their constants."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -124,5 +125,8 @@ def undo_transform(name: str, a: Piece, negative: bool) -> Piece:
     """The target from its transform: y = sqrt(t) (or minus it), 1/t, log t, asin t."""
     if name == "identity":
         return a
+    if name == "square" and a.names[:2] == ("mul", NUMBER) and a.numbers[0][0] > 0:  # the factor goes outside
+        outside = binary("mul", number(math.sqrt(a.numbers[0][0])), unary("sqrt", Piece(a.names[2:], a.numbers[1:])))
+        return unary("neg", outside) if negative else outside
     piece = unary(INVERSES[name], a)
     return unary("neg", piece) if name == "square" and negative else piece

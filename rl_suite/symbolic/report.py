@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from rl_suite.checkpoint import write_atomically
 from rl_suite.symbolic.archive import noise_is_left
 from rl_suite.symbolic.polish import Finished, Polisher
 from rl_suite.symbolic.records import finished_record
+from rl_suite.symbolic.search import Data
+from rl_suite.symbolic.skeleton import Skeleton
 
 SHOWN = 12  # laws of the front in the table
 WIDEST = 90  # characters of a formula in the table
@@ -29,6 +31,19 @@ class Report:
     polisher: Polisher
     stopped: str
     evaluations: int
+
+    def measured_on(self, polisher: Polisher) -> "Report":
+        """The same laws with their errors on other data."""
+        measured = {id(f): polisher.priced(f.law) for f in [*self.front, self.chosen]}
+        front = [measured[id(f)] for f in self.front]
+        return replace(self, front=front, chosen=measured[id(self.chosen)], polisher=polisher)
+
+    def inside(self, skeleton: Skeleton, data: Data) -> "Report":
+        """Laws of a skeleton's hole as laws of the target, with their errors on the data of the target."""
+        filled = {id(f): replace(f, law=skeleton.fill(f.law)) for f in [*self.front, self.chosen]}
+        front = [filled[id(f)] for f in self.front]
+        whole = replace(self, front=front, chosen=filled[id(self.chosen)])
+        return whole.measured_on(Polisher(data.X, data.y))
 
     def tables(self) -> list[Table]:
         """What ``evaluate.py`` prints."""

@@ -28,6 +28,7 @@ from rl_suite.symbolic.pieces import Piece, from_program, number
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.records import archive_record, read_archive
 from rl_suite.symbolic.scoring import Scorer
+from rl_suite.symbolic.skeleton import KNOWN, read_known, substitute
 from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ class Options:
     policy: bool = False
     stop_at_noise: bool = True
     known: str | None = None
-    skeleton: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,20 @@ class Search:
 
     def __init__(self, data: Data, options: Options, seed: int, budget: int):
         self.data, self.options, self.budget, self.seed = data, options, budget, seed
-        self.library = Library(
-            options.functions, data.variables, literals=options.literals, constant=options.constant
-        )
         self.output = Library("full", data.variables, constant=True)
+        self._variables = [Piece((name,)) for name in data.variables]
+        self._columns, names = data.X, data.variables  # what programs see: the variables, and what is known
+        if options.known is not None:
+            if data.units is not None:
+                raise ValueError("a known part and units cannot be used together")
+            self._known, values = read_known(options.known, data.variables, data.X)
+            self._columns, names = np.column_stack([data.X, values]), (*names, KNOWN)
+            self._variables.append(self._known)
+        self.library = Library(options.functions, names, literals=options.literals, constant=options.constant)
         self.alphabet = Alphabet(self.library)
         self.archive = Archive()
         self.polisher = Polisher(data.X, data.y)
+        self._all_columns = Polisher(self._columns, data.y).X
         self.evaluations = self.generation = 0
         self.reason = ""
         rng = np.random.default_rng(seed)
@@ -108,7 +115,7 @@ class Search:
         self._full: dict[str, Target] = {}
         for niche in options.niches:
             target = make_target(niche.transform, np.ascontiguousarray(X.T), y)
-            full = make_target(niche.transform, np.ascontiguousarray(self.polisher.X.T), self.polisher.y)
+            full = make_target(niche.transform, np.ascontiguousarray(self._all_columns.T), self.polisher.y)
             stream = rng.integers(0, 2**64, dtype=np.uint64)
             if target is None or full is None or not self._fits_units(niche.transform):
                 continue
@@ -132,12 +139,11 @@ class Search:
         slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
-        self._variables = [Piece((name,)) for name in data.variables]
 
     def _use_points(self, count: int) -> tuple[Values, Values]:
         """Breed on ``count`` random rows from now on; returns them."""
         rows = np.sort(self._order[:count])
-        X, y = self.data.X[rows], self.data.y[rows]
+        X, y = self._columns[rows], self.data.y[rows]
         length = self.options.max_length
         self._scorer = Scorer(self.alphabet, X, self._units, self._rules, self._target_units, length)
         return X, y
@@ -229,7 +235,7 @@ class Search:
                 self.reason = "noise"
 
     def _begin_with_polynomials(self) -> None:
-        X = np.ascontiguousarray(self.polisher.X.T)
+        X = np.ascontiguousarray(self._all_columns.T)
         for target in self._full.values():
             for degree in POLYNOMIAL_DEGREES:
                 pieces, tried = sparse_polynomials(target, X, self._variables, degree)
@@ -256,7 +262,7 @@ class Search:
         pieces, G = self._genes(candidate, island.niche.split)
         if not np.isfinite(G).all():
             return False
-        X = np.ascontiguousarray(self.polisher.X.T)
+        X = np.ascontiguousarray(self._all_columns.T)
         laws = assemble(target, candidate.frame, self._variables, X, pieces, G)
         better = [self._offer(piece) for piece in laws]
         return any(better)
@@ -291,8 +297,10 @@ class Search:
             lengths[0] = length
             numbers = candidate.values[self.alphabet.opcode[candidate.tokens] == CONSTANT]
             constants[0, : len(numbers)] = numbers
-        G = evaluate_programs(genes[:n], lengths[:n], self.polisher.X, self.library, constants[:n])
+        G = evaluate_programs(genes[:n], lengths[:n], self._all_columns, self.library, constants[:n])
         pieces = [from_program(genes[k, : lengths[k]], constants[k].tolist(), self.library) for k in range(n)]
+        if self.options.known is not None:
+            pieces = [substitute(piece, KNOWN, self._known) for piece in pieces]
         return pieces, G
 
     def _offer(self, piece: Piece) -> bool:
