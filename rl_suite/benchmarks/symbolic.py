@@ -58,17 +58,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman)")
     parser.add_argument("--budget", type=int, help="evaluations per run")
     parser.add_argument("--only", help="one problem by name")
+    parser.add_argument("--every", type=int, default=1, help="every n-th problem of the set only")
+    parser.add_argument("--policy", action="store_true", help="let the recurrent policy seed the search")
     parser.add_argument("--peer-seeds", type=int, default=1, help="runs per problem of the peers; 0: none")
     parsed = parser.parse_args(list(arguments))
-    if parsed.seeds < 1 or parsed.noise < 0 or (parsed.units and parsed.group != "feynman"):
-        parser.error("--seeds must be at least 1, --noise not negative, and --units goes with --set feynman")
+    if parsed.seeds < 1 or parsed.every < 1 or parsed.noise < 0 or (parsed.units and parsed.group != "feynman"):
+        parser.error("--seeds, --every from 1 on, --noise not negative, --units only with --set feynman")
     return parsed
 
 
 def stored_as(options: Options) -> str:
     """File name of the stored result."""
     a = parse(options.extra)
-    return f"symbolic_{a.group}" + (f"_noise{a.noise:g}" if a.noise else "") + ("_units" if a.units else "")
+    parts = [f"symbolic_{a.group}", f"noise{a.noise:g}" if a.noise else "", "units" if a.units else ""]
+    parts += ["policy" if a.policy else "", f"every{a.every}" if a.every > 1 else ""]
+    return "_".join(part for part in parts if part)
 
 
 def training_data(problem: Problem, seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -79,12 +83,19 @@ def training_data(problem: Problem, seed: int, noise: float) -> tuple[np.ndarray
     return X, add_noise(y, noise, rng)
 
 
-def solve(problem: Problem, seed: int, noise: float = 0.0, units: bool = False, budget: int = 500_000) -> Trial:
+def solve(
+    problem: Problem,
+    seed: int,
+    noise: float = 0.0,
+    units: bool = False,
+    budget: int = OTHER_BUDGET,
+    policy: bool = False,
+) -> Trial:
     """Search the law of one problem and judge it."""
     X, y = training_data(problem, seed, noise)
     started = time.perf_counter()
     data = Data(X, y, problem.variables, problem.dimensions() if units else None)
-    search = Search(data, SearchOptions(), seed, budget)
+    search = Search(data, SearchOptions(policy=policy), seed, budget)
     search.run()
     seconds = time.perf_counter() - started
     verdict = judge(search.law, problem, noise, seed)
@@ -108,10 +119,10 @@ def run(options: Options) -> BenchmarkResult:
     """Ours on every problem and seed, then each peer that is installed."""
     a = parse(options.extra)
     budget = QUICK_BUDGET if options.quick else a.budget or DEFAULT_BUDGET.get(a.group, OTHER_BUDGET)
-    chosen = [p for p in problems(a.group) if a.only in (None, p.name)]
+    chosen = [p for p in problems(a.group) if a.only in (None, p.name)][:: a.every]
     chosen = chosen[:2] if options.quick else chosen
     solvers: dict[str, tuple[int, Callable[[Problem, int], Trial]]] = {
-        "ours": (a.seeds, lambda p, seed: solve(p, seed, a.noise, a.units, budget))
+        "ours": (a.seeds, lambda p, seed: solve(p, seed, a.noise, a.units, budget, a.policy))
     }
     for name, fit in available_peers().items():
         solvers[name] = (0 if options.quick else a.peer_seeds, _peer(name, fit, a.noise))
