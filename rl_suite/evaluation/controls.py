@@ -139,6 +139,10 @@ class ControlReport:
             table.add_row(field, *texts)
         return table
 
+    def tables(self) -> list[Table | str]:
+        """The table, and what speaks against durotaxis."""
+        return [self.table(), *(f"  ! {flag}" for flag in self.flags())]
+
     def as_json(self) -> dict[str, Any]:
         """Plain values: flags, intervals, and every episode."""
         return {

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,16 @@ class EvaluationResult:
         return stratified_bootstrap(scores, statistic, resamples=resamples, confidence=confidence, seed=seed)
 
 
+class Section(Protocol):
+    """Something more that was measured, such as control fields or what a part of the network is worth."""
+
+    def tables(self) -> Sequence[Table | str]:
+        """What to print, in order."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Several agents on the same episodes."""
@@ -66,6 +76,8 @@ class Report:
     settings: Mapping[str, Any]
     """What was played, as plain values; ``resamples``, ``confidence`` and ``seed`` also decide the intervals."""
     results: Mapping[str, EvaluationResult]
+    sections: Mapping[str, Section] = field(default_factory=dict)
+    """Further measurements, by the name under which the JSON keeps them."""
 
     def interval(self, name: str, statistic: Statistic = iqm) -> Interval:
         """``statistic`` of the returns of one agent, with its interval."""
@@ -79,10 +91,11 @@ class Report:
         low, high = (float(iqm(self.results[end].returns)) for end in (RANDOM, ORACLE))
         return (float(iqm(self.results[name].returns)) - low) / (high - low) if high > low else None
 
-    def tables(self) -> list[Table]:
-        """All there is to print: the agents, and the curve of trials where there are any."""
+    def tables(self) -> list[Table | str]:
+        """All there is to print: the agents, the curve of trials where there are any, further sections."""
         curve = self.curve_table()
-        return [self.table()] if curve is None else [self.table(), curve]
+        own: list[Table | str] = [self.table()] if curve is None else [self.table(), curve]
+        return own + [table for section in self.sections.values() for table in section.tables()]
 
     def table(self) -> Table:
         """One row per agent; intervals in brackets."""
@@ -131,6 +144,7 @@ class Report:
             "title": self.title,
             "settings": dict(self.settings),
             "agents": {name: self._agent_json(name) for name in self.results},
+            **{name: section.as_json() for name, section in self.sections.items()},
             "against_random": {name: self._comparison(name) for name in self.results if self._comparable(name)},
         }
         plain: dict[str, Any] = _plain(content)

@@ -2,6 +2,9 @@
 
 import pickle
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from rl_suite.checkpoint import load_checkpoint
 from rl_suite.errors import UserError
 from rl_suite.evaluation.adapters import NormalisingAgent
 from rl_suite.evaluation.baselines import make_baseline
+from rl_suite.evaluation.controls import FIELDS, evaluate_controls
+from rl_suite.evaluation.controls import WORLD as CONTROLLED_WORLD
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
 from rl_suite.evaluation.report import Report
 from rl_suite.evaluation.statistics import mean
@@ -62,12 +67,24 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
         agents[request.checkpoint.stem] = load_agent(config, request.checkpoint, request.trust_pickle)
     if request.run is not None:
         agents["trained"] = load_agent(config, request.run.checkpoints.for_evaluation(), request.trust_pickle)
-    total = (len(agents) + 1) * spec.n_tasks * spec.episodes_per_task
+    has_controls = spec.env_id.rpartition(":")[2] == CONTROLLED_WORLD
+    episodes = spec.n_tasks * spec.episodes_per_task
+    total = (len(agents) + 1 + has_controls * len(agents) * len(FIELDS)) * episodes
     with ProgressBar("evaluation", total) as progress:
         try:
-            return evaluate_all(agents, spec, progress.update, title=f"{config.experiment}, held-out tasks")
+            report = evaluate_all(agents, spec, progress.update, title=f"{config.experiment}, held-out tasks")
+            sections = {}
+            for index, (name, agent) in enumerate(agents.items() if has_controls else ()):
+                start = (len(agents) + 1 + index * len(FIELDS)) * episodes
+                tell = partial(_shifted, progress.update, start)
+                sections[f"controls of {name}"] = evaluate_controls(agent, spec, name, tell)
+            return replace(report, sections=sections)
         except (gym.error.Error, ValueError, TypeError) as error:
             raise UserError(f"{config.env.id} cannot be evaluated: {first_line(error)}") from None
+
+
+def _shifted(update: Callable[[int], None], start: int, done: int) -> None:
+    update(start + done)
 
 
 def report_final(config: SB3Config, run: Run) -> Report:

@@ -228,3 +228,12 @@ def test_a_nan_stops_the_run_and_names_the_step(command: Command, monkeypatch: p
 def test_read_only_home_and_other_folders_do_not_matter(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/proc")
     assert load_experiment(DEFAULT_CONFIG, ["experiment=darkroom"]).experiment == "darkroom"
+
+
+def test_durotaxis_is_evaluated_with_its_controls(command: Command) -> None:
+    code, output, errors = command(evaluate, "baseline=scripted", "experiment=durotaxis,smoke")
+    assert code == 0, errors
+    for field in ("gradient", "flat", "reversed", "rotated", "optimum"):
+        assert field in output
+    saved = json.loads(Path("evaluation.json").read_text())
+    assert saved["controls of scripted"]["rows"]
