@@ -16,6 +16,7 @@ from rl_suite.distillation.scorecard import score
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import evaluate_agent
+from rl_suite.examples import in_context_bandit
 from rl_suite.experiments import EvaluationRequest, load_experiment
 from rl_suite.run import Run
 from rl_suite.training import distillation as training
@@ -214,6 +215,14 @@ def test_a_longer_memory_than_trained_is_said(tmp_path, capsys):
     assert training.load_agent(longer, EvaluationRequest(run=run)).window == 90
     assert "never practised" in capsys.readouterr().out
     del config
+
+
+def test_the_example_learns_in_context(capsys):
+    in_context_bandit.main()
+    out = capsys.readouterr().out
+    untrained, trained = (float(line.split()[-1]) for line in out.splitlines()[:2])
+    assert trained < 0.3 * untrained
+    assert "auto" in out
 
 
 @pytest.mark.slow
