@@ -152,7 +152,8 @@ def identical(law: Law, truth: Law, X: Values, time_limit: float) -> bool:
         if positive:
             point = np.abs(point)
         tried += 1
-        exact = [sympy.Rational(round(float(v) * 10**6), 10**6) for v in point]
+        # Decimal numbers of many digits: powers of exact fractions would be factorised, which can take for ever.
+        exact = [sympy.Float(str(round(float(v), 6)), 2 * DIGITS) for v in point]
         if not (np.isfinite(law.predict(point[None])) and np.isfinite(truth.predict(point[None]))).all():
             continue
         left = _at(a, law.library.variables, exact, positive)

@@ -173,7 +173,7 @@ def test_a_known_part_and_a_skeleton_from_the_command_line(
     a = np.linspace(0.5, 3, 40)
     y = 2 * np.exp(np.sin(a) / (1 + a)) + 1
     path = write("a,y\n" + "".join(f"{float(u)!r},{float(v)!r}\n" for u, v in zip(a, y, strict=True)))
-    words = ("experiment=symbolic_search", f"data={path}", "target=y", "search.budget=60000")
+    words = ("experiment=symbolic_search", f"data={path}", "target=y", "search.budget=30000")
     assert command(monkeypatch, train, *words, "known=sin(a)/(1+a)") == 0
     assert "exact up to rounding" in capsys.readouterr().out
     assert command(monkeypatch, train, *words, "skeleton=2*exp(?)+1", "seed=1") == 0
