@@ -18,7 +18,8 @@ class Windows:
         window: steps of a window (``context_length``); at most the length of the histories.
         from_start: fraction of the windows that begin with the history; the others begin anywhere.
         permute_actions: rename the actions of every window at random (bandits: no arm is special).
-        layout: that of the model; "decisions" makes transitions and shuffles them.
+        layout: that of the model; "decisions" makes transitions.
+        shuffle: deal the steps of every window anew; for transitions whose labels do not depend on what came before.
         seed: of all batches.
     """
 
@@ -31,11 +32,14 @@ class Windows:
         permute_actions: bool,
         layout: Layout,
         seed: int,
+        shuffle: bool = False,
     ):
         if not 2 <= window <= histories.n_steps:
             raise ValueError(f"a window of {window} steps does not fit into histories of {histories.n_steps} steps")
         self.window, self.from_start, self.permute_actions = window, from_start, permute_actions
-        self.n_actions, self.layout, self.seed = n_actions, layout, seed
+        self.n_actions, self.layout, self.seed, self.shuffle = n_actions, layout, seed, shuffle
+        if shuffle and layout != "decisions":
+            raise ValueError("only transitions can be shuffled: a history has an order")
         self.observations, self.labels = histories.observations, histories.labels
         if layout == "history":
             self.actions = _shifted(histories.actions, n_actions)
@@ -52,7 +56,10 @@ class Windows:
         rows = rng.integers(n, size=(size, 1))
         offsets = rng.integers(length - self.window + 1, size=(size, 1))
         offsets[rng.random((size, 1)) < self.from_start] = 0
-        at = rows, offsets + np.arange(self.window)  # (B, 1), (B, T)
+        columns = np.tile(np.arange(self.window), (size, 1))
+        if self.shuffle:
+            columns = rng.permuted(columns, axis=1)
+        at = rows, offsets + columns  # (B, 1), (B, T)
         actions, labels = self.actions[at].astype(np.int64), self.labels[at]
         if self.permute_actions:
             actions, labels = self._rename(actions, labels, rng)

@@ -119,9 +119,10 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
             settings.permute_actions,
             model.layout,
             config.seed,
+            settings.shuffle,
         )
     except ValueError as error:
-        raise UserError(f"distillation.fit.window: {error}") from None
+        raise UserError(f"distillation.fit: {error}") from None
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,

@@ -128,6 +128,8 @@ class FitSection(Section):
     """Fraction of the windows that begin with the history."""
     permute_actions: bool
     """Rename the actions of every window at random; right for bandits, wrong where actions have a meaning."""
+    shuffle: bool
+    """Deal the steps of every window anew (DPT: layout=decisions with labels=optimal)."""
     learning_rate: Positive
     final_learning_rate: NonNegative
     warmup: Annotated[int, Field(ge=0)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.cli import DEFAULT_CONFIG
@@ -233,3 +234,25 @@ def test_rewards_before_starts_anew_with_every_episode():
     rewards = np.array([[0.0, 2.0, 0.0, 1.0, 1.0, 0.0]])
     first = np.array([[True, False, False, False, True, False]])
     assert rewards_before(rewards, first).tolist() == [[0, 0, 1, 1, 0, 1]]
+
+
+def test_shuffled_transitions_stay_whole():
+    words = (
+        "distillation.source.name=noisy_expert",
+        "distillation.source.labels=optimal",
+        "distillation.source.silent=0",
+    )
+    histories = histories_of(*words)
+    windows = Windows(histories, 5, 80, 1.0, False, "decisions", seed=0, shuffle=True)
+    steps, labels = windows.batch(0, 16)
+    goal_found = steps.reward > 0
+    assert goal_found.any()
+    moves = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1], [0, 0]])
+    reached = (steps.observation.long() + moves[steps.action])[goal_found].clamp(0, 8)  # each with its own action
+    rows = [i for i, found in enumerate(goal_found) for _ in range(int(found.sum()))]
+    assert all(
+        len({tuple(cell) for cell, row in zip(reached.tolist(), rows, strict=True) if row == i}) <= 1 for i in rows
+    )
+    assert labels.shape == (16, 80, 5)
+    with pytest.raises(ValueError, match="a history has an order"):
+        Windows(histories, 5, 80, 1.0, False, "history", seed=0, shuffle=True)
