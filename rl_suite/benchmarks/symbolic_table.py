@@ -1,0 +1,44 @@
+"""The recovery table of the documentation, out of the stored results.
+
+    python -m rl_suite.benchmarks.symbolic_table
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+HEADER = (
+    "| problems | solver | runs | recovered | median time | longest | median programs | at most |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def rows(name: str, result: Mapping[str, Any]) -> Iterable[str]:
+    """One Markdown row per solver of one stored result."""
+    trials = result["trials"]
+    limit = result["notes"][0].removeprefix("at most ").split()[0]
+    title = name.removeprefix("symbolic_").replace("_", ", ").replace("noise", "noise ").replace("every", "1 in ")
+    for solver in dict.fromkeys(t["solver"] for t in trials):
+        own = [t for t in trials if t["solver"] == solver]
+        share = sum(t["recovered"] for t in own) / len(own)
+        seconds = [t["seconds"] for t in own]
+        programs = median(t["evaluations"] for t in own)
+        yield (
+            f"| {title} | {solver} | {len(own)} | {share:.1%} | {median(seconds):.1f} s | {max(seconds):.0f} s"
+            f" | {programs:,.0f} | {int(limit):,} |"
+        )
+
+
+def table(folder: Path = RESULTS) -> str:
+    """The whole table as Markdown."""
+    lines = list(HEADER)
+    for path in sorted(folder.glob("symbolic_*.json")):
+        lines += rows(path.stem, json.loads(path.read_text(encoding="utf-8")))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
