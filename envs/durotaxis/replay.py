@@ -116,7 +116,7 @@ class Replay:
     def load(path: Path | str) -> "Replay":
         """Read what :meth:`save` wrote; ValueError for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content.files}
             about = json.loads(str(arrays.pop("about")))
             if about.pop("format") != FORMAT:

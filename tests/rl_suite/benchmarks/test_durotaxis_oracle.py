@@ -26,6 +26,7 @@ CASES = [
         "hill_exponent": 1.5,
         "shaping": 0.05,
         "horizon": 9,
+        "weight_termination": 6.0,
         **SMALL,
     },
     {"action_mode": "delete_ratio", "substrate": "rotated", "direction": 20, "spring_stiffness": 0.3, "motility": 1.5},
