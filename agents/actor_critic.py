@@ -15,10 +15,13 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
+from agents.circular import SharedAngles
+from agents.correlated import SharedNoise
 from agents.graph_batch import GraphBatch, GraphShape, Tokens
 from agents.graph_encoder import ENCODERS, EncoderName
 from agents.graph_picture import graph_pictures
-from agents.hybrid import ActionLayout, HybridActorCriticPolicy, MaskedHybrid
+from agents.hybrid import LOG_STD_RANGE, ActionLayout, HybridActorCriticPolicy, MaskedHybrid
+from agents.segments import segment_mean
 from agents.weight_sharing import ActionHeads, ActionParameters, MultiPTMFeatureExtractor, WSAEnhancedActor
 
 __all__ = ["Actor", "Critic", "HybridActorCritic", "WSAEnhancedActor"]
@@ -54,7 +57,7 @@ class Actor(nn.Module):
         graph_token = graph_token.view(-1, graph_token.shape[-1])
         told = self.from_graph(graph_token)  # (B, H)
         told = told if node_graph is None else told[node_graph]
-        return self.heads(self.dropout(torch.tanh(self.from_node(node_tokens) + told)))  # type: ignore[no-any-return]
+        return self.heads(self.dropout(torch.relu(self.from_node(node_tokens) + told)))  # type: ignore[no-any-return]
 
 
 class Critic(nn.Module):
@@ -108,6 +111,8 @@ class HybridActorCritic(HybridActorCriticPolicy):
         wsa_config: further arguments of WSAEnhancedActor or MultiPTMFeatureExtractor; may hold ``ptms`` too.
         reward_components: names of the critic's heads.
         angles: which of the continuous values are angles in units of pi, hence wrap around.
+        shared_noise: whether the nodes of a graph share a part of the noise of their plain values, so that what
+            they do together is explored too (:mod:`agents.correlated`).
         log_std_init: logarithm of the standard deviations to begin with.
         **kwargs: of SB3's ActorCriticPolicy.
 
@@ -129,6 +134,7 @@ class HybridActorCritic(HybridActorCriticPolicy):
         wsa_config: Mapping[str, Any] | None = None,
         reward_components: Sequence[str] = ("total",),
         angles: Sequence[int] = (),
+        shared_noise: bool = True,
         log_std_init: float = -0.5,
         **kwargs: Any,
     ):
@@ -153,6 +159,7 @@ class HybridActorCritic(HybridActorCriticPolicy):
             "ptms": ptms,
             "wsa_config": wsa_config,
             "reward_components": reward_components,
+            "shared_noise": shared_noise,
         }
         kwargs.setdefault("ortho_init", False)  # every part has its own initialisation
         super().__init__(
@@ -208,12 +215,19 @@ class HybridActorCritic(HybridActorCriticPolicy):
 
     def hybrid_distribution(self, latent_pi: GraphLatents, obs: PyTorchObs) -> MaskedHybrid:
         """The distribution over the actions of all real nodes, or of the graph."""
-        logits, mean, log_std, vectors = self._act(latent_pi)
-        parts, allowed = None, None
-        if self.per_node:
-            batch = latent_pi.batch
-            parts, allowed = batch.parts, batch.allowed(self.layout.n_options)
-        return MaskedHybrid(self.layout, logits, mean, log_std, parts, allowed, vectors)
+        said: ActionParameters = self._act(latent_pi)
+        if not self.per_node:
+            return MaskedHybrid(self.layout, said.logits, said.mean, said.log_std, vectors=said.vectors)
+        parts, allowed = latent_pi.batch.parts, latent_pi.batch.allowed(self.layout.n_options)
+        noise, angles = None, None
+        if self._own["shared_noise"]:
+            own, shared = (scale.clamp(*LOG_STD_RANGE) for scale in (said.log_std, said.shared_log_std))
+            noise = SharedNoise(own, shared, parts.graph, parts.counts)
+            lead = segment_mean(said.vectors, parts.counts, parts.graph)  # the nodes vote
+            angles = SharedAngles(lead, said.offsets, said.log_kappa, parts.graph, parts.counts)
+        return MaskedHybrid(
+            self.layout, said.logits, said.mean, said.log_std, parts, allowed, said.vectors, noise, angles
+        )
 
     def value(self, latent_vf: GraphLatents) -> Tensor:
         """Values (B, 1): the sum over the components."""

@@ -6,9 +6,12 @@ Values are angles in units of pi, in [-1, 1].
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from agents.segments import segment_sum
 
 TINY = 1e-6  # below this concentration all angles are alike
 
@@ -38,8 +41,7 @@ def angle_log_prob(value: Tensor, vector: Tensor) -> Tensor:
 
 def angle_entropy(vector: Tensor) -> Tensor:
     """Entropy (...,) in nats of values in units of pi; at most log 2."""
-    kappa = concentration(vector)
-    return math.log(2.0) + log_i0(kappa) - kappa * mean_resultant(kappa)
+    return _entropy_of(concentration(vector))
 
 
 def angle_kl(p: Tensor, q: Tensor) -> Tensor:
@@ -73,4 +75,71 @@ def sample_angle(vector: Tensor) -> Tensor:
         left = left[~accepted]
     offset = torch.acos(cosine.clamp(-1.0, 1.0)) * torch.sign(torch.rand_like(cosine) - 0.5)
     value = (offset / math.pi + angle_mode(vector).flatten().double()).view(vector.shape[:-1])
-    return (torch.remainder(value + 1.0, 2.0) - 1.0).to(vector.dtype)
+    return _wrap(value).to(vector.dtype)
+
+
+@dataclass(frozen=True)
+class SharedAngles:
+    """Angles that the nodes of a graph choose together, each with a deviation of its own.
+
+    A direction z of the whole graph is von Mises with the vector ``lead``; given z, the angle of node i is
+    von Mises around ``z + offset_i``. Nobody sees z, and summing over it has a closed form: the angles of a
+    graph have the density ``I0(|lead + kappa sum_i u_i|) / (I0(|lead|) prod_i 2 pi I0(kappa))``, where u_i is the
+    unit vector of angle i minus its offset. What the nodes do together is explored, and stays exact.
+
+    Attributes:
+        lead: (B, a, 2) for each of B graphs and a angles.
+        offset: (M, a) radians, of each of M nodes.
+        log_kappa: (a,) logarithm of the concentration of the nodes' own deviations.
+        graph: (M,) sorted graph of each node.
+        counts: (B,) nodes of each graph.
+    """
+
+    lead: Tensor
+    offset: Tensor
+    log_kappa: Tensor
+    graph: Tensor
+    counts: Tensor
+
+    @property
+    def own(self) -> Tensor:
+        """Vectors (M, a, 2) of the nodes' deviations around the common direction."""
+        offset = self.offset
+        return self.log_kappa.exp().view(1, -1, 1) * torch.stack([torch.cos(offset), torch.sin(offset)], dim=-1)
+
+    def sample(self) -> Tensor:
+        """Values (M, a) in units of pi."""
+        return _wrap(sample_angle(self.lead)[self.graph] + sample_angle(self.own))
+
+    def mode(self) -> Tensor:
+        """All nodes at their offset from the common direction, (M, a)."""
+        return _wrap(angle_mode(self.lead)[self.graph] + self.offset / math.pi)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density (B,) of values (M, a)."""
+        kappa = self.log_kappa.exp()
+        angle = math.pi * value - self.offset
+        units = torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)  # (M, a, 2)
+        total = self.lead + kappa.view(1, -1, 1) * segment_sum(units, self.counts, self.graph)
+        nodes = self.counts.unsqueeze(1) * (math.log(2.0) + log_i0(kappa))
+        return (log_i0(concentration(total)) - log_i0(concentration(self.lead)) - nodes).sum(dim=1)
+
+    def entropy(self) -> Tensor:
+        """Entropy (B,) in nats, by the chain rule over z; what is left of z is taken at its typical concentration."""
+        kappa, strength = self.log_kappa.exp(), concentration(self.lead)  # (a,), (B, a)
+        typical = strength + self.counts.unsqueeze(1) * kappa * mean_resultant(kappa)
+        nodes = self.counts.unsqueeze(1) * _entropy_of(kappa)
+        return (_entropy_of(strength) + nodes - _entropy_of(typical)).sum(dim=1)
+
+    def kl(self, other: "SharedAngles") -> Tensor:
+        """An upper bound of KL(self || other) (B,): that of the angles together with z."""
+        nodes = segment_sum(angle_kl(self.own, other.own), self.counts, self.graph)
+        return (angle_kl(self.lead, other.lead) + nodes).sum(dim=1)
+
+
+def _entropy_of(kappa: Tensor) -> Tensor:
+    return math.log(2.0) + log_i0(kappa) - kappa * mean_resultant(kappa)
+
+
+def _wrap(value: Tensor) -> Tensor:
+    return torch.remainder(value + 1.0, 2.0) - 1.0

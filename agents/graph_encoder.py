@@ -16,6 +16,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # PyG calls torch.jit.script while it is imported
     from torch_geometric.nn import TransformerConv
 
+SMALLEST_SPREAD = 1e-3  # of a node feature; below it there is nothing to correlate with
+
 
 class SimplicialEmbedding(nn.Module):
     """Split D values into groups and take a softmax in each: D numbers become a product of simplices.
@@ -39,16 +41,21 @@ class SimplicialEmbedding(nn.Module):
 
 
 def moments(batch: GraphBatch) -> Tensor:
-    """Means and second moments of the node features of each graph, (B, F + F (F + 1) / 2).
+    """Means, spreads and correlations of the node features of each graph, (B, 2 F + F (F - 1) / 2).
 
-    Where positions are relative to the centroid, the moment of position and intensity points up the
-    gradient of intensity, and it turns when the world turns. Padding is zero, hence adds nothing.
+    The first two features are positions relative to the centroid; they share one spread, so that their
+    correlations with the intensity are a vector that points up its gradient and turns when the world turns.
+    Spreads are square roots of second moments. Padding is zero, hence adds nothing.
     """
     counts = batch.node_counts.clamp(min=1).view(-1, 1)
     means = batch.padded.sum(dim=1) / counts  # (B, F)
     second = batch.padded.transpose(1, 2) @ batch.padded / counts.unsqueeze(-1)  # (B, F, F)
-    rows, columns = torch.triu_indices(second.shape[1], second.shape[1])
-    return torch.cat([means, second[:, rows, columns]], dim=1)
+    squares = torch.diagonal(second, dim1=1, dim2=2)  # (B, F)
+    position = squares[:, :2].mean(dim=1, keepdim=True).expand(-1, 2)
+    spreads = torch.sqrt(torch.cat([position, squares[:, 2:]], dim=1) + SMALLEST_SPREAD**2)
+    correlations = second / (spreads.unsqueeze(1) * spreads.unsqueeze(2))
+    rows, columns = torch.triu_indices(second.shape[1], second.shape[1], offset=1)
+    return torch.cat([means, torch.sqrt(squares), correlations[:, rows, columns]], dim=1)
 
 
 class FeatureEncoder(nn.Module):
@@ -59,7 +66,7 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, shape: GraphShape, hidden_dim: int, per_node: bool):
         super().__init__()
-        width = shape.graph_dim + shape.node_dim + shape.node_dim * (shape.node_dim + 1) // 2
+        width = shape.graph_dim + 2 * shape.node_dim + shape.node_dim * (shape.node_dim - 1) // 2
         self.out_dim, self.per_node = hidden_dim, per_node
         self.graph_mlp = nn.Sequential(
             nn.Linear(width, hidden_dim), nn.Tanh(), nn.Linear(hidden_dim, hidden_dim), nn.Tanh()

@@ -33,6 +33,7 @@ DEFAULT_PTMS: tuple[Mapping[str, Any], ...] = (
     {"model_type": "resnet18_random", "freeze": False},
 )
 UNIFORM_TEMPERATURE = 1e9  # at which a softmax is uniform
+LOG_KAPPA_INIT = 1.0  # about 40 degrees of deviation
 COST_MEMORY = 0.9  # how much of the running mean of a model's cost is kept at each call
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
     def advance(self, step: int) -> list[str]:
         """Let models join and unfreeze as their configurations say; returns what happened, for the log."""
         events = []
-        for i, (name, model) in enumerate(zip(self.names, self._models(), strict=True)):
+        for i, (name, model) in enumerate(zip(self.names, self.models(), strict=True)):
             if not self.active[i] and step >= model.config.join_at:
                 self.active[i] = True
                 events.append(f"{name} joins")
@@ -135,11 +136,11 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
 
     def freeze(self, name: str) -> None:
         """Stop training one model."""
-        self._models()[self.index(name)].freeze()
+        self.models()[self.index(name)].freeze()
 
     def unfreeze(self, name: str) -> None:
         """Start training one model."""
-        self._models()[self.index(name)].unfreeze()
+        self.models()[self.index(name)].unfreeze()
 
     @contextmanager
     def without(self, name: str) -> Iterator[None]:
@@ -158,13 +159,14 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
         """Images that each model's cache could not answer so far."""
         return [cache.computed for cache in self._caches]
 
-    def _models(self) -> list[PretrainedModel]:
+    def models(self) -> list[PretrainedModel]:
+        """The pre-trained models, in the order of ``names``."""
         return [model for model in self.ptms if isinstance(model, PretrainedModel)]
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         keys: list[bytes] | None = None
         maps = []
-        for i, (model, cache) in enumerate(zip(self._models(), self._caches, strict=True)):
+        for i, (model, cache) in enumerate(zip(self.models(), self._caches, strict=True)):
             start = time.perf_counter()
             if not self.active[i]:
                 maps.append(images.new_zeros(len(images), *model.out_shape))
@@ -194,16 +196,20 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 class ActionParameters(NamedTuple):
-    """What an actor says of each of M parts.
+    """What an actor says of each of M parts, of which a values are angles and c are not.
 
-    ``logits`` (M, n_options); ``mean`` and ``log_std`` (M, continuous values that are no angles); ``vectors``
-    (M, angles, 2).
+    ``logits`` (M, n_options); ``mean`` (M, c); ``vectors`` (M, a, 2), where the angles want to point; ``offsets``
+    (M, a), radians from the common direction. Scales of the noise, logarithmic: ``log_std`` (c,) of each part's
+    own, ``shared_log_std`` (c,) of what the parts of a graph share, ``log_kappa`` (a,) of each part's own angle.
     """
 
     logits: Tensor
     mean: Tensor
-    log_std: Tensor
     vectors: Tensor
+    offsets: Tensor
+    log_std: Tensor
+    shared_log_std: Tensor
+    log_kappa: Tensor
 
 
 class ActionHeads(nn.Module):
@@ -216,16 +222,19 @@ class ActionHeads(nn.Module):
         if n_angles > continuous_dim:
             raise ValueError(f"n_angles={n_angles} cannot be more than continuous_dim={continuous_dim}")
         self.n_angles = n_angles
-        self.widths = [num_discrete_actions, continuous_dim - n_angles, 2 * n_angles]
+        self.widths = [num_discrete_actions, continuous_dim - n_angles, 2 * n_angles, n_angles]
         self.head = nn.Linear(hidden_dim, sum(self.widths))
         nn.init.orthogonal_(self.head.weight, gain=0.01)
         nn.init.zeros_(self.head.bias)
         self.log_std = nn.Parameter(torch.full((continuous_dim - n_angles,), log_std_init))
+        self.shared_log_std = nn.Parameter(torch.full((continuous_dim - n_angles,), log_std_init))
+        self.log_kappa = nn.Parameter(torch.full((n_angles,), LOG_KAPPA_INIT))
 
     def forward(self, latent: Tensor) -> ActionParameters:
         """Read the parameters off the latents."""
-        logits, mean, vectors = torch.split(self.head(latent), self.widths, dim=-1)
-        return ActionParameters(logits, mean, self.log_std.expand_as(mean), vectors.reshape(len(latent), self.n_angles, 2))
+        logits, mean, vectors, offsets = torch.split(self.head(latent), self.widths, dim=-1)
+        vectors = vectors.reshape(len(latent), self.n_angles, 2)
+        return ActionParameters(logits, mean, vectors, offsets, self.log_std, self.shared_log_std, self.log_kappa)
 
 
 class WSAEnhancedActor(nn.Module):

@@ -22,6 +22,7 @@ SMALL_WSA = {"embedding_dim": 16, "context_dim": 16}
 VARIANTS = {
     "features": {"encoder": "features"},
     "angles": {"encoder": "features", "angles": [0]},
+    "own noise": {"encoder": "features", "shared_noise": False},
     "deepsets": {"encoder": "deepsets"},
     "gnn": {"encoder": "gnn"},
     "wsa": {"encoder": "features", "use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": SMALL_WSA},
@@ -145,9 +146,17 @@ def test_moments_point_up_the_gradient():
     observation = observations(4)
     result = moments(GraphBatch(observation))
     n = int(observation["num_nodes"][2])
-    x = observation["x"][2, :n]
-    torch.testing.assert_close(result[2, :5], x.mean(0))
-    torch.testing.assert_close(result[2, 5 + 2], (x[:, 0] * x[:, 2]).mean())  # upper triangle: (0, 2) is third
+    x = observation["x"][2, :n].double()
+    torch.testing.assert_close(result[2, :5].double(), x.mean(0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(result[2, 5:10].double(), x.square().mean(0).sqrt())
+    spread = x[:, :2].square().mean().sqrt() * x[:, 2].square().mean().sqrt()
+    vector = (x[:, :2] * x[:, 2:3]).mean(0) / spread  # pairs (0, 2) and (1, 2) of (0, 1), (0, 2), ..., (1, 2), ...
+    torch.testing.assert_close(result[2, [11, 14]].double(), vector, rtol=0, atol=1e-5)
+    turned = {key: value.clone() for key, value in observation.items()}
+    turned["x"][..., :2] = torch.stack([-observation["x"][..., 1], observation["x"][..., 0]], dim=-1)
+    torch.testing.assert_close(
+        moments(GraphBatch(turned))[:, [11, 14]], torch.stack([-result[:, 14], result[:, 11]], dim=1)
+    )
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -237,7 +246,7 @@ def test_the_attention_of_a_policy_has_rows_that_sum_to_one():
 def test_actor_and_critic_stand_alone():
     nodes, graphs, owners = torch.zeros(5, 8), torch.zeros(2, 8), torch.tensor([0, 0, 1, 1, 1])
     parameters = Actor(8, 16, 3, 2, n_angles=1)(nodes, graphs, owners)
-    assert [tuple(part.shape) for part in parameters] == [(5, 3), (5, 1), (5, 1), (5, 1, 2)]
+    assert [tuple(part.shape) for part in parameters] == [(5, 3), (5, 1), (5, 1, 2), (5, 1), (1,), (1,), (1,)]
     with pytest.raises(ValueError, match="cannot be more than"):
         Actor(8, 16, 3, 2, n_angles=3)
     assert Critic(8, 16, ("a", "b"))(torch.zeros(4, 8)).shape == (4, 2)

@@ -342,7 +342,7 @@ def test_seed_example_full_integration():
     avg_attention = attention_weights.mean(dim=0)
     assert avg_attention.shape == (3,)  # three models by default
     assert avg_attention.sum().item() == pytest.approx(1.0, abs=1e-5)
-    assert [part.shape for part in actions] == [(7, 2), (7, 4), (7, 4), (7, 0, 2)]
+    assert [part.shape for part in actions] == [(7, 2), (7, 4), (7, 0, 2), (7, 0), (4,), (4,), (0,)]
     for parameter in actor.feature_extractor.ptms[0].backbone.parameters():
         parameter.requires_grad = True
     assert not actor.feature_extractor.ptms[0].frozen

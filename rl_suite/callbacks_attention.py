@@ -1,0 +1,203 @@
+"""What pre-trained models do in a policy, step after step: joining and thawing, weights, costs, alarms, pictures.
+
+Works for every SB3 policy with a ``MultiPTMFeatureExtractor`` inside, whoever trains it::
+
+    model.learn(100_000, callback=AttentionCallback())
+"""
+
+import io
+import logging
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Image
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.utils import obs_as_tensor
+
+from agents.actor_critic import HybridActorCritic
+from agents.combiners import attention_entropy
+from agents.graph_batch import GraphBatch
+from agents.graph_picture import graph_pictures
+from agents.weight_sharing import MultiPTMFeatureExtractor
+
+COLLAPSED = 0.9  # mean weight of one model above which the others are as good as absent
+DEAD = 1e-6  # spread of weights below which the scores say nothing
+FRAMES = 6  # pictures of one episode
+COLOURS = matplotlib.colormaps["tab10"]
+
+log = logging.getLogger(__name__)
+
+
+def multi_ptm_of(policy: BasePolicy) -> MultiPTMFeatureExtractor | None:
+    """The pre-trained models inside a policy; None if it has none."""
+    if isinstance(policy, HybridActorCritic):
+        return policy.multi_ptm
+    extractor = getattr(policy, "features_extractor", None)
+    return extractor if isinstance(extractor, MultiPTMFeatureExtractor) else None
+
+
+@torch.no_grad()
+def attention_of(policy: BasePolicy, observations: Any) -> NDArray[np.float64] | None:
+    """Attention weights (rows, n) on a batch of raw observations; None for a combiner without attention."""
+    tensors = obs_as_tensor(observations, policy.device)
+    if isinstance(policy, HybridActorCritic):
+        weights = policy.attention(tensors)
+    else:
+        prepared = preprocess_obs(tensors, policy.observation_space, normalize_images=policy.normalize_images)
+        extractor = multi_ptm_of(policy)
+        if extractor is None:
+            raise ValueError("this policy has no pre-trained models")
+        _, weights = extractor(prepared, return_attention=True)
+    return None if weights is None else weights.cpu().double().numpy()
+
+
+def attention_figures(weights: NDArray[np.float64], names: list[str]) -> dict[str, float]:
+    """Scalars of attention weights (rows, n): mean weight and share of argmax per model, entropy, alarms."""
+    entropy = attention_entropy(torch.from_numpy(weights)).numpy()
+    winners = np.bincount(weights.argmax(axis=1), minlength=len(names)) / len(weights)
+    spread = weights[:, weights.max(axis=0) > 0].std(axis=1)
+    values = {"attention/entropy": float(entropy.mean())}
+    for i, name in enumerate(names):
+        values[f"attention/weight_{name}"] = float(weights[:, i].mean())
+        values[f"attention/argmax_share_{name}"] = float(winners[i])
+    several = (weights.max(axis=0) > 0).sum() > 1
+    values["attention/alarm_collapse"] = float(several and weights.mean(axis=0).max() > COLLAPSED)
+    values["attention/alarm_dead_logits"] = float(several and spread.max() < DEAD)
+    return values
+
+
+class AttentionCallback(BaseCallback):
+    """Advance the curriculum of pre-trained models, and log what they do after every rollout.
+
+    Args:
+        sample: observations of each rollout on which attention is measured.
+        images_every: steps between pictures of an episode; 0 = none. They show a graph or image, and beside it
+            the weight of each model over the episode.
+    """
+
+    def __init__(self, sample: int = 256, images_every: int = 0):
+        super().__init__()
+        self.sample, self.images_every = sample, images_every
+        self._next_images = 0
+
+    def _on_training_start(self) -> None:
+        self._extractor = multi_ptm_of(self.model.policy)
+        if self._extractor is None:
+            raise ValueError(f"{type(self.model.policy).__name__} has no pre-trained models to watch")
+        self._alarms: set[str] = set()
+        self._advance()
+        for name, model in zip(self._extractor.names, self._extractor.models(), strict=True):
+            self.logger.record(f"attention/parameters_{name}", model.n_parameters())
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._advance()
+        buffer: Any = self.model.rollout_buffer  # type: ignore[attr-defined]
+        extractor = self._extractor
+        assert extractor is not None
+        for name, cost in zip(extractor.names, extractor.cost_ms, strict=True):
+            self.logger.record(f"attention/cost_ms_{name}", cost)
+        rng = np.random.default_rng(self.num_timesteps)
+        count = min(self.sample, buffer.buffer_size * buffer.n_envs)
+        rows = rng.choice(buffer.buffer_size * buffer.n_envs, size=count, replace=False)
+        steps, copies = np.unravel_index(np.sort(rows), (buffer.buffer_size, buffer.n_envs))
+        weights = attention_of(self.model.policy, _pick(buffer.observations, (steps, copies)))
+        if weights is None:
+            return
+        values = attention_figures(weights, extractor.names)
+        for key, value in values.items():
+            self.logger.record(key, value)
+        self._warn(values)
+        if self.images_every and self.num_timesteps >= self._next_images:
+            self._next_images = (self.num_timesteps // self.images_every + 1) * self.images_every
+            self.logger.record(
+                "attention/episode", Image(self._picture(buffer), "HWC"), exclude=("stdout", "json", "csv")
+            )
+
+    def _advance(self) -> None:
+        assert self._extractor is not None
+        for event in self._extractor.advance(self.model.num_timesteps):
+            log.info("step %d: %s", self.model.num_timesteps, event)
+
+    def _warn(self, values: dict[str, float]) -> None:
+        """Say it once when an alarm goes off; the curves have it at every rollout."""
+        for key, text in (
+            ("attention/alarm_collapse", "one pre-trained model has over 90 % of the attention"),
+            ("attention/alarm_dead_logits", "all pre-trained models have exactly the same weight"),
+        ):
+            if values[key] and key not in self._alarms:
+                log.warning("step %d: %s", self.num_timesteps, text)
+                self._alarms.add(key)
+
+    def _picture(self, buffer: Any) -> NDArray[np.uint8]:
+        """The first episode of the first environment in the rollout."""
+        starts = np.flatnonzero(buffer.episode_starts[:, 0])
+        first = int(starts[0]) if len(starts) else 0
+        last = int(starts[1]) if len(starts) > 1 else buffer.buffer_size
+        observations = _pick(buffer.observations, (np.arange(first, last), 0))
+        weights = [
+            attention_of(self.model.policy, _pick(observations, np.array([t]))) for t in range(last - first)
+        ]  # one by one: with a context per node there are several rows per step
+        means = np.array([w.mean(axis=0) for w in weights if w is not None])
+        extractor = self._extractor
+        assert extractor is not None
+        shown = np.unique(np.linspace(0, last - first - 1, FRAMES).round().astype(int))
+        return draw_episode(_pictures(self.model.policy, observations, shown), shown, means, extractor.names)
+
+
+def draw_episode(
+    frames: NDArray[np.float64], shown: NDArray[np.int64], weights: NDArray[np.float64], names: list[str]
+) -> NDArray[np.uint8]:
+    """Frames (F, H, W, 3) in [0, 1] of steps ``shown`` above the weights (T, n) of all steps; an image (H', W', 3)."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, len(shown), height_ratios=[1, 1.2])
+    for column, (frame, step) in enumerate(zip(frames, shown, strict=True)):
+        axes = figure.add_subplot(grid[0, column])
+        axes.imshow(frame, interpolation="nearest")
+        axes.set_title(f"step {step}", fontsize=8)
+        axes.set_axis_off()
+    axes = figure.add_subplot(grid[1, :])
+    bottom = np.zeros(len(weights))
+    for i, name in enumerate(names):
+        axes.bar(np.arange(len(weights)), weights[:, i], 1.0, bottom, color=COLOURS(i), label=name)
+        bottom += weights[:, i]
+    axes.set_xlim(-0.5, len(weights) - 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("step of the episode")
+    axes.set_ylabel("attention weight")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(names), fontsize=8)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return np.asarray(PillowImage.open(stream).convert("RGB"))
+
+
+def _pick(observations: Any, index: Any) -> Any:
+    """Rows of an array of observations, or of each array in a Dict."""
+    if isinstance(observations, dict):
+        return {key: value[index] for key, value in observations.items()}
+    return observations[index]
+
+
+def _pictures(policy: BasePolicy, observations: Any, shown: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What the models saw at some steps, (F, H, W, 3) in [0, 1]."""
+    tensors: Any = obs_as_tensor(_pick(observations, shown), policy.device)
+    if isinstance(policy, HybridActorCritic):
+        images = graph_pictures(GraphBatch(tensors))
+    else:
+        extractor = multi_ptm_of(policy)
+        assert extractor is not None
+        prepared: Any = preprocess_obs(tensors, policy.observation_space, normalize_images=policy.normalize_images)
+        images = extractor.inputs(prepared)[0]
+    colours = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
+    return colours.clamp(0.0, 1.0).permute(0, 2, 3, 1).cpu().double().numpy()
