@@ -65,7 +65,14 @@ def record(agent: InContextAgent, family: TaskFamily, tasks: NDArray[np.int64], 
         new = np.zeros(len(tasks), dtype=np.bool_)
         seen, *_ = env.step(actions)
     columns = [torch.stack([torch.as_tensor(value) for value in column], 1) for column in zip(*kept, strict=True)]
-    return Steps(*columns)
+    steps = Steps(*columns)
+    if agent.model.layout == "history":
+        return steps
+    # A transition holds the action taken at its observation, which the next step tells; the last one has none yet.
+    nothing = torch.full_like(steps.action[:, :1], agent.model.n_actions)
+    action = torch.cat([steps.action[:, 1:], nothing], dim=1)
+    reward = torch.cat([steps.reward[:, 1:], torch.zeros_like(steps.reward[:, :1])], dim=1)
+    return steps._replace(action=action, reward=reward)
 
 
 def look(agent: InContextAgent, steps: Steps, tasks: NDArray[np.int64], context: int) -> list[Sample]:

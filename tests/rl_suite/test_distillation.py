@@ -175,6 +175,23 @@ def test_attention_command_writes_all_pictures(tmp_path, capsys):
     assert attention.main([str(run.path), "--tasks", "0"]) == 2
 
 
+def test_attention_of_decisions(tmp_path):
+    """The attention that is read again is the attention with which the agent acted."""
+    config, run = trained(tmp_path, name="darkroom_dpt_distillation")
+    agent = training.load_agent(config, EvaluationRequest(run=run))
+    family, tasks = TaskFamily.named("rl_suite/DarkRoom-v0", {}), np.array([38, 51])
+    steps = attention.record(agent, family, tasks, 25, seed=0)
+    samples = attention.look(agent, steps, tasks, 25)
+    agent.generator.manual_seed(config.evaluation.seed)
+    memory, flags = agent.begin(2), np.zeros(2, dtype=bool)
+    for t in range(25):
+        memory.action = steps.action[:, t - 1] if t else memory.action
+        reward = steps.reward[:, t - 1].numpy() if t else np.zeros(2)
+        agent.act(memory, steps.observation[:, t].numpy(), reward, flags, flags | (t == 0))
+    for i, sample in enumerate(samples):
+        np.testing.assert_allclose(sample.query, memory.attention[:, i].numpy(), atol=1e-5)
+
+
 def test_attention_without_a_run_says_what_to_do(tmp_path, capsys):
     assert attention.main([str(tmp_path)]) == 2
     assert "train first" in capsys.readouterr().err
