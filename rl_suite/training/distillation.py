@@ -269,7 +269,8 @@ def evaluate(config: DistillationConfig, request: EvaluationRequest) -> TrialRep
     names = [request.baseline] if request.baseline else settings.trials.baselines
     for name in names:
         if name not in ("random", "oracle"):  # always there
-            agents[name] = make_player(name, family, settings.source, config.evaluation.seed)
+            label = f"source ({settings.source.name})" if name == "source" else name
+            agents[label] = make_player(name, family, settings.source, config.evaluation.seed)
     with ProgressBar("evaluation", (len(agents) + 1) * spec.n_tasks * spec.episodes_per_task) as progress:
         return TrialReport(evaluate_all(agents, spec, progress.update, f"{config.experiment}, held-out tasks"))
 
