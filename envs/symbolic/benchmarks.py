@@ -98,15 +98,18 @@ class Problem:
     def draw(self, rng: np.random.Generator, n: int, stretch: float = 1.0) -> tuple[Values, Values]:
         """n uniform points in the ranges, widened around their middle by ``stretch``; rows are redrawn until finite.
 
+        Ranges of positive numbers stay positive: masses and speeds of light have no other side.
+
         Raises:
             ValueError: the formula is finite almost nowhere in the widened ranges.
         """
         low, high = np.array(self.low), np.array(self.high)
         middle, half = (low + high) / 2, (high - low) / 2 * stretch
+        least = np.where(low > 0, np.maximum(middle - half, low / 2), middle - half)
         rows: list[Values] = []
         found = 0
         for _ in range(100):
-            X = rng.uniform(middle - half, middle + half, size=(2 * n, len(low)))
+            X = rng.uniform(least, middle + half, size=(2 * n, len(low)))
             keep = np.isfinite(self.value(X))
             rows.append(X[keep])
             found += int(keep.sum())
