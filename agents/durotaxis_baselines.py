@@ -176,7 +176,7 @@ def plane_slope(nodes: Floats, real: NDArray[np.bool_], ridge: float = 1e-3) -> 
     The ridge, a fraction of the spread of the positions, keeps colonies on a line from inventing a slope across it.
 
     >>> nodes = np.array([[[0, 0, 0], [1, 0, 2], [0, 1, 3], [1, 1, 5], [9, 9, 0]]], dtype=float)
-    >>> plane_slope(nodes, np.array([[True, True, True, True, False]]), ridge=0.0).tolist()
+    >>> plane_slope(nodes, np.array([[True, True, True, True, False]]), ridge=0.0).round(6).tolist()
     [[2.0, 3.0]]
     """
     weight = real / np.maximum(real.sum(axis=1, keepdims=True), 1)

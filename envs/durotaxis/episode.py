@@ -32,10 +32,7 @@ from envs.durotaxis.metrics import (
     REWARD_TERMINATION,
     STIFFNESS_CENTROID,
     field_of,
-    follow_centroid,
-    measure_motion,
-    measure_nodes,
-    measure_places,
+    measure,
 )
 from envs.durotaxis.rewards import distance_reward, homeostatic_reward, progress, shaping_reward
 from envs.durotaxis.state import (
@@ -106,10 +103,7 @@ def start_rows(
             colonies.identity[b, i], colonies.mother[b, i] = i, -1
             colonies.mark[b, i] = UNMARKED
         spanning_tree(x, y, n, colonies.parent[b], distances)
-        measure_nodes(colonies, b, physics, measured, order, hull, distances, coarse)
-        measure_places(colonies, b, physics, measured)
-        follow_centroid(colonies, b)
-        measure_motion(colonies, b, physics)
+        measure(colonies, b, physics, measured, order, hull, distances, coarse)
 
 
 @njit(cache=True, inline="always")
@@ -254,11 +248,7 @@ def step_rows(
         if physics.spring_stiffness > 0.0 or physics.motility > 0.0:
             fold_nodes(colonies, b, physics.dish_radius)
             notice_moves(colonies, b)
-        measure_nodes(colonies, b, physics, measured, order, hull, keys, coarse)
-        if colonies.nodes[b] > 0:
-            measure_places(colonies, b, physics, measured)
-        follow_centroid(colonies, b)
-        measure_motion(colonies, b, physics)
+        measure(colonies, b, physics, measured, order, hull, keys, coarse)
         update_marks(colonies, b, physics)
         colonies.ending[b] = how_it_ends(colonies, b, physics, before_x, before_y, crowded)
         rewards[b] = pay(colonies, b, physics, nodes_before, overdue_before, of_deletions)

@@ -225,3 +225,19 @@ def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
         memory = min(-1.0 / math.log(turning), float(step)) if turning < 1.0 else float(step)
     metrics[PERSISTENCE] = memory * physics.hours_per_step
     metrics[MSD_EXPONENT] = msd_exponent(sums, step)
+
+
+@njit(cache=True)
+def measure(
+    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, order: NDArray[np.int64],
+    hull: NDArray[np.int64], distances: NDArray[np.float64], coarse: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Everything that follows from where the nodes of row b are now; the last four arguments are scratch.
+
+    Called at the start and in every step, and not inlined: it is the larger half of what has to be compiled.
+    """
+    measure_nodes(colonies, b, physics, measured, order, hull, distances, coarse)
+    if colonies.nodes[b] > 0:
+        measure_places(colonies, b, physics, measured)
+    follow_centroid(colonies, b)
+    measure_motion(colonies, b, physics)

@@ -78,7 +78,7 @@ def progress(intensity: float, start: float, rise: float) -> float:
 
     Zero on a field without a gradient.
 
-    >>> progress(13.4, 10.0, 6.8), progress(20.0, 10.0, 6.8), progress(10.0, 10.0, 0.0)
+    >>> progress(13.5, 10.0, 7.0), progress(20.0, 10.0, 7.0), progress(10.0, 10.0, 0.0)
     (0.5, 1.0, 0.0)
     """
     return clip((intensity - start) / rise, 1.0) if rise > 0.0 else 0.0
