@@ -18,7 +18,7 @@ train: $(STAMP)  ## Train and evaluate the default experiment of config.yaml (AR
 	$(BIN)/python train.py $(ARGS)
 
 test: $(STAMP)  ## Run the tests on two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
