@@ -131,6 +131,9 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
         if given is None:
             known[i] = simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
             if known[i] is None:
+                together = polisher.finish(fitted).law  # constants that only matter together settle one by one
+                if together.n_free == 0 and polisher.nmse(together) < 1e-16:
+                    return together, ""
                 return None, f"constant {value:.9g} is no recognisable number"
             constants[i] = float(known[i])  # type: ignore[arg-type]
     return replace(fitted, constants=constants, exact=tuple(known)), ""
