@@ -184,7 +184,7 @@ class Durotaxis(World):
     def info(self, rows: Rows) -> Info:
         """``METRICS`` and counters of each of ``rows``."""
         colonies = self.colonies
-        columns = np.ascontiguousarray(self.at(colonies.metrics, rows).T)
+        columns = np.array(self.at(colonies.metrics, rows).T, order="C")  # (M, n), always a copy
         info: Info = dict(zip(METRICS, columns, strict=True))
         for name in ("nodes", "births", "deaths", "stage", "ending"):
             info[name] = self.at(getattr(colonies, name), rows).copy()

@@ -29,6 +29,7 @@ FIELD_COLOURS = np.array(  # soft to stiff
     [(20, 22, 46), (28, 48, 92), (27, 84, 118), (34, 120, 128), (76, 150, 126), (150, 176, 120)], dtype=np.float64
 )
 OLD: Colour = (129, 111, 214)
+LABEL: Colour = (142, 150, 174)
 NICE_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 BILINEAR = 2  # Image.Resampling.BILINEAR
 OLD_AGE = 8  # steps after which a node has the colour of age
@@ -171,10 +172,11 @@ def _draw_arrow(pen: ImageDraw.ImageDraw, view: View) -> None:
 
 
 def _draw_scale_bar(pen: ImageDraw.ImageDraw, view: View) -> None:
-    dish = view.dish
-    um = min(NICE_STEPS, key=lambda step: abs(step - 0.3 * dish.radius * dish.um_per_px))
-    length = um / dish.um_per_px * view.scale
-    left, y = FINE * 16, FINE * (SIDE - 18)
+    """A length in micrometres, in the lower left corner of a view."""
+    um_per_px = view.dish.um_per_px
+    um = min(NICE_STEPS, key=lambda step: abs(step - 0.3 * view.half_width * um_per_px))
+    length = um / um_per_px * view.scale
+    left, y = FINE * 14, FINE * (view.side - 16)
     pen.line([left, y, left + length, y], fill=(*PAPER, 255), width=2 * FINE)
     for x in (left, left + length):
         pen.line([x, y - 4 * FINE, x, y + 4 * FINE], fill=(*PAPER, 255), width=2 * FINE)
@@ -189,7 +191,7 @@ def _draw_colour_bar(image: Image.Image, pen: ImageDraw.ImageDraw, dish: Dish) -
     image.paste(_image(strip.astype(np.uint8)), (left, top))
     below = top + height + 4 * FINE
     pen.text((left, below), f"{low:.3g}", font=_font(12), fill=(*PAPER, 255))
-    pen.text((left + width / 2, below), "stiffness, kPa", font=_font(12), fill=(*INK, 255), anchor="ma")
+    pen.text((left + width / 2, below), "stiffness, kPa", font=_font(12), fill=(*LABEL, 255), anchor="ma")
     pen.text((left + width, below), f"{high:.3g}", font=_font(12), fill=(*PAPER, 255), anchor="ra")
 
 
@@ -241,6 +243,7 @@ def _lens_image(scene: Scene, view: View) -> Image.Image:
     for dx, dy in ((1, 0), (0, 1)):
         reach = 7 * FINE
         pen.line([x - reach * dx, y - reach * dy, x + reach * dx, y + reach * dy], fill=(*PAPER, 255), width=FINE)
+    _draw_scale_bar(pen, view)
     return image
 
 
@@ -260,7 +263,7 @@ def _draw_readout(pen: ImageDraw.ImageDraw, scene: Scene, left: int, top: int) -
     )
     x, y = FINE * left, FINE * top
     pen.text((x, y), status, font=_font(18), fill=(*colour, 255))
-    pen.text((x, y + FINE * 24), dish.title, font=_font(13), fill=(*INK, 255))
+    pen.text((x, y + FINE * 24), dish.title, font=_font(13), fill=(*LABEL, 255))
     share = min(max(m["progress_px"] / dish.goal_distance, 0.0), 1.0)
     bar = y + FINE * 48
     pen.rounded_rectangle([x, bar, x + FINE * LENS, bar + FINE * 8], FINE * 4, fill=(38, 42, 58, 255))
@@ -268,7 +271,7 @@ def _draw_readout(pen: ImageDraw.ImageDraw, scene: Scene, left: int, top: int) -
         pen.rounded_rectangle([x, bar, x + FINE * LENS * share, bar + FINE * 8], FINE * 4, fill=(*GOLD, 255))
     um = dish.um_per_px
     lines = [
-        ("to the goal", f"{um * m['progress_px']:.0f} of {um * dish.goal_distance:.0f} um"),
+        ("to the goal", f"{round(um * m['progress_px'])} of {round(um * dish.goal_distance)} um"),
         ("nodes", f"{len(scene.x)}   (target {dish.critical_nodes}, limit {dish.node_limit})"),
         ("velocity up gradient", f"{m['velocity_up_um_h']:+.1f} um/h"),
         ("forward migration index", f"{m['forward_migration_index']:+.2f}"),
@@ -279,7 +282,7 @@ def _draw_readout(pen: ImageDraw.ImageDraw, scene: Scene, left: int, top: int) -
     ]
     for i, (name, value) in enumerate(lines):
         row = bar + FINE * (22 + 24 * i)
-        pen.text((x, row), name, font=_font(13), fill=(*INK, 255))
+        pen.text((x, row), name, font=_font(13), fill=(*LABEL, 255))
         pen.text((x + FINE * LENS, row), value, font=_font(13), fill=(*PAPER, 255), anchor="ra")
 
 

@@ -153,3 +153,13 @@ def test_info_metrics_stay_finite_in_wild_play():
             assert np.isfinite(infos[name]).all(), name
         assert (np.abs(infos["durotactic_index"]) <= 1).all()
         assert (np.abs(infos["forward_migration_index"]) <= 1 + 1e-9).all()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_infos_do_not_change_after_they_were_told(n):
+    env = gym.make_vec(WORLD, num_envs=n, action_mode="delete_ratio")
+    infos = env.reset(seed=0)[1]
+    kept = {name: value.copy() for name, value in infos.items()}
+    for _ in range(3):
+        env.step(np.tile(np.array([0, 1, 0], np.float32), (n, 1)))
+    np.testing.assert_equal(infos, kept)
