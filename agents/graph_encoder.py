@@ -12,10 +12,6 @@ from torch import Tensor, nn
 from agents.graph_batch import GraphBatch, GraphShape, Tokens
 from agents.segments import segment_mean
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # PyG calls torch.jit.script while it is imported
-    from torch_geometric.nn import TransformerConv
-
 SMALLEST_SPREAD = 1e-3  # of a node feature; below it there is nothing to correlate with
 
 
@@ -109,6 +105,15 @@ class DeepSets(nn.Module):
         return Tokens(torch.relu(nodes + self.token_in(token)[parts.graph]), token)
 
 
+def transformer_convolution(hidden_dim: int, heads: int, edge_dim: int) -> nn.Module:
+    """PyG's TransformerConv (Shi et al. 2021, arXiv 2009.03509); PyG is imported here, as that takes seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyG calls torch.jit.script while it is imported
+        from torch_geometric.nn import TransformerConv
+    convolution: nn.Module = TransformerConv(hidden_dim, hidden_dim // heads, heads, edge_dim=edge_dim)
+    return convolution
+
+
 class GraphTransformer(nn.Module):
     """TransformerConv layers with edge features beside a graph token, both through a simplicial embedding.
 
@@ -143,7 +148,7 @@ class GraphTransformer(nn.Module):
         self.node_in = nn.Linear(shape.node_dim, hidden_dim)
         self.token_in = nn.Linear(shape.graph_dim, hidden_dim)
         self.convolutions = nn.ModuleList(
-            TransformerConv(hidden_dim, hidden_dim // heads, heads, edge_dim=shape.edge_dim) for _ in range(layers)
+            transformer_convolution(hidden_dim, heads, shape.edge_dim) for _ in range(layers)
         )
         self.node_norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(layers))
         self.token_norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(layers))
