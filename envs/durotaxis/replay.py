@@ -24,7 +24,7 @@ from envs.durotaxis.measured import load_measured
 from envs.durotaxis.metrics import METRICS
 from envs.durotaxis.options import Options
 from envs.durotaxis.scene import Dish, Scene, dish_of
-from envs.durotaxis.state import ENDINGS, KEEP, TO_DELETE, UNMARKED
+from envs.durotaxis.state import ENDINGS, KEEP, TASK, TO_DELETE, UNMARKED
 
 FORMAT = "durotaxis replay"
 MARKS = {UNMARKED: "", KEEP: "keep", TO_DELETE: "delete"}
@@ -121,6 +121,8 @@ class Replay:
             about = json.loads(str(arrays.pop("about")))
             if about.pop("format") != FORMAT:
                 raise ValueError("another format")
+            if arrays["task"].shape != (len(TASK),) or arrays["metrics"].shape[1:] != (len(METRICS),):
+                raise ValueError("it was recorded in another version of the world")
             if "image" in arrays:
                 about["options"]["image"] = arrays.pop("image")
             return Replay(**about, **arrays)

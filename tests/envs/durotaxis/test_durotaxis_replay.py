@@ -141,3 +141,11 @@ def test_only_durotaxis_can_be_recorded():
         Recorder(gym.make("rl_suite/DarkRoom-v0"))
     with pytest.raises(ValueError, match="reset the environment first"):
         Recorder(gym.make(WORLD)).replay()
+
+
+def test_a_replay_of_another_version_is_refused(tmp_path):
+    _, replay = record(steps=2)
+    object.__setattr__(replay, "task", replay.task[:-1])
+    replay.save(tmp_path / "old.npz")
+    with pytest.raises(ValueError, match="recorded in another version of the world"):
+        Replay.load(tmp_path / "old.npz")
