@@ -161,31 +161,15 @@ class Replay:
             yield draw(self.scene(moment))
 
     def save_animation(self, path: Path | str, fps: float = 8.0, every: int = 1) -> None:
-        """Write .webp or .gif, or .mp4 with the extra ``video``; the last picture stays for two seconds."""
-        path, hold = Path(path), max(round(2 * fps), 1)
-        if path.suffix == ".mp4":
-            self._save_mp4(path, fps, every, hold)
-        elif path.suffix in (".webp", ".gif"):
-            from PIL import Image
+        """Write .webp or .gif, whose last picture stays for two seconds; ``rl_suite.viz.video`` writes .mp4."""
+        path = Path(path)
+        if path.suffix not in (".webp", ".gif"):
+            raise ValueError(f"an animation must be .webp or .gif, not {path.name}; rl_suite.viz.video writes .mp4")
+        from PIL import Image
 
-            images = [Image.fromarray(frame) for frame in self.frames(every)]
-            durations = [round(1000 / fps)] * (len(images) - 1) + [hold * round(1000 / fps)]
-            images[0].save(
-                path, save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80, method=2
-            )
-        else:
-            raise ValueError(f"an animation must be .webp, .gif or .mp4, not {path.name}")
-
-    def _save_mp4(self, path: Path, fps: float, every: int, hold: int) -> None:
-        try:
-            import imageio.v2 as imageio
-        except ImportError as error:
-            raise ImportError("mp4 needs the extra 'video': pip install 'rl-suite[video]'; or save as .webp") from error
-        with imageio.get_writer(path, fps=fps, macro_block_size=4) as writer:
-            for frame in self.frames(every):
-                writer.append_data(frame)
-            for _ in range(hold):
-                writer.append_data(frame)
+        images = [Image.fromarray(frame) for frame in self.frames(every)]
+        durations = [round(1000 / fps)] * (len(images) - 1) + [2000]
+        images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80, method=2)
 
 
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):

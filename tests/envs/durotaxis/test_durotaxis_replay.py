@@ -1,5 +1,4 @@
 import csv
-import importlib.util
 
 import gymnasium as gym
 import numpy as np
@@ -108,11 +107,9 @@ def test_animations(tmp_path):
     with Image.open(tmp_path / "colony.webp") as animation:
         assert animation.n_frames == 3
         assert animation.size == (940, 640)
-    with pytest.raises(ValueError, match=r"must be \.webp, \.gif or \.mp4"):
-        replay.save_animation(tmp_path / "colony.bmp")
-    if importlib.util.find_spec("imageio") is None:
-        with pytest.raises(ImportError, match="needs the extra 'video'"):
-            replay.save_animation(tmp_path / "colony.mp4")
+    for name in ("colony.bmp", "colony.mp4"):
+        with pytest.raises(ValueError, match=r"must be \.webp or \.gif"):
+            replay.save_animation(tmp_path / name)
 
 
 def test_a_seed_is_drawn_where_none_is_given():
