@@ -12,6 +12,7 @@ Three things that go wrong with pre-trained networks in reinforcement learning, 
 import difflib
 import hashlib
 import itertools
+import logging
 import pickle
 import urllib.error
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torchvision import models
+
+log = logging.getLogger(__name__)
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1], torchvision
 GREY_MEAN, GREY_STD = 0.449, 0.226  # their means
@@ -110,7 +113,8 @@ class PTMConfig:
         model_type: a name in the registry, or for a ResNet also ``<name>_imagenet`` and ``<name>_random``.
         freeze: whether it stays as it is.
         weights: ``"imagenet"``, ``"random"``, or the path of a state dict.
-        missing_weights: what to do when ImageNet weights cannot be had: ``"error"`` or ``"random"``.
+        missing_weights: when ImageNet weights are not in torch's cache folder: ``"error"`` downloads them and
+            fails where that is impossible, ``"random"`` never touches the network and begins with random ones.
         join_at: steps after which it takes part (a curriculum of PTMs).
         unfreeze_at: steps after which a frozen one is trained; None = never.
         options: further arguments of the builder, such as ``{"width": 16}`` of graph_cnn.
@@ -257,9 +261,13 @@ def imagenet_weights(entry: models.WeightsEnum, missing: Literal["error", "rando
 
     Raises:
         FileNotFoundError: it is in neither, and ``missing`` is "error"; the message names file and folder.
+        ValueError: the file is damaged.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     name = entry.url.rsplit("/", 1)[-1]
+    if missing == "random" and not (folder / name).is_file():
+        log.warning("%s has no %s: its weights are random", folder, name)
+        return None
     try:
         weights: Mapping[str, Tensor] = torch.hub.load_state_dict_from_url(
             entry.url, str(folder), progress=False, check_hash=True, weights_only=True
@@ -267,8 +275,6 @@ def imagenet_weights(entry: models.WeightsEnum, missing: Literal["error", "rando
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise ValueError(f"{folder / name} is damaged; delete it to have it downloaded again") from error
     except (urllib.error.URLError, OSError) as error:
-        if missing == "random":
-            return None
         raise FileNotFoundError(
             f"ImageNet weights cannot be downloaded ({error}): place {name} in {folder}, "
             "or set missing_weights: random for this model"

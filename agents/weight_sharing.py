@@ -8,7 +8,6 @@
                                              {"model_type": "graph_cnn", "freeze": False}])))
 """
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,8 +34,6 @@ DEFAULT_PTMS: tuple[Mapping[str, Any], ...] = (
 UNIFORM_TEMPERATURE = 1e9  # at which a softmax is uniform
 LOG_KAPPA_INIT = 1.0  # about 40 degrees of deviation
 COST_MEMORY = 0.9  # how much of the running mean of a model's cost is kept at each call
-
-log = logging.getLogger(__name__)
 
 
 class MultiPTMFeatureExtractor(BaseFeaturesExtractor):

@@ -147,9 +147,7 @@ class PhysicsTaskDistribution:
             raise ValueError(f"no task has difficulty {difficulty_range}, domain {domain}, symmetry {require_symmetry}")
         return fitting[int(self._rng.integers(len(fitting)))]
 
-    def sample_task_batch(
-        self, n: int, curriculum: bool = False, balanced_domains: bool = False
-    ) -> list[PhysicsTask]:
+    def sample_task_batch(self, n: int, curriculum: bool = False, balanced_domains: bool = False) -> list[PhysicsTask]:
         """n tasks; with ``curriculum`` from easy to hard, with ``balanced_domains`` the domains in turn."""
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")

@@ -1,6 +1,6 @@
 """The recovery table of the documentation, out of the stored results.
 
-    python -m rl_suite.benchmarks.symbolic_table
+python -m rl_suite.benchmarks.symbolic_table
 """
 
 import json

@@ -1,6 +1,6 @@
 """Find laws in tables: Kepler's third law in the planets, and a noisy pendulum that you could have measured.
 
-    python -m rl_suite.examples.law_search
+python -m rl_suite.examples.law_search
 """
 
 from pathlib import Path

@@ -38,8 +38,10 @@ class Archive:
     def add(self, finished: Finished, evaluations: int) -> bool:
         """Keep a law if it is the best of its complexity; True if it has the least price of all."""
         known = self._best.get(finished.complexity)
-        if known is None or finished.nmse < known.nmse * (1 - 1e-9) or (
-            finished.nmse <= known.nmse * (1 + 1e-9) and finished.bits < known.bits
+        if (
+            known is None
+            or finished.nmse < known.nmse * (1 - 1e-9)
+            or (finished.nmse <= known.nmse * (1 + 1e-9) and finished.bits < known.bits)
         ):
             self._best[finished.complexity] = finished
         if self.best is None or finished.bits < self.best.bits - 1e-6:

@@ -79,9 +79,7 @@ def _sum(target: Target, genes: list[Piece], G: Values) -> list[Piece]:
     return found
 
 
-def _power(
-    target: Target, frame: int, variables: list[Piece], X: Values, genes: list[Piece], G: Values
-) -> list[Piece]:
+def _power(target: Target, frame: int, variables: list[Piece], X: Values, genes: list[Piece], G: Values) -> list[Piece]:
     """A prod x^p prod g^q, or A prod x^p exp(sum b g), with p and q rounded one after the other."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.abs(X))

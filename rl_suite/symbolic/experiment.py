@@ -116,9 +116,7 @@ def report_of(search: Search) -> Report:
     best = search.archive.best
     if best is None:
         raise UserError("no law is finite on all rows; raise search.budget or check the data for extreme values")
-    return Report(
-        search.data.target, search.archive.front(), best, search.polisher, search.reason, search.evaluations
-    )
+    return Report(search.data.target, search.archive.front(), best, search.polisher, search.reason, search.evaluations)
 
 
 def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
@@ -142,4 +140,3 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
     report = Report(table.data.target, front, archive.best, polisher, content["reason"], content["evaluations"])
     skeleton, _ = hole_of(config, table.data)
     return report.measured_on(polisher) if skeleton is None else report.inside(skeleton, table.data)
-

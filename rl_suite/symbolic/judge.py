@@ -95,9 +95,7 @@ def relative_error(law: Law, X: Values, y: Values) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def equivalent(
-    law: Law, truth: Law, X: Values, y: Values, noisy: bool, time_limit: float = 10.0
-) -> tuple[bool, str]:
+def equivalent(law: Law, truth: Law, X: Values, y: Values, noisy: bool, time_limit: float = 10.0) -> tuple[bool, str]:
     """Whether a law is the truth, and why (not); X (n, d) and y (n,) are the truth without noise."""
     exact, reason = settle_constants(law, X, y, noisy)
     if exact is None:

@@ -77,9 +77,7 @@ def measure(columns: Values, chosen: list[int], observed: Values, total: float) 
     return Path(price, list(chosen), value, nmse)
 
 
-def sparse_polynomials(
-    target: Target, X: Values, variables: list[Piece], degree: int
-) -> tuple[list[Piece], int]:
+def sparse_polynomials(target: Target, X: Values, variables: list[Piece], degree: int) -> tuple[list[Piece], int]:
     """Laws t = sum of monomials of X (d, n), undone to y, and the number of columns that were tried."""
     n = len(target.t)
     powers = exponents(len(X), degree)

@@ -112,9 +112,7 @@ class Polisher:
         variance = max(float(np.mean(residual(theta) ** 2)), 1e-30)
         size = np.maximum(np.linalg.norm(J, axis=0), 1e-100)
         covariance = np.zeros((len(base), len(base)))
-        covariance[np.ix_(free, free)] = (
-            np.linalg.pinv((J / size).T @ (J / size)) / size[:, None] / size * variance
-        )
+        covariance[np.ix_(free, free)] = np.linalg.pinv((J / size).T @ (J / size)) / size[:, None] / size * variance
         return replace(law, constants=constants), covariance
 
     def priced(self, law: Law) -> Finished:

@@ -88,7 +88,6 @@ def infer(
     return 0 if free[0] else 1
 
 
-
 @njit(cache=True)
 def consistent(
     tokens: NDArray[np.int16],
