@@ -18,6 +18,7 @@ from rl_suite.training.resume import restore
 from rl_suite.training.sb3_build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.training.sb3_config import SB3Config
 from rl_suite.training.sb3_evaluation import report_final, validation_score
+from rl_suite.training.sb3_watch import watchers
 
 CHARTS = {
     "overview": {
@@ -51,7 +52,8 @@ def train(config: SB3Config, run: Run) -> None:
         remaining = config.train.total_timesteps - model.num_timesteps
         if remaining > 0:
             never = remaining + 1  # the callback decides when to log
-            model.learn(remaining, callback, log_interval=never, reset_num_timesteps=False)
+            callbacks = [callback, *watchers(config, model)]
+            model.learn(remaining, callbacks, log_interval=never, reset_num_timesteps=False)
             if callback.stopped:
                 run.finish("stopped")
                 return

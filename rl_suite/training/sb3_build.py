@@ -37,7 +37,8 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
     """``world -> monitor -> check -> normalise``, in this order."""
     options = {**config.env.kwargs, **kwargs}
     try:
-        env = make_vec_env(config.env.id, n_envs, max_episode_steps=config.env.max_episode_steps, **options)
+        steps, keys = config.env.max_episode_steps, config.env.info_keys
+        env = make_vec_env(config.env.id, n_envs, max_episode_steps=steps, info_keys=keys, **options)
     except (gym.error.Error, ValueError, TypeError, AttributeError, ImportError) as error:
         raise UserError(f"env.id={config.env.id} with {options}: {first_line(error)}") from None
     env = CheckFinite(VecMonitor(env))
@@ -90,7 +91,7 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
             device=config.device,
             **settings,
         )
-    except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
+    except (ValueError, TypeError, AssertionError, NotImplementedError, OSError) as error:
         raise UserError(
             f"{config.algorithm} with policy {config.policy.name} cannot act in {config.env.id}: {first_line(error)}"
         ) from None

@@ -29,6 +29,8 @@ class EnvSection(Section):
     """Over ``kwargs`` in the final evaluation."""
     n_envs: Count
     max_episode_steps: Count | None
+    info_keys: list[str]
+    """Entries of ``info`` that training needs at every step, such as the components of a reward."""
 
 
 class PolicySection(Section):

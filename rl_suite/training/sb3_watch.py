@@ -1,0 +1,33 @@
+"""Callbacks that a policy brings with it: for pre-trained models, and for values per component of the reward."""
+
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rl_suite.errors import UserError
+from rl_suite.training.sb3_config import SB3Config
+
+
+def watchers(config: SB3Config, model: BaseAlgorithm) -> list[BaseCallback]:
+    """What should look on while ``model`` learns; pictures are taken as often as it is evaluated.
+
+    Raises:
+        UserError: the policy has values per component that the world is not asked to report.
+    """
+    policy: Any = model.policy
+    found: list[BaseCallback] = []
+    if not hasattr(policy, "multi_ptm") and not hasattr(getattr(policy, "features_extractor", None), "ptms"):
+        return found  # do not import what stock policies have no use for
+    from rl_suite.callbacks_attention import AttentionCallback, multi_ptm_of
+    from rl_suite.callbacks_components import ComponentValueCallback
+
+    if multi_ptm_of(policy) is not None:
+        found.append(AttentionCallback(images_every=config.train.evaluate_every))
+    components = policy.critic.components if hasattr(policy, "multi_ptm") else ()
+    if len(components) > 1:
+        missing = [name for name in components if name not in config.env.info_keys]
+        if missing:
+            raise UserError(f"policy.kwargs.reward_components: add {', '.join(missing)} to env.info_keys")
+        found.append(ComponentValueCallback())
+    return found
