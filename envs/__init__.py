@@ -45,3 +45,4 @@ for _name, _world, _steps, _episodes, _options in _TASK_WORLDS:
     _register_world(f"{_name}Trial", "envs.trial:Trial", None, **_trial)
 
 _register_world("Durotaxis", "envs.durotaxis.env:Durotaxis", 200)
+_register_world("SymbolicRegression", "envs.symbolic.env:SymbolicRegression", None)

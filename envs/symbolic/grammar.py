@@ -6,6 +6,7 @@ one row of both, so that an environment, a genetic search and a sampling policy 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,6 @@ INVERSES = (
     ("cos", "acos"),
     ("tan", "atan"),
 )
-NO_LIMIT = 32_767
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Rules:
 
 
 class Tables(NamedTuple):
-    """A grammar for kernels: one entry per token (n,), then whole numbers."""
+    """A grammar for kernels: entries per token (n,), then whole numbers."""
 
     arity: Ints
     number: NDArray[np.bool_]  # literal or fitted constant
@@ -63,7 +63,10 @@ class Tables(NamedTuple):
     trigonometric: NDArray[np.bool_]
     inverse: Ints  # token that may not be the direct child; -1: none
     difference: NDArray[np.bool_]  # its two arguments may not be the same leaf
-    limit: Ints  # most uses
+    limited: Ints  # (l,) tokens with a limit on their uses
+    limit: Ints  # (l,) most uses of those
+    patterns: NDArray[np.bool_]  # (24, n) what :func:`pattern_of` allows
+    pattern_sizes: Ints  # (24,)
     max_length: int
     min_length: int
     constant_children: bool
@@ -109,11 +112,9 @@ class Grammar:
             )
         if rules.max_length > 2 * MAX_STACK:
             raise ValueError(f"max_length may be at most {2 * MAX_STACK}, not {rules.max_length}")
-        limit = np.full(len(library), NO_LIMIT, dtype=np.int64)
         for name, most in (rules.repeats or {}).items():
             if name not in library or most < 0 or library.index[library.id(name)] >= 0:
                 raise ValueError(f"repeats: {name!r} must be a function or number of the library, its limit >= 0")
-            limit[library.id(name)] = most
         inverse = np.full(len(library), -1, dtype=np.int64)
         if not rules.inverse_unary:
             for first, second in INVERSES:
@@ -121,14 +122,21 @@ class Grammar:
                     inverse[library.id(first)], inverse[library.id(second)] = library.id(second), library.id(first)
         names = [token.name for token in library.tokens]
         self.library, self.rules = library, rules
+        repeats = dict(rules.repeats or {})
+        number = (library.opcode == LITERAL) | (library.opcode == CONSTANT)
+        trigonometric = np.array([name in TRIGONOMETRIC and not rules.nested_trigonometry for name in names])
+        patterns = _patterns(library.arity, number, trigonometric)
         self.tables = Tables(
             arity=library.arity,
-            number=(library.opcode == LITERAL) | (library.opcode == CONSTANT),
+            number=number,
             variable=library.index,
-            trigonometric=np.array([name in TRIGONOMETRIC and not rules.nested_trigonometry for name in names]),
+            trigonometric=trigonometric,
             inverse=inverse,
             difference=np.array([name in ("sub", "div") and not rules.equal_leaves for name in names]),
-            limit=limit,
+            limited=np.array([library.id(name) for name in repeats], dtype=np.int64),
+            limit=np.array(list(repeats.values()), dtype=np.int64),
+            patterns=patterns,
+            pattern_sizes=patterns.sum(axis=1),
             max_length=rules.max_length,
             min_length=rules.min_length,
             constant_children=rules.constant_children,
@@ -172,7 +180,22 @@ class Grammar:
         return partials.tokens, partials.length
 
 
-@njit(cache=True)
+def _patterns(arity: Ints, number: NDArray[np.bool_], trigonometric: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rules that do not depend on single tokens, for all their combinations, (24, n)."""
+    patterns = np.zeros((24, len(arity)), dtype=np.bool_)
+    for room, no_number, inside, too_short in product(range(3), (0, 1), (0, 1), (0, 1)):
+        forbidden = (number & (no_number == 1)) | (trigonometric & (inside == 1)) | ((arity == 0) & (too_short == 1))
+        patterns[pattern_of(room, no_number == 1, inside == 1, too_short == 1)] = (arity <= room) & ~forbidden
+    return patterns
+
+
+@njit(cache=True, forceinline=True)
+def pattern_of(room: int, no_number: bool, inside: bool, too_short: bool) -> int:
+    """Row of ``Tables.patterns``: tokens to spare, and what is forbidden (numbers, trigonometry, leaves)."""
+    return ((min(room, 2) * 2 + no_number) * 2 + inside) * 2 + too_short
+
+
+@njit(cache=True, forceinline=True)
 def parent_and_sibling(tables: Tables, partials: Partials, b: int) -> tuple[int, int]:
     """Token whose argument comes next, and its first argument's token if the second comes next; -1: none."""
     top = partials.depth[b] - 1
@@ -184,7 +207,7 @@ def parent_and_sibling(tables: Tables, partials: Partials, b: int) -> tuple[int,
     return int(parent), int(partials.tokens[b, position + 1]) if second else -1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def fill_mask(
     tables: Tables, partials: Partials, b: int, n_variables: int, strict: bool, mask: NDArray[np.bool_]
 ) -> None:
@@ -204,26 +227,33 @@ def fill_mask(
     too_short = slots == 1 and length + 1 < tables.min_length
     forbidden = tables.inverse[parent] if parent >= 0 else -1
     twin = sibling if sibling >= 0 and tables.difference[parent] and tables.arity[sibling] == 0 else -1
-    found = 0
+    row = pattern_of(room, no_number, inside, too_short)
     for t in range(n):
-        arity = tables.arity[t]
-        useless = t in (forbidden, twin) or partials.uses[b, t] >= tables.limit[t]
-        allowed = (
-            arity <= room
-            and not (strict and useless)
-            and tables.variable[t] < n_variables
-            and not (inside and tables.trigonometric[t])
-            and not (no_number and tables.number[t])
-            and not (too_short and arity == 0)
-        )
-        mask[t] = allowed
-        found += allowed
-    if found == 0 and slots > 0:
+        mask[t] = tables.patterns[row, t]
+    found = tables.pattern_sizes[row]
+    for t in range(n - 1, -1, -1):
+        if tables.variable[t] < n_variables:
+            break
+        found -= mask[t]
+        mask[t] = False
+    if strict:
+        if forbidden >= 0:
+            found -= mask[forbidden]
+            mask[forbidden] = False
+        if twin >= 0:
+            found -= mask[twin]
+            mask[twin] = False
+        for i in range(tables.limited.shape[0]):
+            t = tables.limited[i]
+            if partials.uses[b, t] >= tables.limit[i]:
+                found -= mask[t]
+                mask[t] = False
+    if found == 0:
         for t in range(n):
             mask[t] = 0 <= tables.variable[t] < n_variables
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def append_token(tables: Tables, partials: Partials, b: int, token: int) -> None:
     """Append a token to row b."""
     length = partials.length[b]
@@ -247,7 +277,7 @@ def append_token(tables: Tables, partials: Partials, b: int, token: int) -> None
     partials.depth[b] = depth
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def clear_row(partials: Partials, b: int) -> None:
     """Make row b an empty program again."""
     for i in range(partials.length[b]):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from envs.streams import Streams
 from envs.symbolic.grammar import Grammar, Ints, Partials, Tables, append_token, fill_mask, pick
-from envs.symbolic.reach import ANY, FAR, KINDS, LEAF, build_reach, copy_reach, reach_cost
+from envs.symbolic.reach import ANY, FAR, KINDS, LEAF, Costs, Keys, build_reach, copy_reach, reach_cost, same_unit
 from envs.symbolic.tokens import CONSTANT, LITERAL, Library
 from envs.symbolic.unit_algebra import (
     DIV,
@@ -37,13 +37,13 @@ class UnitTables(NamedTuple):
     rule: Ints  # (n,) how each token treats units
     unit: Ints  # (T, n, U) units of the leaves
     wild: NDArray[np.bool_]  # (T, n) leaves of any unit
+    wild_numbers: NDArray[np.bool_]  # (T,) whether there are such
     target: Ints  # (T, U)
     fillers: Ints  # (T, F, U) distinct units of the variables, repeated to fill
     numbers: NDArray[np.bool_]  # (T,) whether numbers are among the leaves
     alone: NDArray[np.bool_]  # (T, n) variables that share their unit with no other
-    keys: Ints  # (T, H, U) as Reach
-    full: NDArray[np.bool_]  # (T, H)
-    costs: Ints  # (T, H, KINDS)
+    keys: Keys  # (T, H) as Reach
+    costs: Costs  # (T, H, KINDS)
     otherwise: Ints  # (T,)
 
 
@@ -68,13 +68,13 @@ def unit_tables(units: Sequence[Units], library: Library, max_length: int) -> Un
         rule=np.array([RULES.index(token.units) for token in library.tokens]),
         unit=np.zeros((n_tasks, n, n_base), dtype=np.int64),
         wild=np.zeros((n_tasks, n), dtype=np.bool_),
+        wild_numbers=np.array([u.free_constant and library.constant_id >= 0 for u in units]),
         target=np.zeros((n_tasks, n_base), dtype=np.int64),
         fillers=np.zeros((n_tasks, n_fillers, n_base), dtype=np.int64),
         numbers=np.full(n_tasks, ((library.opcode == LITERAL) | (library.opcode == CONSTANT)).any()),
-        keys=np.zeros((n_tasks, size, n_base), dtype=np.int64),
+        keys=np.zeros((n_tasks, size), dtype=np.uint64),
         alone=np.zeros((n_tasks, n), dtype=np.bool_),
-        full=np.zeros((n_tasks, size), dtype=np.bool_),
-        costs=np.full((n_tasks, size, KINDS), FAR, dtype=np.int64),
+        costs=np.full((n_tasks, size, KINDS), FAR, dtype=np.int16),
         otherwise=np.zeros(n_tasks, dtype=np.int64),
     )
     for t, (u, reach) in enumerate(zip(units, reaches, strict=True)):
@@ -86,7 +86,7 @@ def unit_tables(units: Sequence[Units], library: Library, max_length: int) -> Un
         tables.otherwise[t] = reach.otherwise
         twins = (u.variables[:, None] == u.variables[None]).all(2).sum(1)  # (d,) variables of the same unit
         tables.alone[t, library.index >= 0] = twins[library.index[library.index >= 0]] == 1
-        copy_reach(reach.keys, reach.full, reach.costs, tables.keys[t], tables.full[t], tables.costs[t])
+        copy_reach(reach.keys, reach.costs, tables.keys[t], tables.costs[t])
     return tables
 
 
@@ -129,47 +129,37 @@ def slot_unit(
     return argument_unit(rule, required, known, result)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _fill(units: UnitTables, task: int, known: int, filler: int, forbidden: int, unit: Ints) -> int:
     """Close one argument: its cost in tokens; a free one becomes the filler, whose unit is written."""
     if known == 1:
-        return reach_cost(units.keys[task], units.full[task], units.costs[task], units.otherwise[task], unit, forbidden)
+        return reach_cost(units.keys[task], units.costs[task], units.otherwise[task], unit, forbidden)
     for i in range(unit.shape[0]):
         unit[i] = units.fillers[task, filler, i]
     return 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _is_alone(units: UnitTables, task: int, unit: Ints) -> bool:
     """Whether exactly one variable has this unit."""
+    alone = False
     for t in range(units.alone.shape[1]):
-        if units.alone[task, t]:
-            same = True
-            for i in range(unit.shape[0]):
-                same = same and units.unit[task, t, i] == unit[i]
-            if same:
-                return True
-    return False
+        alone = alone or (units.alone[task, t] and same_unit(units.unit[task, t], unit))
+    return alone
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _twin_below(tables: Tables, units: UnitTables, task: int, token: int, first: Ints, second: Ints) -> int:
     """LEAF where the second argument of sub or div could only be the variable that is the first, else ANY."""
     if not tables.difference[token]:
         return ANY
-    for i in range(first.shape[0]):
-        if first[i] != second[i]:
-            return ANY
-    return LEAF if _is_alone(units, task, first) else ANY
+    return LEAF if same_unit(first, second) and _is_alone(units, task, first) else ANY
 
 
 @njit(cache=True)
-def _completes(
+def _own_cost(
     tables: Tables,
     units: UnitTables,
-    partials: Partials,
-    stack: UnitStack,
-    b: int,
     task: int,
     token: int,
     slot: Ints,
@@ -177,66 +167,79 @@ def _completes(
     filler: int,
     first: int,
     scratch: Ints,
-) -> bool:
-    """Whether the tokens left suffice if ``token`` comes next and variables of the filler's unit close what is free.
+) -> tuple[int, bool]:
+    """Tokens of the shortest expression that begins with ``token`` and fits its slot, and whether its unit is known.
 
-    A free first argument of ``token`` itself becomes a leaf of the unit ``first``, or a number if that is -1.
+    The unit is left in ``scratch[0]``. Free arguments become variables of the filler's unit; a free first argument
+    becomes a leaf of the unit ``first``, or a number if that is -1.
     """
-    budget = tables.max_length - partials.length[b] - 1
     value, a, c = scratch[0], scratch[1], scratch[2]
     rule = units.rule[token]
-    known = True
     if tables.arity[token] == 0:
         known = not units.wild[task, token]
         for i in range(value.shape[0]):
             value[i] = units.unit[task, token, i]
+            if slot_known and known and value[i] != slot[i]:
+                return FAR, False
+        return 1, known
+    state = argument_unit(rule, slot, slot_known, a)
+    if state < 0:
+        return FAR, False
+    a_known = True
+    if first < 0:  # as in 1/x; where constants are wild, as in c*x
+        cost = 2
+        a_known = not units.wild_numbers[task]
+        for i in range(a.shape[0]):
+            a[i] = 0
     else:
-        state = argument_unit(rule, slot, slot_known, a)
-        if state < 0:
-            return False
-        a_known = True
-        if first < 0:  # as in 1/x; where constants are wild, as in c*x
-            budget -= 1
-            a_known = not units.wild[task].any()
-            for i in range(a.shape[0]):
-                a[i] = 0
-        else:
-            budget -= _fill(units, task, state, first, forbidden_below(rule), a)
-        if not has_root(rule, a, True):
-            return False
-        if tables.arity[token] == 2:
-            state = second_unit(rule, slot, slot_known, a, a_known, c)
-            twin = ANY if first < 0 else _twin_below(tables, units, task, token, a, c)
-            budget -= _fill(units, task, state, filler, twin if state == 1 else ANY, c)
-        known = value_unit(rule, slot, slot_known, a, a_known, c, True, value)
-    if slot_known:
-        for i in range(value.shape[0]):
-            if known and value[i] != slot[i]:
-                return False
-            value[i] = slot[i]
-        known = True
-    for top in range(partials.depth[b] - 1, -1, -1):  # upwards: close the second arguments that are open
-        if budget < 0:
-            return False
+        cost = 1 + _fill(units, task, state, first, forbidden_below(rule), a)
+    if not has_root(rule, a, True):
+        return FAR, False
+    if tables.arity[token] == 2:
+        state = second_unit(rule, slot, slot_known, a, a_known, c)
+        twin = ANY if first < 0 else _twin_below(tables, units, task, token, a, c)
+        cost += _fill(units, task, state, filler, twin if state == 1 else ANY, c)
+    return cost, value_unit(rule, slot, slot_known, a, a_known, c, True, value)
+
+
+@njit(cache=True)
+def _cost_above(
+    tables: Tables,
+    units: UnitTables,
+    partials: Partials,
+    stack: UnitStack,
+    b: int,
+    task: int,
+    known: bool,
+    is_variable: bool,
+    filler: int,
+    scratch: Ints,
+) -> int:
+    """Tokens that close all arguments open above the current slot, whose expression has the unit ``scratch[0]``."""
+    value, a, c = scratch[0], scratch[1], scratch[2]
+    cost = 0
+    for top in range(partials.depth[b] - 1, -1, -1):
+        if cost >= FAR:
+            return FAR
         parent = partials.tokens[b, partials.position[b, top]]
         rule = units.rule[parent]
         required, must = stack.required[b, top], stack.known[b, top]
         if tables.arity[parent] == 1:
             if not has_root(rule, value, known):
-                return False
+                return FAR
             known = value_unit(rule, required, must, value, known, value, known, value)
         elif partials.missing[b, top] == 2:
             state = second_unit(rule, required, must, value, known, c)
             twin = ANY
-            if state == 1 and top == partials.depth[b] - 1 and tables.variable[token] >= 0:
+            if state == 1 and is_variable and top == partials.depth[b] - 1:
                 twin = _twin_below(tables, units, task, parent, value, c)
-            budget -= _fill(units, task, state, filler, twin, c)
+            cost += _fill(units, task, state, filler, twin, c)
             known = value_unit(rule, required, must, value, known, c, True, value)
         else:
             for i in range(value.shape[0]):
                 a[i] = stack.first[b, top, i]
             known = value_unit(rule, required, must, a, stack.first_known[b, top], value, known, value)
-    return bool(budget >= 0)
+    return cost
 
 
 @njit(cache=True)
@@ -267,26 +270,73 @@ def _keep_fitting(
     slot = np.zeros(n_base, dtype=np.int64)
     scratch = np.zeros((3, n_base), dtype=np.int64)
     slot_known = slot_unit(tables, units, partials, stack, b, task, slot) == 1
+    budget = tables.max_length - partials.length[b]
+    above = np.full(2, FAR, dtype=np.int64)
+    if slot_known:  # what stands above does not depend on the token, but for the first argument of sub and div
+        for filler in range(n_fillers):
+            for is_variable in range(2):
+                for i in range(n_base):
+                    scratch[0, i] = slot[i]
+                cost = _cost_above(tables, units, partials, stack, b, task, True, is_variable == 1, filler, scratch)
+                above[is_variable] = min(above[is_variable], cost)
+    if slot_known:
+        for t in range(mask.shape[0]):
+            if not mask[t]:
+                continue
+            mask[t] = False
+            product = units.rule[t] == MUL or units.rule[t] == DIV  # its first argument is free
+            for first in range(-1 if product and units.numbers[task] else 0, n_fillers if product else 1):
+                cost, _ = _own_cost(tables, units, task, t, slot, True, 0, first, scratch)
+                mask[t] = mask[t] or cost + above[1 if tables.variable[t] >= 0 else 0] <= budget
+    else:
+        _keep_fitting_free(tables, units, partials, stack, b, task, budget, slot, scratch, mask)
     found = False
     for t in range(mask.shape[0]):
-        product = slot_known and (units.rule[t] == MUL or units.rule[t] == DIV)
-        fits = False
-        if mask[t]:
-            for filler in range(n_fillers):
-                if product:  # its first argument is free, and chosen so that the second comes cheap
-                    for first in range(-1 if units.numbers[task] else 0, n_fillers):
-                        fits = fits or _completes(
-                            tables, units, partials, stack, b, task, t, slot, slot_known, filler, first, scratch
-                        )
-                else:
-                    fits = fits or _completes(
-                        tables, units, partials, stack, b, task, t, slot, slot_known, filler, filler, scratch
-                    )
-                if fits:
-                    break
-        mask[t] = fits
-        found = found or fits
+        found = found or mask[t]
     return bool(found)
+
+
+@njit(cache=True)
+def _keep_fitting_free(
+    tables: Tables,
+    units: UnitTables,
+    partials: Partials,
+    stack: UnitStack,
+    b: int,
+    task: int,
+    budget: int,
+    slot: Ints,
+    scratch: Ints,
+    mask: NDArray[np.bool_],
+) -> None:
+    """:func:`_keep_fitting` for a slot of any unit; what stands above depends on the unit that a token brings."""
+    n, n_base = mask.shape[0], slot.shape[0]
+    fits = np.zeros(n, dtype=np.bool_)
+    seen = np.zeros((n, n_base), dtype=np.int64)  # units whose cost above is known, with this filler
+    seen_kind = np.zeros(n, dtype=np.int64)
+    seen_cost = np.zeros(n, dtype=np.int64)
+    for filler in range(units.fillers.shape[1]):
+        n_seen = 0
+        for t in range(n):
+            if fits[t] or not mask[t]:
+                continue
+            cost, known = _own_cost(tables, units, task, t, slot, False, filler, filler, scratch)
+            if cost > budget:
+                continue
+            is_variable = tables.variable[t] >= 0
+            kind = (2 if known else 0) + (1 if is_variable else 0)
+            k = 0
+            while k < n_seen and not (seen_kind[k] == kind and same_unit(seen[k], scratch[0])):
+                k += 1
+            if k == n_seen:
+                n_seen += 1
+                seen_kind[k] = kind
+                for i in range(n_base):
+                    seen[k, i] = scratch[0, i]
+                seen_cost[k] = _cost_above(tables, units, partials, stack, b, task, known, is_variable, filler, scratch)
+            fits[t] = cost + seen_cost[k] <= budget
+    for t in range(n):
+        mask[t] = fits[t]
 
 
 @njit(cache=True)
