@@ -32,8 +32,8 @@ format: $(STAMP)  ## Put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Measure speed as ratios against peers, in one run
-	$(BIN)/python -m rl_suite.benchmarks $(ARGS)
+bench: $(STAMP)  ## Measure the speed of the worlds as ratios against peers (ARGS="symbolic ..." for others)
+	$(BIN)/python -m rl_suite.benchmarks $(or $(ARGS),worlds durotaxis)
 
 tensorboard: $(STAMP)  ## Look at the runs in a browser
 	$(BIN)/tensorboard --logdir runs
