@@ -54,7 +54,8 @@ def build_reach(units: Units, library: Library, max_length: int) -> Reach:
     Raises:
         ValueError: y's unit cannot be reached, or not in ``max_length`` tokens.
     """
-    if not units.free_constant and not _in_span(units.variables, units.target):
+    free = units.free_constant and library.constant_id >= 0
+    if not free and not _in_span(units.variables, units.target):
         have = ", ".join(
             f"{name}: {format_unit(unit, units.base)}"
             for name, unit in zip(library.variables, units.variables, strict=True)
@@ -70,8 +71,7 @@ def build_reach(units: Units, library: Library, max_length: int) -> Reach:
     kept = _search(leaves, counts > 1, numbers, functions, max_length, keys, costs)
     small = empty_table(2 * kept)
     copy_reach(keys, costs, *small)
-    wild = units.free_constant and "mul" in library and library.constant_id >= 0
-    reach = Reach(*small, 3 if wild else FAR)  # c*x has any unit where c may have any
+    reach = Reach(*small, 3 if free and "mul" in library else FAR)  # c*x has any unit where c may have any
     if reach.cost(units.target) > max_length:
         raise ValueError(
             f"the units of y, {format_unit(units.target, units.base)}, cannot be written in {max_length} tokens"
