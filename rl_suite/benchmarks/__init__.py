@@ -12,8 +12,10 @@ BENCHMARKS: dict[str, str] = {
     "compression": "rl_suite.benchmarks.compression",
     "distillation": "rl_suite.benchmarks.distillation",
     "durotaxis": "rl_suite.benchmarks.durotaxis",
+    "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "worlds": "rl_suite.benchmarks.worlds",
+    "wsa_ab": "rl_suite.benchmarks.wsa_ab",
 }
 """Name on the command line -> module; nothing is imported before it is asked for."""
 

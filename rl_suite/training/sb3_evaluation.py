@@ -20,7 +20,7 @@ from rl_suite.evaluation.baselines import make_baseline
 from rl_suite.evaluation.controls import FIELDS, evaluate_controls
 from rl_suite.evaluation.controls import WORLD as CONTROLLED_WORLD
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
-from rl_suite.evaluation.report import Report
+from rl_suite.evaluation.report import Report, Section
 from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.progress import ProgressBar
@@ -73,14 +73,27 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
     with ProgressBar("evaluation", total) as progress:
         try:
             report = evaluate_all(agents, spec, progress.update, title=f"{config.experiment}, held-out tasks")
-            sections = {}
+            sections: dict[str, Section] = {}
             for index, (name, agent) in enumerate(agents.items() if has_controls else ()):
                 start = (len(agents) + 1 + index * len(FIELDS)) * episodes
                 tell = partial(_shifted, progress.update, start)
                 sections[f"controls of {name}"] = evaluate_controls(agent, spec, name, tell)
+            for name, agent in agents.items():
+                inner = agent.agent if isinstance(agent, NormalisingAgent) else agent
+                if isinstance(inner, BaseAlgorithm) and hasattr(inner.policy, "multi_ptm"):
+                    sections |= _ablation(name, inner, agent, spec)
             return replace(report, sections=sections)
         except (gym.error.Error, ValueError, TypeError) as error:
             raise UserError(f"{config.env.id} cannot be evaluated: {first_line(error)}") from None
+
+
+def _ablation(name: str, model: BaseAlgorithm, agent: Agent, spec: EvaluationSpec) -> dict[str, Section]:
+    """What each pre-trained model of a policy is worth; nothing for a policy with fewer than two."""
+    from rl_suite.evaluation.ptm_ablation import ablate_ptms, can_ablate  # imports graph networks
+
+    if not can_ablate(model):
+        return {}
+    return {f"pre-trained models of {name}": ablate_ptms(model, agent, spec)}
 
 
 def _shifted(update: Callable[[int], None], start: int, done: int) -> None:
