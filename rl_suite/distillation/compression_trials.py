@@ -1,5 +1,6 @@
 """What compression costs: the same trials with the whole context and with a part of it."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ def compare(result: EvaluationResult, whole: EvaluationResult, spec: EvaluationS
     level = float(theirs.mean())
     pair = (ours, theirs) if ours.shape[1] > 1 else (ours.reshape(1, -1), theirs.reshape(1, -1))
     gap = paired_bootstrap(*pair, resamples=spec.resamples, confidence=spec.confidence, seed=spec.seed)
+    if not level:  # the whole context earns nothing (an untrained agent): there is nothing to keep
+        return Interval(math.nan, math.nan, math.nan), math.nan, math.nan
     interval = Interval(*(1.0 + value / level for value in gap))
     tasks = ours.mean(1) / np.maximum(theirs.mean(1), 1e-9)
     several = ours.shape[1] > 1

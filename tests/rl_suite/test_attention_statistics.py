@@ -97,6 +97,8 @@ def test_compression_is_compared_in_pairs():
     assert kept.high - kept.low < 0.05  # pairs: the noise that both share cancels
     assert worst == pytest.approx(0.5)
     assert area == pytest.approx(less.mean() / curve.mean())
+    nothing = replace(whole, curve=np.zeros_like(curve))
+    assert math.isnan(compare(nothing, nothing, spec)[0].estimate)
     bandit = replace(whole, metrics={"cumulative_regret": np.full((2, 6), 4.0)})
     worse = replace(whole, metrics={"cumulative_regret": np.full((2, 6), 5.0)})
     assert compare(worse, bandit, spec)[0].estimate == pytest.approx(1.25)
