@@ -77,6 +77,7 @@ class TrialMemory:
     observation: Tensor  # (B, n) previous observation
     action: Tensor  # (B,) previous action
     rewarded: Tensor  # (B,) rewarded steps of the present episode
+    episode: Tensor  # (B,) episodes of the trial that have ended
     attention: Tensor = field(default_factory=lambda: torch.zeros(0))
     """(layers, B, H, slots) weights of the last step."""
 
@@ -122,7 +123,7 @@ class InContextAgent:
         notes = SlotNotes.empty(tokens.index, transformer.width) if self.compressor is not None else None
         nothing = torch.zeros(n_envs, dtype=torch.long, device=self.device)
         observation = torch.zeros(n_envs, n_seen, device=self.device)
-        return TrialMemory(tokens, notes, observation, nothing + self.model.n_actions, nothing.clone())
+        return TrialMemory(tokens, notes, observation, nothing + self.model.n_actions, nothing.clone(), nothing.clone())
 
     @torch.no_grad()
     def logits(self, memory: TrialMemory, observation: Tensor, reward: Tensor, first: Tensor, new: Tensor) -> Tensor:
@@ -143,8 +144,9 @@ class InContextAgent:
             memory.action[new] = self.model.n_actions
             reward = reward.masked_fill(new, 0.0)
         memory.rewarded = (memory.rewarded + (reward != 0)).masked_fill(first | new, 0)
+        memory.episode = (memory.episode + first.long()).masked_fill(new, 0)
         if self.model.layout == "history":
-            steps = Steps(observation, memory.action, reward, first | new, memory.rewarded)
+            steps = Steps(observation, memory.action, reward, first | new, memory.rewarded, memory.episode)
             out = self._read(memory, self.model.encoder(steps), reward)
         else:
             out = self._ask(memory, observation, reward, new)
@@ -223,7 +225,7 @@ class InContextAgent:
     def _ask(self, memory: TrialMemory, observation: Tensor, reward: Tensor, new: Tensor) -> Tensor:
         """Store the transition that ended, then put the question: what to do here?"""
         nothing = torch.zeros_like(memory.action)
-        steps = Steps(memory.observation, memory.action, reward, nothing.bool(), nothing)
+        steps = Steps(memory.observation, memory.action, reward, nothing.bool(), nothing, nothing)
         self._read(memory, self.model.encoder(steps), reward)
         if bool(new.any()):
             memory.tokens.reset(new)  # there was no transition before a trial's first step

@@ -31,6 +31,7 @@ class Steps(NamedTuple):
     reward: Tensor  # (...) previous reward, 0 where there is none
     first: Tensor  # (...) bool, True at the first step of an episode
     rewarded: Tensor  # (...) rewards other than 0 that this episode brought before now
+    episode: Tensor  # (...) episodes of this trial that have ended
 
     def at(self, key: object) -> "Steps":
         """The same fields, indexed alike."""
@@ -52,6 +53,7 @@ class StepEncoder(nn.Module):
         width: int,
         layout: Layout,
         count_rewards: bool,
+        count_episodes: int,
     ):
         super().__init__()
         if not isinstance(action_space, spaces.Discrete):
@@ -69,6 +71,7 @@ class StepEncoder(nn.Module):
         self.earned = nn.Embedding(self.n_actions + 1, width)
         self.started = nn.Parameter(torch.zeros(width))
         self.count = nn.Embedding(REWARD_COUNTS, width) if count_rewards else None
+        self.which = nn.Embedding(count_episodes, width) if count_episodes else None
         self.question = nn.Parameter(torch.zeros(width))
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
@@ -97,6 +100,8 @@ class StepEncoder(nn.Module):
         token = token + steps.first[..., None] * self.started
         if self.count is not None:
             token = token + self.count(steps.rewarded.long().clamp(max=REWARD_COUNTS - 1))
+        if self.which is not None:
+            token = token + self.which(steps.episode.long().clamp(max=self.which.num_embeddings - 1))
         return token
 
 
@@ -121,6 +126,8 @@ class InContextModel(nn.Module):
         layout: "history" (Algorithm Distillation) or "decisions" (DPT: unordered context, so positions="none").
         count_rewards: tell at each step how often this episode was rewarded; a hidden state such as "has the key"
             follows from it.
+        count_episodes: tell at each step which episode of the trial it is, up to this many (0: do not); a plan for
+            searching a large room can be followed by it.
     """
 
     def __init__(
@@ -134,11 +141,12 @@ class InContextModel(nn.Module):
         positions: Positions = "rotary",
         layout: Layout = "history",
         count_rewards: bool = False,
+        count_episodes: int = 0,
     ):
         super().__init__()
         if layout == "decisions" and positions != "none":
             raise ValueError('layout="decisions" reads an unordered context: it needs positions="none"')
-        self.encoder = StepEncoder(observation_space, action_space, width, layout, count_rewards)
+        self.encoder = StepEncoder(observation_space, action_space, width, layout, count_rewards, count_episodes)
         self.transformer = CausalTransformer(width, n_layers, n_heads, feedforward, positions)
         self.head = nn.Linear(width, self.encoder.n_actions)
         nn.init.zeros_(self.head.bias)

@@ -92,7 +92,7 @@ def make_steps(n: int, length: int) -> Steps:
         torch.randint(ACTIONS, (n, length)),
         torch.randint(2, (n, length)).float(),
         torch.zeros(n, length, dtype=torch.bool),
-        torch.zeros(n, length, dtype=torch.long),
+        *torch.zeros(2, n, length, dtype=torch.long),
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from agents.acting import InContextAgent
 from agents.in_context import Steps
 from rl_suite.checkpoint import write_atomically
+from rl_suite.distillation.attention_probe import query_attention
 from rl_suite.distillation.attention_report import ablation_lines, draw_sample, draw_whole, report_lines
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
@@ -59,9 +60,8 @@ def record(agent: InContextAgent, family: TaskFamily, tasks: NDArray[np.int64], 
         assert state is not None
         memory = state[0]
         first = seen["previous_done"][:, 0].astype(np.bool_) | new
-        kept.append(
-            (memory.observation, seen["previous_action"], seen["previous_reward"][:, 0], first, memory.rewarded)
-        )
+        happened = seen["previous_action"], seen["previous_reward"][:, 0], first
+        kept.append((memory.observation, *happened, memory.rewarded, memory.episode))
         new = np.zeros(len(tasks), dtype=np.bool_)
         seen, *_ = env.step(actions)
     columns = [torch.stack([torch.as_tensor(value) for value in column], 1) for column in zip(*kept, strict=True)]
@@ -82,12 +82,7 @@ def look(agent: InContextAgent, steps: Steps, tasks: NDArray[np.int64], context:
     rows = torch.from_numpy(np.unique(np.linspace(0, context - 1, min(context, MAX_ROWS)).round().astype(np.int64)))
     for i, task in enumerate(tasks):
         part = Steps(*(field[i : i + 1, length - context :].to(agent.device) for field in steps))
-        with torch.no_grad():
-            _, captured = agent.model(part, capture="rows", rows=rows)
-        weights = torch.stack([layer[0] for layer in captured]).double().cpu().numpy()
-        if agent.model.layout == "decisions":  # keys are the transitions, then the questions: keep own one as the query
-            own = np.take_along_axis(weights, (context + rows.numpy())[None, None, :, None], axis=3)
-            weights = np.concatenate([weights[..., : context - 1], own], axis=3)
+        weights = query_attention(agent.model, part, rows)[:, 0]
         if not np.isfinite(weights).all():
             raise UserError("the attention holds NaN: the checkpoint is broken; train again")
         samples.append(

@@ -48,6 +48,7 @@ class Windows:
             self.actions, self.rewards = histories.actions, histories.rewards
         self.first = histories.first
         self.rewarded = rewards_before(histories.rewards, histories.first)
+        self.episode = np.cumsum(histories.first, axis=1) - 1
 
     def batch(self, step: int, size: int) -> tuple[Steps, Tensor]:
         """``size`` windows: steps (B, T) and labels (B, T) or (B, T, A)."""
@@ -69,6 +70,7 @@ class Windows:
             torch.from_numpy(self.rewards[at]).float(),
             torch.from_numpy(self.first[at]),
             torch.from_numpy(self.rewarded[at]),
+            torch.from_numpy(self.episode[at]),
         )
         targets = torch.from_numpy(labels)
         return steps, targets.float() if targets.ndim == 3 else targets.long()

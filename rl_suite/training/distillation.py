@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from agents.acting import InContextAgent
-from agents.in_context import InContextModel, action_loss
+from agents.in_context import InContextModel, Steps, action_loss
 from agents.protocol import Agent
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show
+from rl_suite.distillation.attention_probe import attention_values
 from rl_suite.distillation.collect import collect
 from rl_suite.distillation.dataset import Windows
 from rl_suite.distillation.histories import Histories, Manifest, load_histories
@@ -27,6 +28,8 @@ from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.seeding import seed_everything
 from rl_suite.training.distillation_config import DistillationConfig, FitSection
+
+PROBES = 16  # windows whose attention is followed during training
 
 
 def train(config: DistillationConfig, run: Run) -> None:
@@ -130,6 +133,9 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
         weight_decay=settings.weight_decay,
         fused=True,
     )
+    probe = Steps(
+        *(field.to(device) for field in windows.batch(settings.steps, PROBES)[0])
+    )  # a draw that no update uses
     step, spent = resume(run, model, optimizer)
     began = time.process_time() - spent
     with ProgressBar("training", settings.steps) as progress:
@@ -146,7 +152,8 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
                 run.log(step, {**values, "time/cpu_seconds": time.process_time() - began})
                 progress.update(step, loss=loss, accuracy=accuracy)
             if step % settings.validate_every == 0:
-                run.log(step, validate(config, family, model))
+                looks = attention_values(model, probe)
+                run.log(step, {**validate(config, family, model), **looks})
             if step % settings.checkpoint_every == 0 or step == settings.steps or run.stop_requested:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 run.checkpoints.save(step, {**state, "step": step, "cpu_seconds": time.process_time() - began})

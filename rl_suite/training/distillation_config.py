@@ -112,6 +112,8 @@ class ModelSection(Section):
     positions: Literal["rotary", "none"]
     layout: Literal["history", "decisions"]
     count_rewards: bool
+    count_episodes: Annotated[int, Field(ge=0)]
+    """Episodes of a trial that the agent tells apart; 0: it does not count them."""
 
 
 class FitSection(Section):

@@ -52,15 +52,15 @@ def trial():
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("count_rewards", [False, True])
-def test_acting_equals_reading_the_history(trial, mode, count_rewards):
+@pytest.mark.parametrize("counts", [{}, {"count_rewards": True}, {"count_episodes": 2}])
+def test_acting_equals_reading_the_history(trial, mode, counts):
     observations, rewards, first = trial
-    model = make_model(count_rewards=count_rewards)
+    model = make_model(**counts)
     actions, logits = play(InContextAgent(model, window=T, mode=mode), observations, rewards, first)
-    counts = np.zeros((B, T), dtype=np.int64)
+    rewarded = np.zeros((B, T), dtype=np.int64)
     for t in range(1, T):
-        counts[:, t] = np.where(first[:, t], 0, counts[:, t - 1] + (rewards[:, t] != 0))
-    arrays = observations, actions[:, :T], rewards, first, counts
+        rewarded[:, t] = np.where(first[:, t], 0, rewarded[:, t - 1] + (rewards[:, t] != 0))
+    arrays = observations, actions[:, :T], rewards, first, rewarded, np.cumsum(first, axis=1) - 1
     expected, _ = model(Steps(*(torch.as_tensor(array) for array in arrays)))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4)
 
@@ -73,7 +73,7 @@ def test_acting_equals_reading_the_decisions(trial, mode):
     # A transition pairs an observation with the action taken there and the reward that followed.
     earned = np.append(rewards[:, 1:], np.zeros((B, 1)), axis=1)
     nothing = np.zeros((B, T), dtype=np.int64)
-    arrays = observations, actions[:, 1:], earned, nothing.astype(bool), nothing
+    arrays = observations, actions[:, 1:], earned, nothing.astype(bool), nothing, nothing
     expected, _ = model(Steps(*(torch.as_tensor(array) for array in arrays)))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4)
 
@@ -82,7 +82,8 @@ def test_re_encoding_reads_only_the_last_tokens(trial):
     observations, rewards, first = trial
     model, window = make_model(), 5
     actions, logits = play(InContextAgent(model, window=window, mode="re_encode"), observations, rewards, first)
-    arrays = observations, actions[:, :T], rewards, first, np.zeros((B, T), dtype=np.int64)
+    nothing = np.zeros((B, T), dtype=np.int64)
+    arrays = observations, actions[:, :T], rewards, first, nothing, nothing
     steps = Steps(*(torch.as_tensor(array)[:, T - window :] for array in arrays))
     expected, _ = model(steps)
     torch.testing.assert_close(logits[:, -1], expected[:, -1], atol=1e-4, rtol=1e-3)
@@ -95,7 +96,7 @@ def test_the_order_of_a_set_of_decisions_does_not_matter():
         torch.randint(3, (1, T)),
         torch.rand(1, T),
         torch.zeros(1, T, dtype=torch.bool),
-        torch.zeros(1, T),
+        *torch.zeros(2, 1, T),
     )
     order = torch.cat([torch.randperm(T - 1), torch.tensor([T - 1])])  # the last question keeps its place
     shuffled = Steps(*(field[:, order] for field in steps))

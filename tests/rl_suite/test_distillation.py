@@ -79,6 +79,14 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     assert steps == sorted(steps)
 
 
+def test_attention_is_followed_during_training(tmp_path):
+    _, run = trained(tmp_path)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    looks = {name: value for line in lines for name, value in line.items() if name.startswith("attention/")}
+    assert sum(name.startswith("attention/entropy/layer") for name in looks) == 3 * 4
+    assert all(0 < value <= 1 for name, value in looks.items() if name.startswith("attention/entropy/"))
+
+
 @pytest.mark.parametrize("layout", ["history", "decisions"])
 def test_an_agent_learns_to_remember_the_best_arm(tmp_path, layout):
     """Two arms of which one always pays: after one look an agent that learns in context never fails again."""
