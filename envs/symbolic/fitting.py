@@ -1,8 +1,4 @@
-"""Fitted constants: Levenberg-Marquardt on whole batches of programs, with exact derivatives and restarts.
-
-Damped least squares after Marquardt (1963): the normal equations are scaled by their own diagonal, so that
-constants of very different size are treated alike; the damping follows the gain ratio of Nielsen (1999).
-"""
+"""Fitted constants of whole batches of programs, with restarts; and of one program, with errors of measurement."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +8,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from envs.streams import normal_at, uniform_at
-from envs.symbolic.gradient import run_with_gradient
+from envs.symbolic.levenberg import covariance_of, fit_one, normal_equations
 from envs.symbolic.program import (
     BLOCK,
     checked_programs,
     count_constants,
     input_columns,
-    load_block,
     make_workspace,
     mean_square,
 )
@@ -26,8 +21,6 @@ from envs.symbolic.tokens import Library
 
 Floats = NDArray[np.float64]
 
-SMALLEST_STEP = 1.0e-12  # relative decrease of the error below which a fit has converged
-HIGHEST_DAMPING = 1.0e12
 LOST_STARTS = 20  # random starts that may be drawn again because the program is not finite there
 
 
@@ -158,6 +151,7 @@ def fit_program(
     if k == 0:
         return mean_square(program, length, opcode, index, columns, target, n, constants, workspace), 1
     gradient, best, trial = scratch[2:], scratch[0], scratch[1]
+    free = np.ones(k, dtype=np.bool_)
     lowest, evaluations, start, draws = np.inf, 0, 0, 0
     while start <= restarts and draws <= restarts + LOST_STARTS:
         if draws > 0:
@@ -167,7 +161,7 @@ def fit_program(
                 trial[i] = best[i] = constants[i]
         draws += 1
         error, used = fit_one(
-            program, length, opcode, index, columns, target, n, trial[:k], workspace, gradient,
+            program, length, opcode, index, columns, target, n, trial[:k], workspace, gradient, free,
             max_iterations, good_enough,
         )  # fmt: skip
         evaluations += used
@@ -195,143 +189,81 @@ def draw_start(constants: Floats, stream: NDArray[np.uint64]) -> None:
                 constants[i] = -constants[i]
 
 
-@njit(cache=True, error_model="numpy")
-def fit_one(
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """What :func:`refine_constants` found."""
+
+    constants: Floats  # (k,)
+    mean_square: float  # inf where the program is not finite
+    covariance: Floats  # (k, k) of the free constants, 0 elsewhere
+
+
+def refine_constants(
     program: NDArray[np.int16],
-    length: int,
+    columns: Floats,
+    y: Floats,
+    library: Library,
+    start: Floats,
+    free: NDArray[np.bool_],
+    scale: float = 1.0,
+    max_iterations: int = 20,
+) -> Refined:
+    """Least-squares values of some constants of one program, near where they start, and how sure they are.
+
+    Args:
+        program: (L,) token ids.
+        columns: (d, n) contiguous inputs.
+        y: (n,) targets.
+        library: what the ids mean; it has ``mul`` and a fitted constant.
+        start: (k,) values of all constants.
+        free: (k,) which of them are fitted; the others are held.
+        scale: unit of the residuals; squares of the data in this unit must not overflow.
+        max_iterations: steps.
+
+    >>> from envs.symbolic.text import parse
+    >>> library = Library("koza", ["x"], constant=True)
+    >>> program, x = parse("c*x + c", library).program, np.linspace(0.0, 1.0, 20)
+    >>> refined = refine_constants(program, x[None], 3 * x + 5, library, np.ones(2), np.array([True, False]))
+    >>> refined.constants[1].item(), round(refined.mean_square, 2)
+    (1.0, 4.57)
+    """
+    scaled = np.concatenate([[library.id("mul"), library.constant_id], program]).astype(np.int16)
+    constants = np.concatenate([[1.0 / scale], start])
+    movable = np.concatenate([[False], free])
+    k = len(constants)
+    covariance = np.zeros((k, k))
+    error = refine_kernel(
+        scaled, library.opcode, library.index, library.value, columns, y / scale, constants, movable, covariance,
+        max_iterations,
+    )  # fmt: skip
+    return Refined(constants[1:], error * scale * scale, covariance[1:, 1:])
+
+
+@njit(cache=True, error_model="numpy")
+def refine_kernel(
+    program: NDArray[np.int16],
     opcode: NDArray[np.int64],
     index: NDArray[np.int64],
+    value: Floats,
     columns: Floats,
     target: Floats,
-    n: int,
     constants: Floats,
-    workspace: Floats,
-    gradient: Floats,
+    free: NDArray[np.bool_],
+    covariance: Floats,
     max_iterations: int,
-    good_enough: float,
-) -> tuple[float, int]:
-    """Levenberg-Marquardt from ``constants`` (k,), which become the result; (mean squared error, evaluations)."""
-    k = constants.shape[0]
-    normal, slope = np.empty((k, k)), np.empty(k)  # J^T J and J^T r at the accepted point
-    new_normal, new_slope = np.empty((k, k)), np.empty(k)
-    factor, step, trial = np.empty((k, k)), np.empty(k), np.empty(k)
-    error = _normal_equations(
-        program, length, opcode, index, columns, target, n, constants, workspace, gradient, normal, slope
-    )
-    used = 1
-    if error == np.inf:
-        return np.inf, used
-    damping, growth = 1.0e-3, 2.0
-    for _ in range(max_iterations):
-        if error <= good_enough * n or damping > HIGHEST_DAMPING:
-            break
-        if not _solve_damped(normal, slope, damping, factor, step):
-            damping *= growth
-            growth *= 2.0
-            continue
-        predicted = 0.0
-        for i in range(k):
-            trial[i] = constants[i] - step[i]
-            predicted += step[i] * (slope[i] + damping * normal[i, i] * step[i])
-        new_error = _normal_equations(
-            program, length, opcode, index, columns, target, n, trial, workspace, gradient, new_normal, new_slope
-        )
-        used += 1
-        if new_error < error:
-            gain = (error - new_error) / max(predicted, 1e-300)
-            damping *= max(0.1, 1.0 - (2.0 * gain - 1.0) ** 3)
-            growth = 2.0
-            converged = error - new_error <= SMALLEST_STEP * error
-            error = new_error
-            for i in range(k):
-                constants[i] = trial[i]
-            normal, new_normal = new_normal, normal
-            slope, new_slope = new_slope, slope
-            if converged:
-                break
-        else:
-            if new_error - error <= SMALLEST_STEP * error:
-                break
-            damping *= growth
-            growth *= 2.0
-    return error / n, used
-
-
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def _normal_equations(
-    program: NDArray[np.int16],
-    length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    columns: Floats,
-    target: Floats,
-    n: int,
-    constants: Floats,
-    workspace: Floats,
-    gradient: Floats,
-    normal: Floats,
-    slope: Floats,
 ) -> float:
-    """Sum of squared residuals; fills J^T J (k, k) and J^T r (k,). inf if a value or derivative is not finite."""
-    k = constants.shape[0]
-    d = columns.shape[0]
-    total = 0.0
-    for a in range(k):
-        slope[a] = 0.0
-        for b in range(k):
-            normal[a, b] = 0.0
-    for first in range(0, n, BLOCK):
-        m = min(BLOCK, n - first)
-        load_block(columns, first, m, workspace)
-        row = run_with_gradient(program, length, opcode, index, constants, workspace, gradient, d, m)
-        if row < 0:
-            return np.inf
-        for i in range(m):
-            workspace[row, i] -= target[first + i]
-            total += workspace[row, i] * workspace[row, i]
-        for a in range(k):
-            s = 0.0
-            for i in range(m):
-                s += gradient[a, i] * workspace[row, i]
-            slope[a] += s
-            for b in range(a + 1):
-                s = 0.0
-                for i in range(m):
-                    s += gradient[a, i] * gradient[b, i]
-                normal[a, b] += s
-    for a in range(k):
-        for b in range(a + 1):
-            normal[b, a] = normal[a, b]
-            if not (abs(normal[a, b]) < np.inf and abs(slope[a]) < np.inf):
-                return np.inf
-    return total if total < np.inf else np.inf
-
-
-@njit(cache=True, error_model="numpy")
-def _solve_damped(normal: Floats, slope: Floats, damping: float, factor: Floats, step: Floats) -> bool:
-    """Solve (N + damping diag N) step = slope by Cholesky; False if the matrix is not positive definite."""
-    k = slope.shape[0]
-    for a in range(k):
-        for b in range(a + 1):
-            s = normal[a, b]
-            if a == b:
-                s += damping * s + 1e-300
-            for j in range(b):
-                s -= factor[a, j] * factor[b, j]
-            if a == b:
-                if not s > 0.0:
-                    return False
-                factor[a, a] = math.sqrt(s)
-            else:
-                factor[a, b] = s / factor[b, b]
-    for a in range(k):
-        s = slope[a]
-        for j in range(a):
-            s -= factor[a, j] * step[j]
-        step[a] = s / factor[a, a]
-    for a in range(k - 1, -1, -1):
-        s = step[a]
-        for j in range(a + 1, k):
-            s -= factor[j, a] * step[j]
-        step[a] = s / factor[a, a]
-    return True
+    """:func:`refine_constants` without checks; ``constants`` (k,) and ``covariance`` (k, k) are filled."""
+    k, n = constants.shape[0], target.shape[0]
+    workspace = make_workspace(opcode, value, columns.shape[0])
+    gradient, normal, slope = np.empty((k, BLOCK)), np.empty((k, k)), np.empty(k)
+    error, _ = fit_one(
+        program, len(program), opcode, index, columns, target, n, constants, workspace, gradient, free,
+        max_iterations, 0.0,
+    )  # fmt: skip
+    if error < np.inf:
+        normal_equations(
+            program, len(program), opcode, index, columns, target, n, constants, workspace, gradient, free, normal,
+            slope,
+        )  # fmt: skip
+        covariance_of(normal, free, max(error, 1e-30), covariance)
+    return error

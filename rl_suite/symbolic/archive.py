@@ -76,7 +76,7 @@ def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
     residuals of neighbouring points; both at the level ``SIGNIFICANCE``.
     """
     X, law = polisher.X, finished.law
-    residual = polisher.errors(law, law.constants[None])[0]
+    residual = polisher.residuals(law)
     n, d = X.shape
     if n < max(6, ROWS_PER_CONSTANT * law.n_free) or not np.isfinite(residual).all():
         return False

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
+from envs.symbolic.fitting import refine_constants
 from envs.symbolic.program import evaluate_programs
 from rl_suite.symbolic.law import Law
 from rl_suite.symbolic.numbers import simplest
@@ -21,8 +21,8 @@ Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
 MAX_FIT_POINTS = 4096
 BITS_PER_CONSTANT = 3.0
-STRICT = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
-LARGE = 1e6  # residuals and their derivatives are cut here, so that their squares stay finite
+MAX_ITERATIONS = 20
+LARGE = 1e6  # residuals are cut here, so that their squares stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,61 +59,31 @@ class Polisher:
         if len(y) > MAX_FIT_POINTS:  # evenly, so that trajectories and grids stay whole
             rows = np.linspace(0, len(y) - 1, MAX_FIT_POINTS).astype(np.int64)
             X, y = X[rows], y[rows]
-        self.X, self.y = np.ascontiguousarray(X), y
+        self.X, self.y = np.ascontiguousarray(X), np.ascontiguousarray(y)
+        self.columns = np.ascontiguousarray(X.T)
         self.scale = max(float(np.std(y)), 1e-300)
 
-    def errors(self, law: Law, constants: Values) -> Values:
-        """Residuals in units of the target's standard deviation for several sets of constants (m, k); (m, n)."""
-        m = len(constants)
-        programs = np.repeat(law.program[None], m, axis=0)
-        lengths = np.full(m, len(law.program))
-        values = evaluate_programs(programs, lengths, self.X, law.library, constants)
+    def residuals(self, law: Law) -> Values:
+        """What the law leaves of the target, in units of its standard deviation, (n,)."""
+        length = np.array([len(law.program)])
+        values = evaluate_programs(law.program[None], length, self.X, law.library, law.constants[None])[0]
         result: Values = (values - self.y) / self.scale
         return result
 
     def nmse(self, law: Law) -> float:
         """Mean squared error over the variance of the target; infinite where the law is not finite."""
-        residual = self.errors(law, law.constants[None])[0]
-        value = float(np.mean(np.clip(residual, -LARGE, LARGE) ** 2))
+        value = float(np.mean(np.clip(self.residuals(law), -LARGE, LARGE) ** 2))
         return value if math.isfinite(value) else math.inf
 
     def fit(self, law: Law) -> tuple[Law, Values]:
         """The law with its measured constants at the least squared error, and their covariance (k, k)."""
-        free = np.array([i for i, e in enumerate(law.exact) if e is None], dtype=np.int64)
-        if len(free) == 0 or len(free) >= len(self.y):
-            return law, np.zeros((len(law.exact), len(law.exact)))
-        base = law.constants
-        step = 1e-7
-
-        def residual(theta: Values) -> Values:
-            constants = base.copy()
-            constants[free] = theta
-            values = self.errors(law, constants[None])[0]
-            return np.clip(values, -LARGE, LARGE) if np.isfinite(values[0]) else np.full(len(self.y), LARGE)
-
-        def jacobian(theta: Values) -> Values:
-            h = step * np.maximum(np.abs(theta), 1e-3)
-            constants = np.repeat(base[None], 2 * len(free), axis=0)
-            constants[:, free] = theta
-            for k, i in enumerate(free):
-                constants[2 * k, i] += h[k]
-                constants[2 * k + 1, i] -= h[k]
-            values = self.errors(law, constants)
-            J = (values[0::2] - values[1::2]) / (2 * h[:, None])
-            return np.clip(np.where(np.isfinite(J), J, 0.0), -LARGE, LARGE).T
-
-        start = base[free]
-        scale = np.maximum(np.abs(start), 1e-6)
-        best = least_squares(residual, start, jac=jacobian, x_scale=scale, method="lm", max_nfev=20, **STRICT)
-        theta = best.x if 2 * best.cost <= float(np.sum(residual(start) ** 2)) else start
-        constants = base.copy()
-        constants[free] = theta
-        J = jacobian(theta)
-        variance = max(float(np.mean(residual(theta) ** 2)), 1e-30)
-        size = np.maximum(np.linalg.norm(J, axis=0), 1e-100)
-        covariance = np.zeros((len(base), len(base)))
-        covariance[np.ix_(free, free)] = np.linalg.pinv((J / size).T @ (J / size)) / size[:, None] / size * variance
-        return replace(law, constants=constants), covariance
+        free = np.array([e is None for e in law.exact], dtype=np.bool_)
+        if not free.any() or free.sum() >= len(self.y):
+            return law, np.zeros((len(free), len(free)))
+        found = refine_constants(
+            law.program, self.columns, self.y, law.library, law.constants, free, self.scale, MAX_ITERATIONS
+        )
+        return replace(law, constants=found.constants), found.covariance
 
     def priced(self, law: Law) -> Finished:
         """The law as it is, with its error and price."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from symbolic_oracles import evaluate_with_numpy, random_batch, random_programs
 
-from envs.symbolic.fitting import fit_constants
+from envs.symbolic.fitting import fit_constants, refine_constants
 from envs.symbolic.gradient import run_with_gradient
 from envs.symbolic.program import BLOCK, evaluate_programs, make_workspace
 from envs.symbolic.text import parse
@@ -147,6 +147,50 @@ def test_rows_do_not_influence_each_other_and_seeds_repeat():
     assert fits.mean_square[2] == pytest.approx(np.mean((X[:, 0] - y) ** 2))
     values = evaluate_programs(programs, lengths, X, KOZA, fits.constants)
     np.testing.assert_allclose(np.mean((values - y) ** 2, axis=1), fits.mean_square, rtol=1e-9, atol=1e-25)
+
+
+def refine(text, y, start, held=(), scale=1.0):
+    free = np.array([i not in held for i in range(len(start))])
+    return refine_constants(parse(text, KOZA).program, X.T.copy(), y, KOZA, np.array(start), free, scale)
+
+
+def test_held_constants_stay_and_the_others_fit_around_them():
+    x = X[:, 0]
+    found = refine("c*x + c", 3 * x + 5, [1.0, 4.0], held=[1])
+    slope = x @ (3 * x + 1) / (x @ x)
+    np.testing.assert_allclose(found.constants, [slope, 4.0], rtol=1e-12)
+    assert found.mean_square == pytest.approx(np.mean((3 * x + 1 - slope * x) ** 2))
+    variance = found.mean_square / (x @ x)
+    np.testing.assert_allclose(found.covariance, [[variance, 0], [0, 0]], rtol=1e-9)
+
+
+def test_covariance_is_that_of_least_squares_in_any_unit():
+    x = X[:, 0]
+    y = 3 * x + 5 + 0.1 * np.random.default_rng(1).normal(size=20)
+    A = np.stack([x, np.ones(20)], axis=1)
+    for size in (1.0, 1e-120, 1e120):
+        found = refine("c*x + c", size * y, [size, size], scale=size)
+        rest = y - A @ (found.constants / size)
+        np.testing.assert_allclose(found.constants / size, np.linalg.lstsq(A, y)[0], rtol=1e-9)
+        np.testing.assert_allclose(found.covariance / size / size, np.linalg.inv(A.T @ A) * np.mean(rest**2), rtol=1e-6)
+
+
+def test_constants_that_say_the_same_twice_share_the_work():
+    x = X[:, 0]
+    y = np.exp(1.7 * x) + 0.1 * np.random.default_rng(2).normal(size=20)
+    alone = refine("c*exp(c*x)", y, [1.2, 1.5])
+    twice = refine("c*exp(c*x + c*x + c)", y, [1.2, 0.7, 0.8, 0.0])
+    assert twice.mean_square == pytest.approx(alone.mean_square, rel=1e-9)
+    assert twice.constants[1:3].sum() == pytest.approx(alone.constants[1], rel=1e-6)
+    assert abs(twice.constants).max() < 3.0  # no pair of huge constants that cancel
+    assert (np.diag(twice.covariance) > 1.0).all()  # and it is said that nothing is known about each
+
+
+def test_points_without_a_derivative_do_not_spoil_the_fit():
+    x = np.linspace(0.0, 2.0, 20)
+    program = parse("c*x^c", FULL).program
+    found = refine_constants(program, x[None].copy(), 3 * x**0.7, FULL, np.array([1.0, 1.0]), np.ones(2, bool))
+    np.testing.assert_allclose(found.constants, [3.0, 0.7], rtol=1e-9)
 
 
 def test_never_finite_programs_get_infinite_error():

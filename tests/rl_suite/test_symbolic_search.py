@@ -1,6 +1,9 @@
 """The search finds laws, says the truth about them, and gives the same answer twice."""
 
 import json
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -97,6 +100,29 @@ def test_a_search_that_was_stopped_goes_on_with_the_same_bits(policy: bool, tmp_
         np.testing.assert_array_equal(a.tokens, b.tokens)
         np.testing.assert_array_equal(a.error, b.error)
     assert [law_record(f.law) for f in second.archive] == [law_record(f.law) for f in whole.archive]
+
+
+NOISY_SEARCH = """
+import numpy as np
+from envs.symbolic.benchmarks import add_noise, problem
+from rl_suite.symbolic.records import law_record
+from rl_suite.symbolic.search import Data, Options, Search
+p = problem("I.37.4")
+X, y = p.sample(np.random.default_rng(0), 300)
+data = Data(X, add_noise(y, 0.01, np.random.default_rng(1)), p.variables)
+search = Search(data, Options(population=60, search_points=50, policy=True), 0, 10**6)
+for _ in range(6):
+    search.step()
+print([(law_record(f.law), f.nmse.hex()) for f in search.archive])
+"""
+
+
+def test_the_laws_do_not_depend_on_what_lies_in_memory() -> None:
+    outputs = set()
+    for fill in ("0", "85"):  # the C library fills freed memory with it: reading it would change the laws
+        command, environment = [sys.executable, "-c", NOISY_SEARCH], {**os.environ, "MALLOC_PERTURB_": fill}
+        outputs.add(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert len(outputs) == 1
 
 
 def test_units_forbid_what_cannot_be() -> None:
