@@ -31,8 +31,17 @@ NUMPY_OPERATIONS = {
 }
 
 
-def evaluate_with_numpy(program, library, X, constants=()):
-    """Values (n,) of one program; all NaN if any intermediate value is not finite."""
+ROUNDING = 2e-15  # relative: vector libraries and our polynomials are right to a few units in the last place
+INEXACT_NEAR_ZERO = {"sin", "cos"}  # right to so many units of 1, not of their value
+UNDERFLOWING = {"mul", "div", "inv", "sq", "cube", "pow", "exp"}
+
+
+def evaluate_with_numpy(program, library, X, constants=(), rounding=None):
+    """Values (n,) of one program; all NaN if any intermediate value is not finite.
+
+    ``rounding`` (an odd 64-bit number) moves every result of an operation by a little, as another way to round
+    it might; equal values move alike, so that x*y - x*y stays 0.
+    """
     left_over = list(constants)
     stack = []
     with np.errstate(all="ignore"):
@@ -47,9 +56,42 @@ def evaluate_with_numpy(program, library, X, constants=()):
             else:
                 arguments = [stack.pop() for _ in range(token.arity)]
                 stack.append(NUMPY_OPERATIONS[token.name](*arguments))
+                if rounding is not None and token.name not in ("neg", "abs"):
+                    stack[-1] = _rounded_differently(token.name, stack[-1], rounding)
             if not np.isfinite(stack[-1]).all():
                 return np.full(len(X), np.nan)
     return stack[0]
+
+
+def _rounded_differently(name, values, salt):
+    """Values moved up or down, as a hash of their bits says."""
+    up = (values.view(np.uint64) * np.uint64(salt)) >> np.uint64(63)
+    sign = np.where(up == 1, 1.0, -1.0)
+    size = ROUNDING * (np.maximum(abs(values), 1.0) if name in INEXACT_NEAR_ZERO else abs(values))
+    if name in UNDERFLOWING:
+        size = size + 1e-322
+    if name == "exp":  # may be flushed to 0 below e**-707
+        size = np.where(values < 1e-306, values, size)
+    return values + sign * size
+
+
+def assert_agree(ours, program, library, X, constants=()):
+    """Our values are numpy's, up to what rounding may do to them; NaN where numpy's are not finite.
+
+    What rounding may do is measured by rounding every step of the program otherwise, in sixteen ways. Where
+    these do not agree on whether the program is finite, nothing is asked.
+    """
+    expected = evaluate_with_numpy(program, library, X, constants)
+    salts = np.random.default_rng(0).integers(2**63, size=16, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    others = np.array([evaluate_with_numpy(program, library, X, constants, salt) for salt in salts])  # (16, n)
+    finite = np.isfinite(others[:, 0])
+    if finite.any() != finite.all() or finite.any() != np.isfinite(expected[0]):
+        return
+    if not finite.any():
+        assert np.isnan(ours).all()
+        return
+    spread = abs(others - expected).max(axis=0)
+    np.testing.assert_array_less(abs(ours - expected), 10 * spread + 1e-15 * abs(expected) + 1e-320)
 
 
 @st.composite
