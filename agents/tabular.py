@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 MemoryT = TypeVar("MemoryT", bound="tuple[NDArray[Any], ...]")
 
 PREFERENCE = 1e-6  # random, different for each task: decides between actions that are equally good so far
+TIED = 2 * PREFERENCE  # values closer than this differ by preferences alone
 
 
 class TabularLearner(ABC, Generic[MemoryT]):
@@ -337,6 +338,13 @@ class QLearning(TabularLearner[QMemory]):
     def end_episodes(self, memory: QMemory, rows: Ints) -> None:
         """Count them: exploration fades with the episodes."""
         memory.episodes[rows] += 1
+
+    def greedy_probabilities(self, memory: QMemory, states: Ints) -> NDArray[np.float32]:
+        """Chance of each action to be the best one, (B, k): equal among those that only a preference tells apart."""
+        values = self._values(memory, states, np.arange(len(states)))
+        best = values >= values.max(axis=1, keepdims=True) - TIED
+        chances: NDArray[np.float32] = best.astype(np.float32) / best.sum(axis=1, keepdims=True, dtype=np.float32)
+        return chances
 
     def is_told(self, ended: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Last steps only where nothing can follow them."""

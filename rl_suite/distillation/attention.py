@@ -115,7 +115,7 @@ def analyse(config: DistillationConfig, run: Run, options: argparse.Namespace) -
     with ProgressBar("pictures", len(samples) * len(layers)) as progress:
         draw_sample(samples, layers, folder, progress.update)
     draw_whole(samples, layers, family.episode_steps, folder)
-    lines, statistics = report_lines(samples, layers, options.k)
+    lines, statistics = report_lines(samples, layers, options.k or max(1, len(samples[0].observations) // 4))
     if options.ablate:
         ablation, effects = ablation_lines(
             config, agent, trial_spec(config, family, "test", options.ablate, config.evaluation.n_envs)
@@ -147,11 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layers", type=int, nargs="+", help="layers to draw (default: all)")
     parser.add_argument("--steps", type=int, help="step of the trial at which to look (default: a full context)")
     parser.add_argument("--context", type=int, help="steps that are read again (default: the agent's window)")
-    parser.add_argument("--k", type=int, default=40, help="tokens to keep, for the recommended strategy (default 40)")
+    parser.add_argument("--k", type=int, help="tokens to keep, for the recommended strategy (default: a quarter)")
     parser.add_argument("--ablate", type=int, metavar="EPISODES", help="also measure trials with each head silenced")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    if options.samples < 1 or options.k < 1:
+    if options.samples < 1 or (options.k is not None and options.k < 1):
         parser.error("--samples and --k must be at least 1")
     try:
         run = Run.open(options.run)

@@ -104,10 +104,10 @@ def report_lines(samples: "Sequence[Sample]", layers: Sequence[int], k: int) -> 
         f"{_mean(heads, 'sink'):.1%} of the mass is on them"
     )
     strategy = recommend([sample.query[layer] for layer in layers for sample in samples], k)
-    lines += [
-        "",
-        f"Recommended for k={k}: strategy={strategy!r}; what it costs: python -m rl_suite.benchmarks compression",
-    ]
+    advice = f"Recommended for k={k}: strategy={strategy!r}; what it costs: python -m rl_suite.benchmarks compression"
+    if k >= n:
+        advice = f"k={k} is no less than the {n} steps of this context: nothing to compress; choose a smaller --k"
+    lines += ["", advice]
     statistics = {
         "classic": {name: [float(getattr(s, name)) for s in classic] for name in LABELS},
         "per_layer": {str(layer): _layer_values(samples, layer) for layer in layers},

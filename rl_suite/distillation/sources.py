@@ -56,13 +56,13 @@ class TabularSource:
         self.episodes += 1
 
     def act(self, observations: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The learner's actions (N,), and its greedy ones (N,) or, for Thompson sampling, probabilities (N, A)."""
+        """The learner's actions (N,), and what it believes best: probabilities (N, A), or one action (N,)."""
         self.states = self._states(observations)
         self.actions = self.learner.act(self.memory, self.states)
         if self.soft_draws and isinstance(self.learner, ThompsonSampling):
             return self.actions, self.learner.action_probabilities(self.memory, self.soft_draws)
         if isinstance(self.learner, QLearning):
-            return self.actions, self.learner.act(self.memory, self.states, deterministic=True)
+            return self.actions, self.learner.greedy_probabilities(self.memory, self.states)
         return self.actions, self.actions  # an index policy means what it does
 
     def learn(self, observations: NDArray[Any], rewards: NDArray[np.float64]) -> None:

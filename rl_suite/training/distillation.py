@@ -143,8 +143,6 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * learning_rate_factor(step, settings)
             loss, accuracy = update(model, optimizer, windows, step, settings, device)
-            if not math.isfinite(loss):
-                raise NonFiniteError(f"the loss of step {step + 1} is {loss}; lower distillation.fit.learning_rate")
             step += 1
             if step % settings.log_every == 0 or step == settings.steps:
                 rate = optimizer.param_groups[0]["lr"]
@@ -201,7 +199,11 @@ def update(
         (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
         total += loss.item() / settings.accumulate
         accuracy += right.item() / settings.accumulate
-    nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+    if not math.isfinite(total) or not math.isfinite(norm):
+        raise NonFiniteError(
+            f"step {step + 1}: loss {total}, gradient norm {norm.item()}; lower distillation.fit.learning_rate"
+        )
     optimizer.step()
     return total, accuracy
 
@@ -294,6 +296,8 @@ def load_agent(config: DistillationConfig, request: EvaluationRequest) -> InCont
         model.load_state_dict(content["model"])
     except (KeyError, RuntimeError):
         raise UserError(f"{path}: does not fit {family.env_id} with this model") from None
+    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+        raise UserError(f"{path}: its weights hold NaN or infinity; train again")
     if config.distillation.acting.window > config.distillation.fit.window:
         show(
             f"acting.window={config.distillation.acting.window} is longer than the {config.distillation.fit.window} "

@@ -156,6 +156,15 @@ class Corridor:
         return (self.cell == 4).astype(float), self.time == 8
 
 
+def test_ties_share_the_belief_in_what_is_best() -> None:
+    learner = QLearning(spaces.Discrete(2), spaces.Discrete(3), initial_value=0.3)
+    memory = learner.start(2)
+    memory.q[1, 0, 2] += 0.1
+    memory.q[1, 1, 0] -= 0.1
+    assert learner.greedy_probabilities(memory, np.array([0, 0])).tolist() == [[np.float32(1 / 3)] * 3, [0, 0, 1]]
+    assert learner.greedy_probabilities(memory, np.array([1, 1]))[1].tolist() == [0, 0.5, 0.5]
+
+
 def test_q_learning_learns_through_the_batch_interface() -> None:
     world = Corridor(32)
     learner = QLearning(world.space, spaces.Discrete(2), initial_value=5.0, epsilon_episodes=20, seed=1)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from rl_suite.checkpoint import save_checkpoint
 from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.distillation import attention
 from rl_suite.distillation.players import make_player
 from rl_suite.distillation.scorecard import score
 from rl_suite.distillation.worlds import TaskFamily
-from rl_suite.errors import UserError
+from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.evaluate import evaluate_agent
 from rl_suite.examples import in_context_bandit
 from rl_suite.experiments import EvaluationRequest, load_experiment
@@ -164,7 +165,7 @@ def test_attention_command_writes_all_pictures(tmp_path, capsys):
     for words in (
         "OVERALL ATTENTION STATISTICS",
         "Recent/Distant ratio",
-        "Recommended for k=40",
+        "Recommended for k=10",
         "left without a head",
     ):
         assert words in out
@@ -177,6 +178,8 @@ def test_attention_command_writes_all_pictures(tmp_path, capsys):
         }
     for name in ("attention_overview.png", "attention_by_age.png", "attention_in_room.png", "attention.json"):
         assert (folder / name).stat().st_size > 1000
+    assert attention.main([str(run.path), "--samples", "1", "--context", "20", "--k", "30"]) == 0
+    assert "k=30 is no less than the 19 steps of this context" in capsys.readouterr().out
     assert attention.main([str(run.path), "--layers", "7"]) == 2
     assert "layers 0 to 2" in capsys.readouterr().err
     assert attention.main([str(run.path), "--steps", "1"]) == 2
@@ -232,6 +235,19 @@ def test_histories_of_another_world_are_refused(tmp_path):
         training.load_agent(hard, EvaluationRequest(run=run))
     with pytest.raises(UserError, match="no checkpoint yet; train first"):
         training.load_agent(config, EvaluationRequest(run=Run(tmp_path / "nothing")))
+
+
+def test_what_is_not_finite_is_named(tmp_path):
+    config, run = trained(tmp_path)
+    path = run.checkpoints.for_evaluation()
+    content = training.load_checkpoint(path)
+    content["model"]["head.weight"][0, 0] = torch.nan
+    save_checkpoint(path, content)
+    with pytest.raises(UserError, match="weights hold NaN or infinity; train again"):
+        training.load_agent(config, EvaluationRequest(run=run))
+    wild = config_of(tmp_path / "wild", "distillation.fit.learning_rate=1e30", "distillation.fit.warmup=0")
+    with pytest.raises(NonFiniteError, match=r"step \d: loss nan.*lower distillation.fit.learning_rate"):
+        training.train(wild, start(wild))
 
 
 def test_a_longer_memory_than_trained_is_said(tmp_path, capsys):
