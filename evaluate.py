@@ -11,6 +11,7 @@ from pathlib import Path
 from rl_suite.cli import make_parser, prepare_process, run_command, show
 from rl_suite.evaluation.command import read_request, write_result
 from rl_suite.experiments import KINDS, load_attribute
+from rl_suite.viz.report import write_report
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     for table in report.tables():
         show(table)
     show(f"every episode: {write_result(report, request, arguments.out)}")
+    if request.run is not None and arguments.out is None:
+        show(f"report: {write_report(request.run)}")
 
 
 if __name__ == "__main__":

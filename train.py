@@ -11,6 +11,7 @@ import sys
 from rl_suite.cli import experiments_table, make_parser, prepare_process, run_command, show
 from rl_suite.experiments import KINDS, load_attribute, load_experiment
 from rl_suite.run import Run
+from rl_suite.viz.report import write_report
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     if run.status == "stopped":
         show(f"stopped and saved; to resume: python {' '.join(sys.argv)}")
     else:
-        show(f"results: {run.path}  (python evaluate.py {run.path}; tensorboard --logdir {config.runs_dir})")
+        show(f"results: {write_report(run)}  (python evaluate.py {run.path}; tensorboard --logdir {config.runs_dir})")
 
 
 if __name__ == "__main__":

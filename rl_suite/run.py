@@ -4,7 +4,7 @@
 
     config.yaml      the resolved configuration          checkpoints/   last two and best
     run.json         command, versions, commit, status   metrics.jsonl  one JSON object per log call
-    events.out.*     TensorBoard                         evaluation.json
+    events.out.*     TensorBoard                         evaluation.json, report.html
 """
 
 import fcntl

@@ -154,8 +154,8 @@ class ControlReport:
                 {
                     "field": row.field,
                     "measure": row.measure,
-                    "value": list(row.value),
-                    "minus_flat": list(row.minus_flat),
+                    "value": row.value._asdict(),
+                    "minus_flat": row.minus_flat._asdict(),
                 }
                 for row in self.rows()
             ],

@@ -80,7 +80,7 @@ def test_reports_can_be_printed_and_stored():
     stored = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert stored["episodes"]["gradient"]["is_success"] == [0.5, 1.0, 0.0]
     row = stored["rows"][0]
-    assert (row["field"], row["measure"], row["value"][0]) == ("gradient", "durotactic_index", 0.5)
+    assert (row["field"], row["measure"], row["value"]["estimate"]) == ("gradient", "durotactic_index", 0.5)
     assert row["minus_flat"] == row["value"]
 
 
