@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_suite.benchmarks import BENCHMARKS, Options, load
+from rl_suite.cli import show
 from rl_suite.errors import UserError
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,31 +27,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed, extra = parser.parse_known_args(arguments)
     if parsed.repeats < 1 or parsed.seed < 0:
         parser.error("--repeats must be at least 1 and --seed at least 0")
-    console = Console()
     names = sorted(BENCHMARKS) if parsed.names == ["all"] else parsed.names
     if extra and (len(names) != 1 or not hasattr(load(names[0], BENCHMARKS), "parse")):
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     try:
         if not names:
-            console.print(_listing())
+            show(_listing())
             return 0
         torch.set_num_threads(1)  # ours and the peers alike: one core each
         options = Options(quick=parsed.quick, repeats=parsed.repeats, seed=parsed.seed, extra=tuple(extra))
-        return max(_run(name, options, parsed.results, console) for name in names)
+        return max(_run(name, options, parsed.results) for name in names)
     except UserError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
         return 2
 
 
-def _run(name: str, options: Options, results: Path, console: Console) -> int:
+def _run(name: str, options: Options, results: Path) -> int:
     module = load(name, BENCHMARKS)
     result = module.run(options)
-    console.print(result.table(f"{name}: {module.SUMMARY}"))
+    show(result.table(f"{name}: {module.SUMMARY}"))
     if options.quick:
         return 0
     stored = module.stored_as(options) if hasattr(module, "stored_as") else name
     result.save(results / f"{stored}.json")
-    console.print(f"stored: {results.name}/{stored}.json")
+    show(f"stored: {results.name}/{stored}.json")
     return int(any(row.verdict == "MISSED" for row in result.rows))
 
 
