@@ -19,7 +19,7 @@ SUMMARY = "in-context agents with a part of their context against the whole of i
 FRACTIONS = (0.5, 0.25, 0.125, 0.0625)
 STRATEGIES = ("recent", "sinks", "uniform", "top_attention", "heavy_hitters", "snapkv", "diverse", "auto")
 RE_ENCODED = ("recent", "top_attention")  # of the costlier mode, at the smaller budgets
-PICTURE = Path(__file__).parent / "results" / "compression.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "compression.png"
 
 # experiment -> episodes of a trial, trials
 WORLDS = {"darkroom_distillation": (20, 128), "bandit5_distillation": (1, 512)}
@@ -48,7 +48,7 @@ def run(options: Options) -> BenchmarkResult:
         notes += [describe(experiment, outcome) for outcome in outcomes]
     if not options.quick:
         draw_compression(panels, PICTURE)
-        notes.append(f"picture: {PICTURE.parent.name}/{PICTURE.name}")
+        notes.append(f"picture: docs/images/{PICTURE.name}")
     return BenchmarkResult(tuple(rows), tuple(notes))
 
 
