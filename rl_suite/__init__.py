@@ -4,6 +4,7 @@
 must be the siblings of this package, or every later import would run somebody else's code.
 """
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,4 +24,10 @@ def _check_siblings() -> None:
             )
 
 
-_check_siblings()
+try:
+    _check_siblings()
+except ImportError as intruder:
+    if sys.argv[:1] != ["-m"]:  # what argv[0] is while `python -m rl_suite...` looks for its module
+        raise
+    sys.stderr.write(f"error: {intruder}\n")
+    sys.exit(2)
