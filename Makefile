@@ -9,7 +9,7 @@ PIP_ARGS ?=
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow lint format bench tensorboard clean
+.PHONY: help train test test-slow test-explore lint format bench tensorboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ test: $(STAMP)  ## Run the tests on two processes
 
 test-slow: $(STAMP)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+test-explore: $(STAMP)  ## Look for counterexamples with other random draws each time
+	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=explore
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .
