@@ -29,9 +29,9 @@ class _ExtraObjective(torch.autograd.Function):
 
 
 def attention_entropy(weights: Tensor) -> Tensor:
-    """Entropy in nats (rows,) of attention weights (rows, n)."""
-    entropy: Tensor = torch.special.entr(weights).sum(dim=-1)
-    return entropy
+    """Entropy in nats (rows,) of attention weights (rows, n); its gradient is finite where a weight is 0."""
+    logarithm = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
+    return -(weights * logarithm).sum(dim=-1)
 
 
 def grid_features(maps: Tensor) -> Tensor:

@@ -156,6 +156,11 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
         """Images that each model's cache could not answer so far."""
         return [cache.computed for cache in self._caches]
 
+    def forget(self) -> None:
+        """Empty the caches. An answer is the same each time to rounding only: it is computed among other images."""
+        for cache in self._caches:
+            cache.clear()
+
     def models(self) -> list[PretrainedModel]:
         """The pre-trained models, in the order of ``names``."""
         return [model for model in self.ptms if isinstance(model, PretrainedModel)]
@@ -183,8 +188,7 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
 def _forget(module: nn.Module, _: Any) -> None:
     """After loading other weights, what the old ones said is worth nothing."""
     assert isinstance(module, MultiPTMFeatureExtractor)
-    for cache in module._caches:
-        cache.clear()
+    module.forget()
 
 
 def _unique(names: Sequence[str]) -> list[str]:

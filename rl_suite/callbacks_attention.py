@@ -86,19 +86,23 @@ class AttentionCallback(BaseCallback):
     def __init__(self, sample: int = 256, images_every: int = 0):
         super().__init__()
         self.sample, self.images_every = sample, images_every
-        self._next_images = 0
 
     def _on_training_start(self) -> None:
         self._extractor = multi_ptm_of(self.model.policy)
         if self._extractor is None:
             raise ValueError(f"{type(self.model.policy).__name__} has no pre-trained models to watch")
         self._alarms: set[str] = set()
+        self._next_images = 0 if self.model.num_timesteps == 0 else self._images_after(self.model.num_timesteps)
         self._advance()
         for name, model in zip(self._extractor.names, self._extractor.models(), strict=True):
             self.logger.record(f"attention/parameters_{name}", model.n_parameters())
 
     def _on_step(self) -> bool:
         return True
+
+    def _on_rollout_start(self) -> None:
+        assert self._extractor is not None
+        self._extractor.forget()  # a run that is resumed here has no cache either, and must end with the same bits
 
     def _on_rollout_end(self) -> None:
         self._advance()
@@ -119,10 +123,13 @@ class AttentionCallback(BaseCallback):
             self.logger.record(key, value)
         self._warn(values)
         if self.images_every and self.num_timesteps >= self._next_images:
-            self._next_images = (self.num_timesteps // self.images_every + 1) * self.images_every
+            self._next_images = self._images_after(self.num_timesteps)
             self.logger.record(
                 "attention/episode", Image(self._picture(buffer), "HWC"), exclude=("stdout", "json", "csv")
             )
+
+    def _images_after(self, step: int) -> int:
+        return (step // self.images_every + 1) * self.images_every if self.images_every else 0
 
     def _advance(self) -> None:
         assert self._extractor is not None

@@ -113,6 +113,19 @@ def test_the_entropy_regulariser_has_a_gradient_and_the_right_sign():
     assert after == pytest.approx(np.log(3), abs=0.02)
 
 
+def test_the_entropy_regulariser_bears_models_without_weight():
+    """Of those that have not joined, and of those whose weight a large score of another rounds to 0."""
+    attention = WeightSharingAttention(4, 3, entropy_coef=1.0)
+    _, weights = attention(torch.randn(6, 3), torch.randn(6, 3, 4), active=torch.tensor([True, False, True]))
+    weights.sum().backward()
+    gradient = attention.score_context.weight.grad
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    logits = torch.tensor([[0.0, 200.0]], requires_grad=True)
+    attention_entropy(torch.softmax(logits, dim=1)).sum().backward()
+    assert logits.grad.tolist() == [[0.0, 0.0]]
+
+
 def test_a_learned_temperature_is_learned():
     attention = WeightSharingAttention(4, 3, attention_temperature=2.0, learn_temperature=True)
     assert attention.log_temperature.exp().item() == pytest.approx(2.0)

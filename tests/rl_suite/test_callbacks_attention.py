@@ -85,6 +85,21 @@ def test_it_advances_the_curriculum_and_logs_everything(caplog):
     assert pictures[0].image.ndim == 3
 
 
+def test_rollouts_begin_with_empty_caches():
+    """Where a run may be resumed, for a resumed run has nothing in its caches; rounding would tell them apart."""
+    model, _ = durotaxis_ppo(use_wsa=True, ptms=[CNN, CNN], wsa_config={"embedding_dim": 8, "context_dim": 8})
+    observation = model.env.reset()
+    callback = AttentionCallback()
+    callback.init_callback(model)
+    callback.on_training_start({}, {})
+    computed = []
+    for _ in range(3):
+        model.predict(observation)
+        computed.append(model.policy.multi_ptm.n_computed()[0])
+        callback.on_rollout_start()
+    assert computed == [4, 8, 12]  # 4 environments
+
+
 def test_a_collapse_is_said_once(caplog, monkeypatch):
     model, _ = durotaxis_ppo(use_wsa=True, ptms=[CNN, CNN], wsa_config={"embedding_dim": 8, "context_dim": 8})
     monkeypatch.setattr(

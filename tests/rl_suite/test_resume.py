@@ -10,17 +10,36 @@ from typing import Any
 
 import pytest
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 
-from rl_suite.checkpoint import load_checkpoint
+from rl_suite.checkpoint import load_checkpoint, save_checkpoint
+from rl_suite.experiments import load_experiment
+from rl_suite.seeding import seed_everything
+from rl_suite.training.resume import restore, snapshot
+from rl_suite.training.sb3_build import build_env, build_model
+from rl_suite.training.sb3_evaluation import validation_score
+from rl_suite.training.sb3_watch import watchers
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = ["train.total_timesteps=4096", "train.checkpoint_every=512", "train.evaluate_every=2048", "train.log_every=512"]
+FEW = ["train.total_timesteps=2048", "train.checkpoint_every=256", "train.evaluate_every=512", "train.log_every=256"]
+PTMS = (  # one frozen throughout, one that thaws and one that joins on the way
+    "policy.kwargs.ptms=[{model_type: FROZEN}, "
+    "{model_type: graph_cnn, options: {width: 4}, unfreeze_at: 384}, "
+    "{model_type: graph_cnn, options: {width: 4}, freeze: false, join_at: 128}]"
+)
 WORLDS = {
     "darkroom": ["experiment=darkroom,smoke", *SIZES],
     "bandit": ["experiment=bandit_ppo,smoke", "normalize.observation=true", "normalize.reward=true", *SIZES],
+    "attention": ["experiment=durotaxis_wsa,smoke", PTMS.replace("FROZEN", "resnet18_random"), *FEW],
     "dqn": ["experiment=darkroom,smoke", "algorithm=dqn", *SIZES],
 }
-NAMES = {"darkroom": "darkroom-smoke", "bandit": "bandit_ppo-smoke", "dqn": "darkroom-smoke"}
+NAMES = {
+    "darkroom": "darkroom-smoke",
+    "bandit": "bandit_ppo-smoke",
+    "attention": "durotaxis_wsa-smoke",
+    "dqn": "darkroom-smoke",
+}
 
 
 def command(world: str, folder: Path) -> list[str]:
@@ -65,7 +84,10 @@ def assert_same_bits(a: Any, b: Any, path: str = "") -> None:
         assert a == b, path
 
 
-@pytest.mark.parametrize("world", WORLDS)
+SLOW = {"attention"}
+
+
+@pytest.mark.parametrize("world", [pytest.param(w, marks=[pytest.mark.slow] if w in SLOW else []) for w in WORLDS])
 def test_killed_and_resumed_is_bit_identical(world: str, tmp_path: Path) -> None:
     whole = subprocess.run(command(world, tmp_path / "whole"), cwd=ROOT, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
@@ -76,6 +98,40 @@ def test_killed_and_resumed_is_bit_identical(world: str, tmp_path: Path) -> None
     resumed = subprocess.run(command(world, tmp_path / "killed"), cwd=ROOT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_bits(final(tmp_path / "whole", world), final(tmp_path / "killed", world))
+
+
+def test_attention_over_models_continues_with_the_same_bits(tmp_path: Path) -> None:
+    """Models join and thaw, heads are fitted, caches are filled: none of it may show after a resumption."""
+    words = ["experiment=durotaxis_wsa,smoke", PTMS.replace("FROZEN", "graph_cnn")]
+    config = load_experiment(ROOT / "config.yaml", words)
+    path = tmp_path / "middle.ckpt"
+
+    class SaveInTheMiddle(BaseCallback):
+        """As RunCallback does: evaluate, then save, at the start of a rollout."""
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_start(self) -> None:
+            if self.model.num_timesteps == 256:
+                validation_score(config, self.model)
+                save_checkpoint(path, snapshot(self.model))
+
+    def model_and_watchers() -> tuple[Any, list[BaseCallback]]:
+        seed_everything(config.seed)
+        model = build_model(config, build_env(config, config.env.train_kwargs, config.env.n_envs))
+        return model, watchers(config, model)
+
+    whole, looking_on = model_and_watchers()
+    whole.learn(512, [SaveInTheMiddle(), *looking_on])
+    resumed, looking_on = model_and_watchers()
+    assert restore(resumed, load_checkpoint(path))
+    assert resumed.policy.multi_ptm.active.tolist() == [True, True, True]  # it has joined
+    resumed.learn(256, looking_on, reset_num_timesteps=False)
+    assert not resumed.policy.multi_ptm.ptms[1].frozen  # it has thawed
+    ours, theirs = snapshot(whole), snapshot(resumed)
+    for key in ("parameters", "last", "random"):
+        assert_same_bits(ours[key], theirs[key], key)
 
 
 def test_sigterm_saves_and_says_how_to_resume(tmp_path: Path) -> None:
