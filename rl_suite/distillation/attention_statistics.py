@@ -120,6 +120,8 @@ def verdict(statistics: list[ClassicStatistics], heads: list[HeadStatistics], n:
     lines = []
     if ratio > RECENCY_BIAS:
         lines.append("Strong recency bias detected! Consider compressing or removing distant history.")
+    elif ratio < 1 / RECENCY_BIAS:
+        lines.append("Strong bias to the distant history: what came first is what is looked up; keep it.")
     elif ratio < SPREAD:
         lines.append("Attention is spread over the whole history: keep samples of all of it.")
     if entropy > UNIFORM:

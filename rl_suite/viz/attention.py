@@ -127,7 +127,8 @@ def draw_summary(values: dict[str, Floats], title: str, path: Path) -> None:
         axes.axvline(float(np.mean(data)), color=ROSE, linewidth=1.5)
         axes.set_title(f"{name}\n{np.mean(data):.3g} ± {np.std(data):.2g}", fontsize=9)
         axes.tick_params(labelsize=7)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
@@ -162,7 +163,7 @@ def _table_panel(axes: Axes, values: Floats, name: str, top: float | None, form:
     highest = float(values.max()) if top is None else top
     axes.imshow(values, cmap="Blues", vmin=0, vmax=max(highest, 1e-9), aspect="auto")
     for (layer, head), value in np.ndenumerate(values):
-        colour = "white" if value > 0.6 * highest else INK
+        colour = "white" if value > 0.5 * highest else INK
         axes.text(head, layer, form.format(value), ha="center", va="center", fontsize=7, color=colour)
     axes.set_title(name, fontsize=8)
     axes.set_xticks(range(values.shape[1]), [f"h{h}" for h in range(values.shape[1])], fontsize=7)
@@ -177,6 +178,7 @@ def draw_age(mass: Floats, path: Path) -> None:
         axes.set_title(f"layer {layer}", fontsize=9)
         axes.set_yticks(range(mass.shape[1]), [str(i - mass.shape[1] + 1) for i in range(mass.shape[1])], fontsize=7)
         axes.set_xlabel("step of the episode", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelsize=7)
     figure.axes[0].set_ylabel("episode, 0 = present", fontsize=8)
     figure.colorbar(image, ax=figure.axes, shrink=0.8).ax.tick_params(labelsize=7)
@@ -186,7 +188,7 @@ def draw_age(mass: Floats, path: Path) -> None:
 def draw_room(mass: Floats, goals: list[tuple[int, int]], path: Path) -> None:
     """Where attended tokens stand in the room, per sample: (samples, rows, columns); a ring marks the rewarded cell."""
     count = min(len(mass), 8)
-    figure = Figure(figsize=(1.7 * count, 2.1), dpi=DPI + 30, layout="constrained")
+    figure = Figure(figsize=(max(2.2, 1.7 * count), 2.3), dpi=DPI + 30, layout="constrained")
     for i, axes in enumerate(np.atleast_1d(figure.subplots(1, count))):
         axes.imshow(mass[i], cmap="magma", vmin=0)
         if goals[i][0] >= 0:
@@ -194,5 +196,6 @@ def draw_room(mass: Floats, goals: list[tuple[int, int]], path: Path) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(f"sample {i}", fontsize=8)
-    figure.suptitle("where the attended steps stood (ring: where rewards came)", fontsize=9, x=0.01, ha="left")
+    title = "where the attended steps stood\n(ring: where rewards came)"  # two lines: one is wider than one room
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     figure.savefig(path)

@@ -85,6 +85,16 @@ def test_the_verdict_notices_a_contradiction():
     assert len(verdict([replace(classic, entropy=1.0)], [heads], 160)) == 2
 
 
+@pytest.mark.parametrize(
+    ("ratio", "words"), [(2.1, "recency bias"), (1.5, ""), (1.1, "spread over the whole"), (0.4, "distant history")]
+)
+def test_the_verdict_on_recency(ratio, words):
+    classic, heads = classic_statistics(ROW), head_statistics(ROW[None], NONE, NONE)
+    lines = verdict([replace(classic, recency=ratio, entropy=1.7)], [heads], 8)
+    assert len(lines) == bool(words)
+    assert all(words in line for line in lines)
+
+
 def test_compression_is_compared_in_pairs():
     spec = EvaluationSpec("any", resamples=200)
     rng = np.random.default_rng(0)
