@@ -108,6 +108,7 @@ def breed(
     fresh_size: int,
     stream: NDArray[np.uint64],
     table: NDArray[np.uint64],
+    salt: np.uint64,
     arity: NDArray[np.int64],
     opcode: NDArray[np.int64],
     leaves: NDArray[np.int64],
@@ -218,7 +219,7 @@ def breed(
                 continue
             if units.shape[1] > 0 and not consistent(row, length, opcode, units, rules):
                 continue
-            if not insert_new(table, fingerprint(row, row_values, length, arity, opcode, hashes)):
+            if not insert_new(table, salt ^ fingerprint(row, row_values, length, arity, opcode, hashes)):
                 continue
             children[made, :length] = row[:length]
             children[made, length:] = PAD

@@ -46,6 +46,7 @@ class Target:
     total: float  # sum of squares of y around its mean
     power_allowed: bool
     negative: bool  # y < 0 everywhere: the square root to take is the negative one
+    scaled: bool = False  # t is a transform of y / scale, a pure number
 
 
 TRANSFORMS = ("identity", "square", "inverse", "exp", "sin")
@@ -81,12 +82,16 @@ def orthonormal(columns: list[Values]) -> Values:
     return np.array(basis).reshape(len(basis), len(columns[0]))
 
 
-def make_target(name: str, X: Values, y: Values) -> Target | None:
-    """Prepare one transformed target for data X (d, n), y (n,); None if the transform is not usable."""
-    pair = transform(name, y)
+def make_target(name: str, X: Values, y: Values, scale: Values | None = None) -> Target | None:
+    """Prepare one transformed target for data X (d, n), y (n,); None if the transform is not usable.
+
+    With a ``scale`` (n,), y / scale is transformed; errors stay errors of y.
+    """
+    size = np.ones_like(y) if scale is None else scale
+    pair = transform(name, y / size)
     if pair is None or not (np.isfinite(pair[0]).all() and np.isfinite(pair[1]).all()):
         return None
-    t, weight = pair
+    t, weight = pair[0], pair[1] * np.abs(size)
     with np.errstate(divide="ignore"):
         log_t = np.log(np.abs(t))
         log_x = np.log(np.abs(X))  # (d, n)
@@ -104,7 +109,9 @@ def make_target(name: str, X: Values, y: Values) -> Target | None:
     for _ in range(2):
         sums = sums - (ones @ sums) * ones
     total = float(((y - y.mean()) ** 2).sum())
-    return Target(name, t, weight, log_weight, basis, power, sums, ones, max(total, 1e-300), allowed, bool(y.max() < 0))
+    negative = bool((y / size).max() < 0)
+    total = max(total, 1e-300)
+    return Target(name, t, weight, log_weight, basis, power, sums, ones, total, allowed, negative, scale is not None)
 
 
 @njit(cache=True)

@@ -32,9 +32,12 @@ SHIFT_30, SHIFT_27, SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 class Alphabet:
-    """A library as the flat arrays that kernels read, with the probability of drawing each token."""
+    """A library as the flat arrays that kernels read, with the probability of drawing each token.
 
-    def __init__(self, library: Library):
+    Of the variables, only those that are ``drawn`` (d,) have one; all if not given.
+    """
+
+    def __init__(self, library: Library, drawn: NDArray[np.bool_] | None = None):
         self.library = library
         self.arity = library.arity.astype(np.int64)
         self.opcode = library.opcode.astype(np.int64)
@@ -45,6 +48,8 @@ class Alphabet:
         self.constant_id = int(library.constant_id)
         # Variables are drawn three times as often as all numbers together.
         weight = np.where(self.opcode[self.leaves] == VARIABLE, 1.0, 0.0)
+        if drawn is not None:
+            weight[~drawn[library.index[self.leaves]] & (weight > 0)] = 0.0
         numbers = (self.opcode[self.leaves] == LITERAL) | (self.opcode[self.leaves] == CONSTANT)
         if numbers.any():
             weight[numbers] = weight.sum() / (3.0 * numbers.sum())

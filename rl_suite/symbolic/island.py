@@ -21,11 +21,15 @@ BITS_PER_TOKEN = 4.0
 
 @dataclass(frozen=True)
 class Niche:
-    """What an island is for: a transformed target, the frames allowed, and whether programs are cut into genes."""
+    """What an island is for: a transformed target, the frames allowed, and whether programs are cut into genes.
+
+    ``scaled``: the target is divided by a product of powers of its unit, and programs are made of pure numbers.
+    """
 
     transform: str
     frames: tuple[bool, bool, bool]
     split: bool
+    scaled: bool = False
 
 
 _SUM, _POWER, _EXPONENTIAL = (True, False, False), (False, True, False), (False, False, True)
@@ -40,6 +44,7 @@ NICHES = (
     Niche("exp", (True, True, False), True),
     Niche("sin", (True, True, False), False),
 )
+PURE_NICHES = tuple(Niche(name, _SUM, True, scaled=True) for name in ("identity", "square", "inverse"))
 
 
 def parsimony(n: int) -> float:
@@ -73,6 +78,7 @@ class Island:
         self.niche, self.target, self.alphabet = niche, target, alphabet
         self.max_length, self.size = max_length, population
         self.stream = np.array([stream], dtype=np.uint64)
+        self.salt = stream  # what another island has tried may be worth trying here
         self.tokens = np.full((0, max_length), PAD, np.int16)
         self.values = np.zeros((0, max_length))
         self.lengths = np.zeros(0, np.int64)
@@ -113,6 +119,7 @@ class Island:
             FRESH_SIZE,
             self.stream,
             table,
+            self.salt,
             alphabet.arity,
             alphabet.opcode,
             alphabet.leaves,

@@ -19,7 +19,7 @@ from rl_suite.symbolic.pieces import Piece, product, undo_transform, weighted_su
 Values = NDArray[np.float64]
 MAX_MONOMIALS = 220
 MAX_TERMS = 12
-MAX_BACKWARD = 24
+MAX_BACKWARD = 60
 BITS_PER_TERM = 16.0
 FLOOR = 1e-26  # of the NMSE
 
@@ -67,14 +67,23 @@ def best_fit(columns: Values, chosen: list[int], observed: Values) -> Values:
     return least_squares(columns[chosen].T, observed).value
 
 
-def measure(columns: Values, chosen: list[int], observed: Values, total: float) -> Path:
-    """Price of a choice in bits; a choice of as many columns as points is worthless."""
-    n = len(observed)
+def measure(columns: Values, chosen: list[int], observed: Values, total: float, n: int) -> Path:
+    """Price of a choice in bits at n points; a choice of as many columns as points is worthless."""
     value = best_fit(columns, chosen, observed)
     residual = observed - columns[chosen].T @ value
     nmse = max(float(residual @ residual) / total, FLOOR)
     price = 0.5 * n * math.log2(nmse) + BITS_PER_TERM * len(chosen) if len(chosen) < n - 1 else math.inf
     return Path(price, list(chosen), value, nmse)
+
+
+def reduced(columns: Values, observed: Values) -> tuple[Values, Values]:
+    """The same least-squares problems with no more points than columns (m, n) and one: by QR decomposition."""
+    if columns.shape[1] <= len(columns) + 1:
+        return columns, observed
+    Q, R = np.linalg.qr(columns.T)
+    inside = Q.T @ observed
+    rest = np.linalg.norm(observed - Q @ inside)
+    return np.column_stack([R.T, np.zeros(len(columns))]), np.append(inside, rest)
 
 
 def sparse_polynomials(target: Target, X: Values, variables: list[Piece], degree: int) -> tuple[list[Piece], int]:
@@ -87,8 +96,9 @@ def sparse_polynomials(target: Target, X: Values, variables: list[Piece], degree
     powers, columns = powers[fine], columns[fine]
     powers = np.concatenate([np.zeros((1, len(X)), np.int64), powers])
     columns = np.concatenate([np.ones((1, n)), columns]) * target.weight
-    unit = columns / np.maximum(np.linalg.norm(columns, axis=1, keepdims=True), 1e-300)
     observed = target.weight * target.t
+    columns, observed = reduced(columns, observed)
+    unit = columns / np.maximum(np.linalg.norm(columns, axis=1, keepdims=True), 1e-300)
     tried = 0
     best = Path(math.inf, [], np.zeros(0))
     chosen: list[int] = []
@@ -99,17 +109,17 @@ def sparse_polynomials(target: Target, X: Values, variables: list[Piece], degree
         correlation[chosen] = -1.0
         tried += len(columns)
         chosen.append(int(np.argmax(correlation)))
-        best = min(best, measure(columns, chosen, observed, target.total), key=lambda path: path.price)
+        best = min(best, measure(columns, chosen, observed, target.total, n), key=lambda path: path.price)
     ends = [chosen]
     if len(columns) <= min(n - 4, MAX_BACKWARD):  # few monomials: leave out, beginning with all of them
         ends.append(list(range(len(columns))))
     for end in ends:  # greedy steps pick wrong terms on the way to the right ones: leave them out again
         kept = list(end)
         while len(kept) > 1:
-            trials = [measure(columns, kept[:k] + kept[k + 1 :], observed, target.total) for k in range(len(kept))]
-            tried += len(trials)
-            step = min(trials, key=lambda path: path.nmse)
-            kept = step.chosen
+            fit = least_squares(columns[kept].T, observed)
+            tried += len(kept)
+            del kept[int(np.argmin(np.abs(fit.value) / np.maximum(fit.error, 1e-300)))]  # costs the least error
+            step = measure(columns, kept, observed, target.total, n)
             best = min(best, step, key=lambda path: path.price)
     value, chosen = best.value, best.chosen
     intercept = float(value[chosen.index(0)]) if 0 in chosen else None

@@ -62,7 +62,7 @@ class Scorer:
         """(weighted NMSE, best frame) of the first ``count`` programs, (count,) each."""
         error, frame = np.empty(count), np.empty(count, np.int64)
         library = self.library
-        unit = self.target_units[target.name]
+        unit = self.target_units[target.name] * (not target.scaled)
         intercept = bool(self.rules[CONSTANT]) or not unit.any()
         raw = target.weight * target.t
         for start in range(0, count, CHUNK):

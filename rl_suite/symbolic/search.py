@@ -21,14 +21,14 @@ from rl_suite.symbolic.archive import Archive, noise_is_left
 from rl_suite.symbolic.assembly import assemble
 from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, TRANSFORMS, Target, cut_genes, make_target
 from rl_suite.symbolic.genome import Alphabet
-from rl_suite.symbolic.island import NICHES, Candidate, Island, Niche
+from rl_suite.symbolic.inputs import inputs_of
+from rl_suite.symbolic.island import NICHES, PURE_NICHES, Candidate, Island, Niche
 from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.monomials import sparse_polynomials
+from rl_suite.symbolic.openings import openings, peeled_openings
 from rl_suite.symbolic.pieces import Piece, from_program, number
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.records import archive_record, read_archive
 from rl_suite.symbolic.scoring import Scorer
-from rl_suite.symbolic.skeleton import KNOWN, read_known, substitute
 from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
-POLYNOMIAL_DEGREES = (2, 3, 9)  # largest total degrees, one start each; fewer where there are many variables
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
@@ -87,19 +86,15 @@ class Search:
     def __init__(self, data: Data, options: Options, seed: int, budget: int):
         self.data, self.options, self.budget, self.seed = data, options, budget, seed
         self.output = Library("full", data.variables, constant=True)
-        self._variables = [Piece((name,)) for name in data.variables]
-        self._columns, names = data.X, data.variables  # what programs see: the variables, and what is known
-        if options.known is not None:
-            if data.units is not None:
-                raise ValueError("a known part and units cannot be used together")
-            self._known, values = read_known(options.known, data.variables, data.X)
-            self._columns, names = np.column_stack([data.X, values]), (*names, KNOWN)
-            self._variables.append(self._known)
+        self._inputs = inputs_of(data.X, data.variables, data.units, options.known)
+        names = self._inputs.names
         self.library = Library(options.functions, names, literals=options.literals, constant=options.constant)
         self.alphabet = Alphabet(self.library)
+        pure = np.isin(np.arange(len(names)), self._inputs.pure)
+        self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
         self.archive = Archive()
         self.polisher = Polisher(data.X, data.y)
-        self._all_columns = Polisher(self._columns, data.y).X
+        self._all_columns = Polisher(self._inputs.columns, data.y).X
         self.evaluations = self.generation = 0
         self.reason = ""
         rng = np.random.default_rng(seed)
@@ -112,19 +107,19 @@ class Search:
             require_reachable(data.units, data.variables)
         X, y = self._use_points(options.search_points)
         self.islands: list[Island] = []
-        self._full: dict[str, Target] = {}
-        for niche in options.niches:
-            target = make_target(niche.transform, np.ascontiguousarray(X.T), y)
-            full = make_target(niche.transform, np.ascontiguousarray(self._all_columns.T), self.polisher.y)
+        self._full: dict[tuple[str, bool], Target] = {}
+        for niche in (*options.niches, *(PURE_NICHES if self._inputs.scale else ())):
+            target = self._target(niche, X, y)
+            full = self._target(niche, self._all_columns, self.polisher.y)
             stream = rng.integers(0, 2**64, dtype=np.uint64)
-            if target is None or full is None or not self._fits_units(niche.transform):
+            if target is None or full is None or not (niche.scaled or self._fits_units(niche.transform)):
                 continue
-            self._full[niche.transform] = full
+            self._full[niche.transform, niche.scaled] = full
             self.islands.append(
                 Island(
                     niche,
                     target,
-                    self.alphabet,
+                    self._pure_alphabet if niche.scaled else self.alphabet,
                     options.population,
                     options.max_length,
                     stream,
@@ -143,22 +138,30 @@ class Search:
     def _use_points(self, count: int) -> tuple[Values, Values]:
         """Breed on ``count`` random rows from now on; returns them."""
         rows = np.sort(self._order[:count])
-        X, y = self._columns[rows], self.data.y[rows]
+        X, y = self._inputs.columns[rows], self.data.y[rows]
         length = self.options.max_length
         self._scorer = Scorer(self.alphabet, X, self._units, self._rules, self._target_units, length)
         return X, y
+
+    def _factors(self, columns: Values) -> Values:
+        """The rows (d, n) of columns (n, ...) that may be factors of a power law."""
+        return np.ascontiguousarray(columns[:, : len(self._inputs.factors)].T)
+
+    def _target(self, niche: Niche, columns: Values, y: Values) -> Target | None:
+        scale = self._inputs.scale_of(columns) if niche.scaled else None
+        return make_target(niche.transform, self._factors(columns), y, scale)
 
     def _widen(self) -> None:
         """Where noise hides small differences, breed on more rows; all programs are measured again."""
         self._wide = True
         X, y = self._use_points(WIDE_POINTS)
         for island in self.islands:
-            target = make_target(island.niche.transform, np.ascontiguousarray(X.T), y)
+            target = self._target(island.niche, X, y)
             if target is not None:
                 island.change_target(target, self._scorer)
 
     def _unit_arrays(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        given = self.data.units
+        given = self._inputs.units
         if given is None:
             nothing = np.zeros(0, np.int64)
             return np.zeros((len(self.library), 0), np.int64), dict.fromkeys(TRANSFORMS, nothing)
@@ -193,7 +196,7 @@ class Search:
     def step(self) -> None:
         """One generation on every island, then the stopping rules."""
         if self.generation == 0 and self.options.polynomials:
-            self._begin_with_polynomials()
+            self._begin_with_openings()
             self._check_stop()
         for place, island in enumerate(self.islands):
             if self.done:
@@ -234,14 +237,22 @@ class Search:
             if waited > max(patience, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
                 self.reason = "noise"
 
-    def _begin_with_polynomials(self) -> None:
-        X = np.ascontiguousarray(self._all_columns.T)
+    def _begin_with_openings(self) -> None:
+        inputs = self._inputs
         for target in self._full.values():
-            for degree in POLYNOMIAL_DEGREES:
-                pieces, tried = sparse_polynomials(target, X, self._variables, degree)
+            which = inputs.pure if target.scaled else np.arange(len(inputs.factors))
+            if len(which) == 0:
+                continue
+            X = np.ascontiguousarray(self._all_columns[:, which].T)
+            for piece, tried in openings(target, X, inputs.pieces(which)):
                 self.evaluations += tried
-                for piece in pieces:
-                    self._offer(piece)
+                self._offer(inputs.scaled(piece) if target.scaled else piece)
+        if not self.archive.solved:
+            for piece, tried in peeled_openings(
+                self._factors(self._all_columns), self.polisher.y, list(inputs.factors)
+            ):
+                self.evaluations += tried
+                self._offer(piece)
 
     def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
         """The best programs of the island before this one; their worth is measured anew by the new frame."""
@@ -253,18 +264,18 @@ class Search:
 
     def _finish(self, island: Island, candidate: Candidate) -> bool:
         """Turn a program into laws and offer them; True if one has the least price so far."""
-        key = bytes([island.niche.split, candidate.frame]) + island.niche.transform.encode()
+        key = bytes([island.niche.split, island.niche.scaled, candidate.frame]) + island.niche.transform.encode()
         key += candidate.tokens.tobytes() + np.round(candidate.values, 3).tobytes()
         if key in self._finished:
             return False
         self._finished.add(key)
-        target = self._full[island.niche.transform]
+        target = self._full[island.niche.transform, island.niche.scaled]
         pieces, G = self._genes(candidate, island.niche.split)
         if not np.isfinite(G).all():
             return False
-        X = np.ascontiguousarray(self._all_columns.T)
-        laws = assemble(target, candidate.frame, self._variables, X, pieces, G)
-        better = [self._offer(piece) for piece in laws]
+        X = self._factors(self._all_columns)
+        laws = assemble(target, candidate.frame, list(self._inputs.factors), X, pieces, G)
+        better = [self._offer(self._inputs.scaled(piece) if target.scaled else piece) for piece in laws]
         return any(better)
 
     def _genes(self, candidate: Candidate, split: bool) -> tuple[list[Piece], Values]:
@@ -299,8 +310,7 @@ class Search:
             constants[0, : len(numbers)] = numbers
         G = evaluate_programs(genes[:n], lengths[:n], self._all_columns, self.library, constants[:n])
         pieces = [from_program(genes[k, : lengths[k]], constants[k].tolist(), self.library) for k in range(n)]
-        if self.options.known is not None:
-            pieces = [substitute(piece, KNOWN, self._known) for piece in pieces]
+        pieces = [self._inputs.spelled_out(piece) for piece in pieces]
         return pieces, G
 
     def _offer(self, piece: Piece) -> bool:

@@ -1,0 +1,164 @@
+"""What programs may read: the variables, a part of the law that is known, and dimensionless groups.
+
+Where units are known, every law can be written in dimensionless groups (Buckingham 1914). The short ones
+(such as omega*t, v/c, E*t/h) are columns of their own, so that cos(E*t/h) is a program of two tokens.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.units import Units
+from rl_suite.symbolic.pieces import Piece, binary, product
+from rl_suite.symbolic.skeleton import KNOWN, read_known, substitute
+
+Values = NDArray[np.float64]
+GROUP = "group_"
+MAX_GROUPS = 12
+MAX_GROUP_POWER = 3
+MAX_GROUP_SIZE = 6  # variables in a group
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Columns for programs, with what they stand for."""
+
+    names: tuple[str, ...]
+    columns: Values  # (n, names)
+    factors: tuple[Piece, ...]
+    """The first columns as pieces: those that frames take as factors of a power law."""
+    derived: dict[str, Piece]
+    """Names that stand for a piece over the variables."""
+    units: Units | None
+    scale: tuple[Fraction, ...] = ()
+    """Powers of the variables whose product has the unit of the target; empty if there is none, or no unit."""
+
+    @property
+    def pure(self) -> NDArray[np.int64]:
+        """Which columns are pure numbers."""
+        return np.flatnonzero(~self.units.variables.any(axis=1)) if self.units is not None else np.arange(0)
+
+    def pieces(self, which: NDArray[np.int64]) -> list[Piece]:
+        """Some columns as pieces over the variables."""
+        return [self.derived.get(self.names[i], Piece((self.names[i],))) for i in which]
+
+    def scale_of(self, columns: Values) -> Values:
+        """The product of powers that has the target's unit, for rows of columns (n, ...), (n,)."""
+        powers = np.array([float(p) for p in self.scale])
+        result: Values = np.prod(columns[:, : len(powers)] ** powers, axis=1)
+        return result
+
+    def scaled(self, piece: Piece) -> Piece:
+        """A pure number times the product of powers that has the target's unit."""
+        factors = zip(self.factors, self.scale, strict=True)
+        return binary("mul", product(None, [(factor, p) for factor, p in factors if p]), piece)
+
+    def spelled_out(self, piece: Piece) -> Piece:
+        """A piece over the variables alone."""
+        for name, meaning in self.derived.items():
+            if name in piece.names:
+                piece = substitute(piece, name, meaning)
+        return piece
+
+
+def inputs_of(X: Values, variables: tuple[str, ...], units: Units | None, known: str | None) -> Inputs:
+    """The inputs for X (n, d).
+
+    Raises:
+        ValueError: a known part together with units, or one that is not finite.
+    """
+    plain = Inputs(variables, X, tuple(Piece((name,)) for name in variables), {}, units)
+    if known is not None:
+        if units is not None:
+            raise ValueError("a known part and units cannot be used together")
+        piece, values = read_known(known, variables, X)
+        columns = np.column_stack([X, values])
+        return Inputs((*variables, KNOWN), columns, (*plain.factors, piece), {KNOWN: piece}, None)
+    return plain if units is None else _with_groups(plain, units)
+
+
+def _with_groups(plain: Inputs, units: Units) -> Inputs:
+    found: dict[str, Piece] = {}
+    columns = [plain.columns]
+    for powers in dimensionless_groups(units.variables):
+        factors = [(piece, Fraction(int(p))) for piece, p in zip(plain.factors, powers, strict=True) if p]
+        with np.errstate(all="ignore"):
+            values = np.prod(plain.columns ** powers.astype(np.float64), axis=1)
+        if np.isfinite(values).all():
+            found[f"{GROUP}{len(found)}"] = product(None, factors)
+            columns.append(values[:, None])
+    more = np.zeros((len(found), units.variables.shape[1]), np.int64)
+    extended = replace(units, variables=np.concatenate([units.variables, more]))
+    scale = product_with_unit(units)
+    with np.errstate(all="ignore"):
+        usable = scale and np.isfinite(replace(plain, scale=scale).scale_of(plain.columns)).all()
+    return Inputs(
+        (*plain.names, *found), np.concatenate(columns, axis=1), plain.factors, found, extended, scale if usable else ()
+    )
+
+
+def product_with_unit(units: Units) -> tuple[Fraction, ...]:
+    """Powers (d,) of the shortest product of variables with the target's unit; empty where that is 1 or not found.
+
+    >>> pendulum = Units.from_text(["length", "g"], {"length": "m", "g": "m/s^2"}, "s")
+    >>> [str(power) for power in product_with_unit(pendulum)]
+    ['1/2', '-1/2']
+    """
+    if not units.target.any():
+        return ()
+    groups = [g for g in _all_groups(np.concatenate([units.variables, units.target[None]])) if g[-1]]
+    if not groups:
+        return ()
+    row = min(groups, key=lambda g: (abs(int(g[-1])), int(np.abs(g).sum())))
+    return tuple(Fraction(int(-p), int(row[-1])) for p in row[:-1])
+
+
+def dimensionless_groups(units: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Powers (d,) of the shortest products without a unit, from the units (d, U) of the variables.
+
+    Each is minimal: leaving a variable out, no other powers make a pure number.
+
+    >>> speed, length, time = [1, -1], [1, 0], [0, 1]  # of metre and second
+    >>> [g.tolist() for g in dimensionless_groups(np.array([speed, length, time]))]
+    [[1, -1, 1]]
+    """
+    groups = _all_groups(units)
+    return groups[:MAX_GROUPS]
+
+
+def _all_groups(units: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    with_unit = np.flatnonzero(units.any(axis=1))
+    groups = []
+    for size in range(2, min(len(with_unit), MAX_GROUP_SIZE) + 1):
+        for chosen in combinations(with_unit.tolist(), size):
+            powers = _only_solution(units[list(chosen)])
+            if powers is not None and np.abs(powers).max() <= MAX_GROUP_POWER:
+                row = np.zeros(len(units), np.int64)
+                row[list(chosen)] = powers
+                groups.append(row)
+    return sorted(groups, key=lambda row: int(np.abs(row).sum()))
+
+
+def _only_solution(units: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Whole powers p with p @ units = 0, none of them 0, if there is one such direction; the first is positive."""
+    size = len(units)
+    if np.linalg.matrix_rank(units) != size - 1:
+        return None
+    direction = np.linalg.svd(units.astype(np.float64))[0][:, -1]
+    if np.abs(direction).min() < 1e-9:
+        return None
+    direction = direction / direction[np.abs(direction).argmin()]
+    for scale in _small_wholes():
+        powers = np.rint(scale * direction).astype(np.int64)
+        if not (powers @ units).any():
+            result: NDArray[np.int64] = powers * np.sign(powers[0])
+            return result
+    return None
+
+
+def _small_wholes() -> Iterator[int]:
+    yield from range(1, MAX_GROUP_POWER + 1)
