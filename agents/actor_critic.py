@@ -195,7 +195,8 @@ class HybridActorCritic(HybridActorCriticPolicy):
             self.add_seen = nn.Linear(self.seen.features_dim, width)
         self.critic = Critic(width, hidden, own["reward_components"])
         everything = [parameter for _, parameter in super().named_parameters()]  # what is frozen may be trained later
-        self.optimizer = self.optimizer_class(everything, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        fast = {"fused": True} if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW) else {}
+        self.optimizer = self.optimizer_class(everything, lr=lr_schedule(1), **{**fast, **self.optimizer_kwargs})  # type: ignore[call-arg]
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         """Those that are trained: TRPO asks for the gradient of each and stumbles over frozen ones."""

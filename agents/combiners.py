@@ -36,7 +36,9 @@ def attention_entropy(weights: Tensor) -> Tensor:
 
 def grid_features(maps: Tensor) -> Tensor:
     """Feature maps (B, K, h, w) averaged over at most 3 x 3 fields, flat: where something is must not get lost."""
-    return F.adaptive_avg_pool2d(maps, (min(maps.shape[2], GRID), min(maps.shape[3], GRID))).flatten(1)
+    if max(maps.shape[2:]) > GRID:
+        maps = F.adaptive_avg_pool2d(maps, (min(maps.shape[2], GRID), min(maps.shape[3], GRID)))
+    return maps.flatten(1)
 
 
 def grid_width(shape: MapShape) -> int:

@@ -55,8 +55,8 @@ class GraphBatch:
 
     @cached_property
     def node_counts(self) -> Tensor:
-        """Real nodes of each graph, (B,)."""
-        return (self._observation["node_mask"] > 0).sum(dim=1)
+        """Real nodes of each graph, (B,) float."""
+        return self._observation["node_mask"].sum(dim=1, dtype=self.graph.dtype)
 
     @cached_property
     def parts(self) -> Parts:

@@ -37,21 +37,49 @@ class SimplicialEmbedding(nn.Module):
 
 
 def moments(batch: GraphBatch) -> Tensor:
-    """Means, spreads and correlations of the node features of each graph, (B, 2 F + F (F - 1) / 2).
+    """Means, spreads, correlations and slopes of the node features of each graph, (B, :func:`moments_width`).
 
-    The first two features are positions relative to the centroid; they share one spread, so that their
-    correlations with the intensity are a vector that points up its gradient and turns when the world turns.
+    The first two features are positions relative to the centroid; they share one spread, so that correlations
+    with them turn when the world turns. The slopes are those of the planes that fit each other feature best: the
+    correlation with a long thin colony's positions points along the colony, its slope up the gradient.
     Spreads are square roots of second moments. Padding is zero, hence adds nothing.
     """
-    counts = batch.node_counts.clamp(min=1).view(-1, 1)
+    counts = batch.node_counts.clamp(min=1).unsqueeze(1)
     means = batch.padded.sum(dim=1) / counts  # (B, F)
-    second = batch.padded.transpose(1, 2) @ batch.padded / counts.unsqueeze(-1)  # (B, F, F)
-    squares = torch.diagonal(second, dim1=1, dim2=2)  # (B, F)
+    width = means.shape[1]
+    second = (batch.padded.transpose(1, 2) @ batch.padded).flatten(1) / counts  # (B, F F)
+    squares = second[:, :: width + 1]  # (B, F), the diagonal
     position = squares[:, :2].mean(dim=1, keepdim=True).expand(-1, 2)
     spreads = torch.sqrt(torch.cat([position, squares[:, 2:]], dim=1) + SMALLEST_SPREAD**2)
-    correlations = second / (spreads.unsqueeze(1) * spreads.unsqueeze(2))
-    rows, columns = torch.triu_indices(second.shape[1], second.shape[1], offset=1)
-    return torch.cat([means, torch.sqrt(squares), correlations[:, rows, columns]], dim=1)
+    rows, columns = torch.triu_indices(width, width, offset=1, device=second.device)
+    products = spreads.index_select(1, rows) * spreads.index_select(1, columns)
+    correlations = second.index_select(1, rows * width + columns) / products
+    slopes = plane_slopes(second.view(-1, width, width))
+    return torch.cat([means, torch.sqrt(squares), correlations, slopes], dim=1)
+
+
+def moments_width(features: int) -> int:
+    """Length of :func:`moments` for F node features: 2 F + F (F - 1) / 2 + 2 (F - 2)."""
+    return 2 * features + features * (features - 1) // 2 + 2 * (features - 2)
+
+
+def plane_slopes(second: Tensor, ridge: float = 1e-3) -> Tensor:
+    """Slopes against the first two features of the planes that fit the others, (B, 2 (F - 2)), from second moments.
+
+    The ridge, a fraction of the spread of the positions, keeps nodes on a line from inventing a slope across it.
+
+    >>> xs, ys = torch.tensor([[-1.0, 1.0, -1.0, 1.0]]), torch.tensor([[-1.0, -1.0, 1.0, 1.0]])
+    >>> nodes = torch.stack([xs, ys, 2 * xs + 3 * ys], dim=2)
+    >>> [round(slope, 3) for slope in plane_slopes(nodes.transpose(1, 2) @ nodes / 4, ridge=0.0)[0].tolist()]
+    [2.0, 3.0]
+    """
+    (xx, xy), (yx, yy) = second[:, :2, :2].permute(1, 2, 0).unsqueeze(-1)  # (B, 1) each
+    damping = ridge * (xx + yy) + SMALLEST_SPREAD**2
+    xx, yy = xx + damping, yy + damping
+    along_x, along_y = second[:, 0, 2:], second[:, 1, 2:]  # (B, F - 2)
+    determinant = xx * yy - xy * yx
+    slopes = [(yy * along_x - xy * along_y) / determinant, (xx * along_y - yx * along_x) / determinant]
+    return torch.stack(slopes, dim=2).flatten(1)
 
 
 class FeatureEncoder(nn.Module):
@@ -62,7 +90,7 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, shape: GraphShape, hidden_dim: int, per_node: bool):
         super().__init__()
-        width = shape.graph_dim + 2 * shape.node_dim + shape.node_dim * (shape.node_dim - 1) // 2
+        width = shape.graph_dim + moments_width(shape.node_dim)
         self.out_dim, self.per_node = hidden_dim, per_node
         self.graph_mlp = nn.Sequential(
             nn.Linear(width, hidden_dim), nn.Tanh(), nn.Linear(hidden_dim, hidden_dim), nn.Tanh()

@@ -145,6 +145,8 @@ class MaskedHybrid(TorchDistribution):
             else:
                 noise = self.noise.sample()
             plain = torch.tanh(self.mean_before_squash + noise)
+            if not self.layout.angles:
+                return self._flatten(choices, plain, None)
             angles = sample_angle(self.vectors) if self.shared_angles is None else self.shared_angles.sample()
             return self._flatten(choices, plain, angles)
 
@@ -152,6 +154,8 @@ class MaskedHybrid(TorchDistribution):
     def mode(self) -> Tensor:
         """Most likely choices, and values at the squashed mean; flat (B, n_parts * part_size)."""
         choices = [log_probs.argmax(dim=-1, keepdim=True) for log_probs in self.log_probs]
+        if not self.layout.angles:
+            return self._flatten(choices, torch.tanh(self.mean_before_squash), None)
         angles = angle_mode(self.vectors) if self.shared_angles is None else self.shared_angles.mode()
         return self._flatten(choices, torch.tanh(self.mean_before_squash), angles)
 
@@ -220,9 +224,9 @@ class MaskedHybrid(TorchDistribution):
             return per_part.view(-1, self.layout.n_parts).sum(dim=1)
         return segment_sum(per_part, self.parts.counts, self.parts.graph)
 
-    def _flatten(self, choices: list[Tensor], plain: Tensor, angles: Tensor) -> Tensor:
+    def _flatten(self, choices: list[Tensor], plain: Tensor, angles: Tensor | None) -> Tensor:
         values = plain
-        if self.layout.angles:
+        if angles is not None:
             values = plain.new_empty(len(plain), self.layout.n_continuous)
             values[:, self.layout.plain], values[:, self.layout.angles] = plain, angles
         rows = torch.cat([*(choice.to(values.dtype) for choice in choices), values], dim=1)  # (M, part_size)

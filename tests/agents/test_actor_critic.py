@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import Actor, Critic, HybridActorCritic
 from agents.graph_batch import GraphBatch, GraphShape
-from agents.graph_encoder import ENCODERS, GraphTransformer, moments
+from agents.graph_encoder import ENCODERS, GraphTransformer, moments, moments_width
 from envs.spaces import HybridBox
 
 SMALL_PTMS = [
@@ -157,6 +157,23 @@ def test_moments_point_up_the_gradient():
     torch.testing.assert_close(
         moments(GraphBatch(turned))[:, [11, 14]], torch.stack([-result[:, 14], result[:, 11]], dim=1)
     )
+
+
+def test_slopes_point_up_the_gradient_of_a_long_thin_colony():
+    """Its correlations with the positions point along the colony instead."""
+    generator = torch.Generator().manual_seed(0)
+    nodes = torch.zeros(1, 12, 5)
+    nodes[0, :9, :2] = torch.randn(9, 2, generator=generator) @ torch.tensor([[2.0, 1.9], [0.1, -0.1]])
+    nodes[0, :9, :2] -= nodes[0, :9, :2].mean(dim=0)
+    nodes[0, :9, 2] = nodes[0, :9, :2] @ torch.tensor([0.6, -0.8])
+    mask = (torch.arange(12) < 9).to(torch.int8).unsqueeze(0)
+    result = moments(GraphBatch({"x": nodes, "node_mask": mask, "graph": torch.zeros(1, 3)}))[0]
+    assert len(result) == moments_width(5)
+    torch.testing.assert_close(result[-6:-4] / result[-6:-4].norm(), torch.tensor([0.6, -0.8]), rtol=0, atol=0.1)
+    along = result[[11, 14]] / result[[11, 14]].norm()
+    assert along @ torch.tensor([0.6, -0.8]) < 0.5
+    alone = {"x": torch.zeros(1, 12, 5), "node_mask": mask * 0, "graph": torch.zeros(1, 3)}
+    assert moments(GraphBatch(alone)).isfinite().all()
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -24,7 +24,7 @@ def test_the_numbers_are_those_of_the_experiment():
     ours = {
         **config.ppo.model_dump(),
         **policy,
-        "env_kwargs": config.env.kwargs,
+        "env_kwargs": {**config.env.kwargs, **config.env.train_kwargs},
         "n_envs": config.env.n_envs,
         "n_timesteps": config.train.total_timesteps,
         "learning_rate": f"lin_{config.ppo.learning_rate}",
