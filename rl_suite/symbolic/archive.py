@@ -75,10 +75,10 @@ def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
     An F-test of a quadratic in the inputs and in the prediction (lack of fit), and the correlation of the
     residuals of neighbouring points; both at the level ``SIGNIFICANCE``.
     """
-    X, law = polisher.X, finished.law
-    residual = polisher.residuals(law)
+    X = np.concatenate([data.X for data in polisher.datasets])
+    residual = polisher.residuals(finished.laws)
     n, d = X.shape
-    if n < max(6, ROWS_PER_CONSTANT * law.n_free) or not np.isfinite(residual).all():
+    if n < max(6, ROWS_PER_CONSTANT * finished.law.n_free * len(finished.laws)) or not np.isfinite(residual).all():
         return False
     Z = (X - X.mean(0)) / np.maximum(X.std(0), 1e-300)
     columns = [np.ones(n), *Z.T, *(Z**2).T]

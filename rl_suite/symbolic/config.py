@@ -36,8 +36,9 @@ class SearchSection(Section):
 class SymbolicConfig(ExperimentConfig):
     """A table, its target, and how to search."""
 
-    data: Path | None
-    """CSV file with a header, or the name of a shipped example; null: the planets."""
+    data: Path | tuple[Path, ...] | None
+    """CSV file with a header, or the name of a shipped example; null: the planets. Several files ``[a.csv,b.csv]``:
+    one law for all, whose measured constants each file has for itself."""
     target: str | None
     """Column to explain."""
     columns: tuple[str, ...]
@@ -56,4 +57,12 @@ class SymbolicConfig(ExperimentConfig):
     def folder_name(self) -> str:
         """The experiment, with the table and the target where they were given."""
         name = super().folder_name
-        return name if self.data is None else f"{name}-{self.data.stem}-{self.target}"
+        stems = "+".join(path.stem for path in self.files)
+        return f"{name}-{stems}-{self.target}" if stems else name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that ``data`` names."""
+        if self.data is None:
+            return ()
+        return (self.data,) if isinstance(self.data, Path) else self.data

@@ -19,7 +19,7 @@ from rl_suite.symbolic.records import read_archive
 from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Data, Options, Search
 from rl_suite.symbolic.skeleton import Skeleton
-from rl_suite.symbolic.table import Table, read_table
+from rl_suite.symbolic.table import Table, read_tables
 
 EXAMPLE, EXAMPLE_TARGET = Path("planets.csv"), "period"
 SHOWN_LAW = 60  # characters of the best law beside the progress bar
@@ -45,11 +45,11 @@ def options_of(config: SymbolicConfig) -> Options:
 
 def table_of(config: SymbolicConfig) -> Table:
     """The data that the configuration names."""
-    if config.data is not None and config.target is None:
-        raise UserError(f"{config.data}: which column is to be explained? target=COLUMN")
-    path = EXAMPLE if config.data is None else config.data
+    files = config.files
+    if files and config.target is None:
+        raise UserError(f"{files[0]}: which column is to be explained? target=COLUMN")
     target = config.target or EXAMPLE_TARGET
-    return read_table(path, target, config.columns, config.units, config.seed, config.free_constants)
+    return read_tables(files or (EXAMPLE,), target, config.columns, config.units, config.seed, config.free_constants)
 
 
 def build_search(config: SymbolicConfig, data: Data) -> Search:
@@ -116,7 +116,8 @@ def report_of(search: Search) -> Report:
     best = search.archive.best
     if best is None:
         raise UserError("no law is finite on all rows; raise search.budget or check the data for extreme values")
-    return Report(search.data.target, search.archive.front(), best, search.polisher, search.reason, search.evaluations)
+    data, front = search.data, search.archive.front()
+    return Report(data.target, front, best, search.polisher, search.reason, search.evaluations, data.set_names)
 
 
 def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
@@ -133,10 +134,17 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
         archive = read_archive(content["archive"], library)
     except KeyError as error:
         raise UserError(f"{request.run.path}: its laws need other columns than this table has: {error}") from None
-    polisher = Polisher(table.data.X, table.data.y)
+    data = table.data
+    polisher = Polisher(data.X, data.y, data.sets)
     if archive.best is None:
         raise UserError(f"{request.run.path}: no law was found")
+    if len(archive.best.laws) != len(data.set_names):
+        raise UserError(
+            f"{request.run.path}: its law was measured on {len(archive.best.laws)} datasets,"
+            f" and data=... names {len(data.set_names)}; name one file for each, in the same order"
+        )
     front = archive.front()
-    report = Report(table.data.target, front, archive.best, polisher, content["reason"], content["evaluations"])
+    reason, evaluations = content["reason"], content["evaluations"]
+    report = Report(data.target, front, archive.best, polisher, reason, evaluations, data.set_names)
     skeleton, _ = hole_of(config, table.data)
     return report.measured_on(polisher) if skeleton is None else report.inside(skeleton, table.data)

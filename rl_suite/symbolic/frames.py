@@ -247,9 +247,8 @@ def score_frames(
     raw_sum: Values,
     total: float,
     error: Values,
-    frame: NDArray[np.int64],
 ) -> None:
-    """Weighted NMSE of the best frame of each program, (P,), from its genes' values G (genes, n).
+    """Weighted NMSE of each program in each frame, (P, 3), from its genes' values G (genes, n).
 
     ``allowed`` (P, 3) says which frames its units permit; the NMSE is corrected for the frame's
     degrees of freedom. Programs that are not finite everywhere get infinity.
@@ -260,7 +259,6 @@ def score_frames(
     v, residual, together = np.empty(n), np.empty(n), np.empty(n)
     for p in range(count):
         error[p] = np.inf
-        frame[p] = SUM
         finite = True
         for g in range(first[p], first[p + 1]):
             for i in range(n):
@@ -303,10 +301,16 @@ def score_frames(
                     k += 1
             if k >= n - 1:
                 continue
-            value = _square_sum(residual) / total * (n - 1) / (n - k)
-            if value < error[p] * (0.98 if f != SUM else 1.0):
-                error[p] = value
-                frame[p] = f
+            error[p, f] = _square_sum(residual) / total * (n - 1) / (n - k)
+
+
+def best_frames(errors: Values) -> tuple[Values, NDArray[np.int64]]:
+    """Least error (P,) of the frames' errors (P, 3), and its frame; a sum is preferred to what is hardly better."""
+    error, frame = errors[:, SUM].copy(), np.full(len(errors), SUM)
+    for f in (POWER, EXPONENTIAL):
+        better = errors[:, f] < 0.98 * error
+        error[better], frame[better] = errors[better, f], f
+    return error, frame
 
 
 @njit(cache=True)

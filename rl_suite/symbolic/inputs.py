@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.symbolic.units import Units
+from envs.symbolic.units import Units, format_unit
 from rl_suite.symbolic.pieces import Piece, binary, product
 from rl_suite.symbolic.skeleton import KNOWN, read_known, substitute
 
@@ -45,6 +45,10 @@ class Inputs:
     def pieces(self, which: NDArray[np.int64]) -> list[Piece]:
         """Some columns as pieces over the variables."""
         return [self.derived.get(self.names[i], Piece((self.names[i],))) for i in which]
+
+    def factor_rows(self, columns: Values) -> Values:
+        """The rows (d, n) of columns (n, ...) that may be factors of a power law."""
+        return np.ascontiguousarray(columns[:, : len(self.factors)].T)
 
     def scale_of(self, columns: Values) -> Values:
         """The product of powers that has the target's unit, for rows of columns (n, ...), (n,)."""
@@ -162,3 +166,16 @@ def _only_solution(units: NDArray[np.int64]) -> NDArray[np.int64] | None:
 
 def _small_wholes() -> Iterator[int]:
     yield from range(1, MAX_GROUP_POWER + 1)
+
+
+def require_reachable(units: Units, variables: tuple[str, ...]) -> None:
+    """ValueError that names the units if no product of powers of the variables has the target's unit."""
+    if units.free_constant or not units.target.any():
+        return
+    if np.linalg.matrix_rank(np.vstack([units.variables, units.target])) > np.linalg.matrix_rank(units.variables):
+        rows = (f"{name}: {format_unit(u, units.base)}" for name, u in zip(variables, units.variables, strict=True))
+        have = ", ".join(rows)
+        raise ValueError(
+            "no product of powers of the variables has the unit of the target,"
+            f" {format_unit(units.target, units.base)}; they have {have}; mend the units or allow free_constants"
+        )

@@ -1,5 +1,6 @@
 """One population of programs that is bred for one target in one family of frames."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,14 +69,14 @@ class Island:
     def __init__(
         self,
         niche: Niche,
-        target: Target,
+        targets: Sequence[Target],
         alphabet: Alphabet,
         population: int,
         max_length: int,
         stream: np.uint64,
         n_points: int,
     ):
-        self.niche, self.target, self.alphabet = niche, target, alphabet
+        self.niche, self.targets, self.alphabet = niche, targets, alphabet
         self.max_length, self.size = max_length, population
         self.stream = np.array([stream], dtype=np.uint64)
         self.salt = stream  # what another island has tried may be worth trying here
@@ -85,7 +86,7 @@ class Island:
         self.error = np.zeros(0)
         self.frame = np.zeros(0, np.int64)
         self.best = np.full(max_length + 1, np.inf)  # least error of any program of at most this length
-        self.parsimony = parsimony(len(target.t))
+        self.parsimony = parsimony(sum(len(target.t) for target in targets))
         self.n_points = n_points  # of all data, on which laws are chosen
         self.best_price = np.inf
         self.newcomers = slice(0, 0)  # where the guests of the last generation stand
@@ -139,7 +140,7 @@ class Island:
         n = len(children)
         if n == 0:
             return 0, []
-        error, frame = scorer.score(children, values, lengths, n, self.target, self.niche.frames, self.niche.split)
+        error, frame = scorer.score(children, values, lengths, n, self.targets, self.niche.frames, self.niche.split)
         found = self._candidates(children, values, lengths, error, frame)
         keep = np.argsort(self.score, kind="stable")[: int(ELITE_SHARE * self.size)]
         self.tokens = np.concatenate([children, self.tokens[keep]])
@@ -149,16 +150,18 @@ class Island:
         self.frame = np.concatenate([frame, self.frame[keep]])
         return n, found
 
-    def change_target(self, target: Target, scorer: Scorer) -> None:
+    def change_targets(self, targets: Sequence[Target], scorer: Scorer) -> None:
         """Measure the population anew on other rows."""
-        self.target = target
-        self.parsimony = parsimony(len(target.t))
+        self.targets = targets
+        self.parsimony = parsimony(sum(len(target.t) for target in targets))
         self.best[:] = np.inf
         self.best_price = np.inf
         self._tried.clear()
         if len(self.lengths):
             n = len(self.lengths)
-            found = scorer.score(self.tokens, self.values, self.lengths, n, target, self.niche.frames, self.niche.split)
+            found = scorer.score(
+                self.tokens, self.values, self.lengths, n, targets, self.niche.frames, self.niche.split
+            )
             self.error, self.frame = found
 
     def _candidates(

@@ -117,7 +117,7 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
     polisher = Polisher(X, y)
     # Numbers recognised through noise were a guess unless they are as plain as 2 or 1/2.
     loose = replace(law, exact=tuple(e if e is not None and not (noisy and e.bits > 5) else None for e in law.exact))
-    fitted = polisher.fit(loose)[0] if loose.n_free else loose
+    fitted = polisher.fit(loose)[0][0] if loose.n_free else loose
     if polisher.nmse(fitted) > 1e-16:
         return None, "no constants make this expression the law"
     tolerance = NOISY_TOLERANCE if noisy else CONSTANT_TOLERANCE

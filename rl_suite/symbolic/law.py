@@ -3,7 +3,9 @@
 Every output is built from the tokens; no text is ever parsed to make one.
 """
 
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import sympy
@@ -67,8 +69,20 @@ class Law:
         """Number of measured constants."""
         return sum(e is None for e in self.exact)
 
-    def sympy(self, positive: bool = False, floats: bool = False) -> sympy.Expr:
-        """As a sympy expression over real (or positive) symbols; recognised numbers are exact unless ``floats``."""
+    @cached_property
+    def constant_names(self) -> tuple[str, ...]:
+        """A name that no variable has for each measured constant, c1, c2, ...; "" for recognised numbers."""
+        prefix = "c"
+        while any(name.startswith(prefix) for name in self.library.variables):
+            prefix += "_"
+        numbers = itertools.count(1)
+        return tuple(f"{prefix}{next(numbers)}" if e is None else "" for e in self.exact)
+
+    def sympy(self, positive: bool = False, floats: bool = False, named: bool = False) -> sympy.Expr:
+        """As a sympy expression over real (or positive) symbols; recognised numbers are exact unless ``floats``.
+
+        ``named``: measured constants are symbols, which stand for different numbers in different datasets.
+        """
         stack: list[sympy.Expr] = []
         k = len(self.constants)
         for i in self.program[::-1]:
@@ -80,6 +94,9 @@ class Law:
             elif token.opcode == CONSTANT:
                 k -= 1
                 known = self.exact[k]
+                if named and known is None:
+                    stack.append(sympy.Symbol(self.constant_names[k], real=True))
+                    continue
                 stack.append(sympy.Float(self.constants[k]) if known is None or floats else known.sympy())
             elif token.arity == 1:
                 stack.append(_SYMPY_1[token.name](stack.pop()))
@@ -88,15 +105,15 @@ class Law:
                 stack.append(_SYMPY_2[token.name](left, stack.pop()))
         return stack[0]
 
-    def latex(self, digits: int = 5) -> str:
-        """As LaTeX, with measured constants to ``digits`` significant digits."""
-        expression = self.sympy(positive=True)
+    def latex(self, digits: int = 5, named: bool = False) -> str:
+        """As LaTeX, with measured constants to ``digits`` significant digits, or ``named``."""
+        expression = self.sympy(positive=True, named=named)
         rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
         return str(sympy.latex(expression.xreplace(rounded)))
 
-    def infix(self, digits: int = 5) -> str:
-        """As readable text, simplified by sympy's automatic rules only."""
-        expression = self.sympy(positive=True)
+    def infix(self, digits: int = 5, named: bool = False) -> str:
+        """As readable text, simplified by sympy's automatic rules only; measured constants may be ``named``."""
+        expression = self.sympy(positive=True, named=named)
         rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
         return str(expression.xreplace(rounded))
 

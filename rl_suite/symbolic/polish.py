@@ -6,6 +6,7 @@ price is the one that the data support, at any noise, without a threshold on the
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from envs.symbolic.fitting import refine_constants
 from envs.symbolic.program import evaluate_programs
 from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import simplest
+from rl_suite.symbolic.numbers import Exact, simplest
 
 Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
@@ -27,12 +28,20 @@ LARGE = 1e6  # residuals are cut here, so that their squares stay finite
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A law with its error on all data and its price in bits."""
+    """A law with its error on all data and its price in bits.
 
-    law: Law
+    Of several datasets, each has the same law with measured constants of its own.
+    """
+
+    laws: tuple[Law, ...]
     nmse: float
     bits: float
     n_points: int
+
+    @property
+    def law(self) -> Law:
+        """The law (with the constants of the first dataset)."""
+        return self.laws[0]
 
     @property
     def complexity(self) -> int:
@@ -41,27 +50,37 @@ class Finished:
 
     @cached_property
     def text(self) -> str:
-        """The law as text."""
-        return self.law.infix()
+        """The law as text; with several datasets, measured constants are named."""
+        return self.law.infix(named=len(self.laws) > 1)
+
+    @property
+    def latex(self) -> str:
+        """The law as LaTeX; with several datasets, measured constants are named."""
+        return self.law.latex(named=len(self.laws) > 1)
 
 
-def price(law: Law, nmse: float, n: int) -> float:
-    """Description length in bits of the residuals of n points and of the law."""
-    residuals = 0.5 * n * math.log2(max(nmse, EXACT_NMSE))
-    digits = 0.5 * math.log2(n / max(nmse, EXACT_NMSE))  # the data fix a constant to so many binary digits
-    return residuals + law.bits + law.n_free * (BITS_PER_CONSTANT + digits)
+def price(law: Law, nmse: float, sizes: Sequence[int]) -> float:
+    """Description length in bits of the residuals of datasets of these sizes, of the law, and of its constants."""
+    floor = max(nmse, EXACT_NMSE)
+    residuals = 0.5 * sum(sizes) * math.log2(floor)
+    digits = sum(0.5 * math.log2(n / floor) for n in sizes)  # the data fix a constant to so many binary digits
+    return residuals + law.bits + law.n_free * (BITS_PER_CONSTANT * len(sizes) + digits)
 
 
-class Polisher:
-    """Fits and prices laws on fixed data X (n, d), y (n,)."""
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows that share the constants of a law."""
 
-    def __init__(self, X: Values, y: Values):
-        if len(y) > MAX_FIT_POINTS:  # evenly, so that trajectories and grids stay whole
-            rows = np.linspace(0, len(y) - 1, MAX_FIT_POINTS).astype(np.int64)
-            X, y = X[rows], y[rows]
-        self.X, self.y = np.ascontiguousarray(X), np.ascontiguousarray(y)
-        self.columns = np.ascontiguousarray(X.T)
-        self.scale = max(float(np.std(y)), 1e-300)
+    X: Values  # (n, d)
+    columns: Values  # (d, n)
+    y: Values  # (n,)
+    scale: float
+
+    @classmethod
+    def of(cls, X: Values, y: Values) -> "Dataset":
+        """X (n, d) and y (n,) with what fits need."""
+        scale = max(float(np.std(y)), 1e-300)
+        return cls(np.ascontiguousarray(X), np.ascontiguousarray(X.T), np.ascontiguousarray(y), scale)
 
     def residuals(self, law: Law) -> Values:
         """What the law leaves of the target, in units of its standard deviation, (n,)."""
@@ -85,45 +104,98 @@ class Polisher:
         )
         return replace(law, constants=found.constants), found.covariance
 
-    def priced(self, law: Law) -> Finished:
-        """The law as it is, with its error and price."""
-        nmse = self.nmse(law)
-        return Finished(law, nmse, price(law, nmse, len(self.y)) if math.isfinite(nmse) else math.inf, len(self.y))
 
-    def finish(self, law: Law) -> Finished:
+class Polisher:
+    """Fits and prices laws on fixed data X (n, d), y (n,); ``sets`` (n,) are the numbers of several datasets."""
+
+    def __init__(self, X: Values, y: Values, sets: NDArray[np.int64] | None = None):
+        self.rows = thinned(len(y), sets)
+        self.datasets = tuple(Dataset.of(X[rows], y[rows]) for rows in self.rows)
+        self.sizes = tuple(len(rows) for rows in self.rows)
+
+    def residuals(self, laws: Sequence[Law]) -> Values:
+        """What each dataset's law leaves of its target, one dataset after the other, (n,)."""
+        return np.concatenate([data.residuals(law) for data, law in zip(self.datasets, laws, strict=True)])
+
+    def nmse(self, *laws: Law) -> float:
+        """Mean squared error over the variance of each dataset; infinite where a law is not finite."""
+        if len(self.datasets) == 1:
+            return self.datasets[0].nmse(laws[0])
+        errors = [n * data.nmse(law) for n, data, law in zip(self.sizes, self.datasets, laws, strict=True)]
+        return sum(errors) / sum(self.sizes)
+
+    def fit(self, *laws: Law) -> list[tuple[Law, Values]]:
+        """Each dataset's law with its measured constants at the least squared error, and their covariances."""
+        return [data.fit(law) for data, law in zip(self.datasets, laws, strict=True)]
+
+    def priced(self, *laws: Law) -> Finished:
+        """The law of each dataset as it is, with its error and price."""
+        nmse = self.nmse(*laws)
+        bits = price(laws[0], nmse, self.sizes) if math.isfinite(nmse) else math.inf
+        return Finished(laws, nmse, bits, sum(self.sizes))
+
+    def finish(self, *laws: Law) -> Finished:
         """Fit, then recognise numbers one by one where that lowers the price."""
-        law, covariance = self.fit(law)
-        best = self.priced(law)
+        fits = self.fit(*laws)
+        covariances = [covariance for _, covariance in fits]
+        best = self.priced(*(law for law, _ in fits))
         refused: set[int] = set()
         while math.isfinite(best.nmse):
             free = [i for i, e in enumerate(best.law.exact) if e is None]
-            errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+            value, error = pooled(
+                np.array([law.constants for law in best.laws]),
+                np.sqrt(np.maximum([np.diag(covariance) for covariance in covariances], 0.0)),
+            )
             waiting = [i for i in free if i not in refused]
             if not waiting:
                 break
-            i = min(waiting, key=lambda j: errors[j] / max(abs(best.law.constants[j]), 1e-300))
-            value = float(best.law.constants[i])
-            exact = simplest(value, max(2.0 * errors[i], 1e-9 * abs(value)))
+            unsure = error / np.maximum(np.abs(value), 1e-300)
+            i = min(waiting, key=lambda j: float(unsure[j]))
+            exact = simplest(float(value[i]), max(2.0 * float(error[i]), 1e-9 * abs(float(value[i]))))
             if exact is None:
                 refused.add(i)
                 continue
-            # The others follow as the linear fit says: one evaluation instead of a new fit.
-            constants = best.law.constants.copy()
-            variance = max(float(covariance[i, i]), 1e-300)
-            constants[free] += covariance[free, i] / variance * (float(exact) - value)
-            constants[i] = float(exact)
             known = tuple(exact if j == i else e for j, e in enumerate(best.law.exact))
-            trial = self.priced(Law(law.library, law.program, constants, known))
+            trial = self.priced(
+                *(settled(law, c, free, i, known) for law, c in zip(best.laws, covariances, strict=True))
+            )
             if trial.bits < best.bits:
                 best = trial
-                covariance = covariance - np.outer(covariance[:, i], covariance[i]) / variance
+                covariances = [c - np.outer(c[:, i], c[i]) / max(float(c[i, i]), 1e-300) for c in covariances]
             else:
                 refused.add(i)
-        if best.law.n_free < law.n_free:
-            again = self.priced(self.fit(best.law)[0])
+        if best.law.n_free < laws[0].n_free:
+            again = self.priced(*(law for law, _ in self.fit(*best.laws)))
             best = again if again.bits <= best.bits else best
-        shorter = without_ones(best.law)
-        return best if shorter is best.law else self.priced(shorter)
+        shorter = [without_ones(law) for law in best.laws]
+        return best if shorter[0] is best.law else self.priced(*shorter)
+
+
+def thinned(n: int, sets: NDArray[np.int64] | None) -> list[NDArray[np.int64]]:
+    """Rows of each dataset; where there are many, evenly fewer, so that trajectories and grids stay whole."""
+    rows = np.arange(n)
+    if n > MAX_FIT_POINTS:
+        rows = np.linspace(0, n - 1, MAX_FIT_POINTS).astype(np.int64)
+    return [rows] if sets is None else [rows[sets[rows] == s] for s in range(int(sets.max()) + 1)]
+
+
+def pooled(values: Values, errors: Values) -> tuple[Values, Values]:
+    """Mean (k,) of several measurements (S, k) of each constant, and its error."""
+    if len(values) == 1:
+        return values[0], errors[0]
+    weight = 1.0 / np.maximum(errors, 1e-100) ** 2
+    total = weight.sum(axis=0)
+    return values[0] + (weight * (values - values[0])).sum(axis=0) / total, 1.0 / np.sqrt(total)
+
+
+def settled(law: Law, covariance: Values, free: list[int], i: int, known: tuple[Exact | None, ...]) -> Law:
+    """The law with constant i at the number it was recognised as; the others follow as the linear fit says."""
+    exact = known[i]
+    value = law.constants[i] if exact is None else float(exact)
+    constants = law.constants.copy()
+    constants[free] += covariance[free, i] / max(float(covariance[i, i]), 1e-300) * (value - law.constants[i])
+    constants[i] = value
+    return Law(law.library, law.program, constants, known)
 
 
 def without_ones(law: Law) -> Law:

@@ -1,6 +1,7 @@
 """Laws and archives as plain values, for JSON and for checkpoints without pickle."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -33,20 +34,24 @@ def read_law(record: Mapping[str, Any], library: Library) -> Law:
 
 def finished_record(finished: Finished) -> dict[str, Any]:
     """A law with its error and price, and how it reads."""
+    others = [law.constants.tolist() for law in finished.laws[1:]]
     return {
         **law_record(finished.law),
+        **({"constants_of_other_datasets": others} if others else {}),
         "nmse": finished.nmse,
         "bits": finished.bits,
         "n_points": finished.n_points,
         "complexity": finished.complexity,
         "formula": finished.text,
-        "latex": finished.law.latex(),
+        "latex": finished.latex,
     }
 
 
 def read_finished(record: Mapping[str, Any], library: Library) -> Finished:
     """The law of :func:`finished_record`."""
-    return Finished(read_law(record, library), float(record["nmse"]), float(record["bits"]), int(record["n_points"]))
+    law = read_law(record, library)
+    others = [replace(law, constants=np.array(c)) for c in record.get("constants_of_other_datasets", [])]
+    return Finished((law, *others), float(record["nmse"]), float(record["bits"]), int(record["n_points"]))
 
 
 def archive_record(archive: Archive) -> dict[str, Any]:

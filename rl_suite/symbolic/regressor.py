@@ -7,7 +7,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from envs.symbolic.units import Units
 from rl_suite.symbolic.law import Law
@@ -29,6 +29,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         law_: the chosen law; ``front_``: the Pareto front of complexity and error, simplest first.
+        laws_: with several datasets, the law of each by its label.
         stopped_: why the search ended ("exact", "noise", "budget"); ``evaluations_``: what it used.
 
     >>> x = np.linspace(0.5, 3.0, 30)[:, None]
@@ -57,8 +58,10 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.stop_at_noise = stop_at_noise
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "SymbolicRegressor":
+    def fit(self, X: Any, y: Any, datasets: Any = None) -> "SymbolicRegressor":
         """Search a law for X (n, d), y (n,). Column names of a data frame become the variables.
+
+        ``datasets`` (n,) are labels of the rows: all datasets have one law, and measured constants of their own.
 
         Raises:
             ValueError: data that are not finite numbers, fewer than two rows, units that cannot be reached.
@@ -77,26 +80,50 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 functions=tuple(self.functions), max_length=self.max_length, stop_at_noise=self.stop_at_noise
             )
         seed = 0 if self.random_state is None else int(self.random_state)
-        search = Search(Data(X, y, names, units), options, seed, self.budget)
+        sets, labels = None, np.array([""])
+        if datasets is not None:
+            labels, sets = np.unique(column_or_1d(datasets), return_inverse=True)
+            check_consistent_length(y, sets)
+        data = Data(X, y, names, units, "y", sets, tuple(str(label) for label in labels))
+        search = Search(data, options, seed, self.budget)
         search.run()
+        best = search.archive.best
+        laws = (search.law,) * len(labels) if best is None else best.laws
+        self.laws_: dict[Any, Law] = dict(zip(labels.tolist(), laws, strict=True))
         self.front_: list[Finished] = search.archive.front()
         self.law_: Law = search.law
         self.stopped_ = search.reason
         self.evaluations_ = search.evaluations
         return self
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Values of the law at X (n, d); NaN where it is not finite."""
+    def predict(self, X: Any, datasets: Any = None) -> NDArray[np.float64]:
+        """Values of the law at X (n, d); NaN where it is not finite. ``datasets`` (n,) as in :meth:`fit`."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        return self.law_.predict(X)
+        if datasets is None:
+            if len(self.laws_) > 1:
+                raise ValueError("the law was fitted to several datasets: predict(X, datasets) needs their labels")
+            return self.law_.predict(X)
+        labels = column_or_1d(datasets)
+        check_consistent_length(X, labels)
+        unknown = sorted(set(labels.tolist()) - set(self.laws_), key=str)
+        if unknown:
+            raise ValueError(f"dataset {unknown[0]!r} was not fitted; known: {', '.join(map(repr, self.laws_))}")
+        values = np.empty(len(X))
+        for label in np.unique(labels):
+            rows = labels == label
+            values[rows] = self.laws_[label.item()].predict(X[rows])
+        return values
 
     def sympy(self) -> sympy.Expr:
-        """The law as a sympy expression with exact numbers where they were recognised."""
+        """The law as a sympy expression with exact numbers where they were recognised.
+
+        With several datasets, measured constants are symbols c1, c2, ...; their values are in ``laws_``.
+        """
         check_is_fitted(self)
-        return self.law_.sympy()
+        return self.law_.sympy(named=len(self.laws_) > 1)
 
     def latex(self) -> str:
         """The law as LaTeX."""
         check_is_fitted(self)
-        return self.law_.latex()
+        return self.law_.latex(named=len(self.laws_) > 1)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from rl_suite.checkpoint import write_atomically
@@ -31,19 +30,23 @@ class Report:
     polisher: Polisher
     stopped: str
     evaluations: int
+    datasets: tuple[str, ...] = ("",)
+    """Names of the datasets, each of which has constants of its own."""
 
     def measured_on(self, polisher: Polisher) -> "Report":
         """The same laws with their errors on other data."""
-        measured = {id(f): polisher.priced(f.law) for f in [*self.front, self.chosen]}
+        measured = {id(f): polisher.priced(*f.laws) for f in [*self.front, self.chosen]}
         front = [measured[id(f)] for f in self.front]
         return replace(self, front=front, chosen=measured[id(self.chosen)], polisher=polisher)
 
     def inside(self, skeleton: Skeleton, data: Data) -> "Report":
         """Laws of a skeleton's hole as laws of the target, with their errors on the data of the target."""
-        filled = {id(f): replace(f, law=skeleton.fill(f.law)) for f in [*self.front, self.chosen]}
+        filled = {
+            id(f): replace(f, laws=tuple(skeleton.fill(law) for law in f.laws)) for f in [*self.front, self.chosen]
+        }
         front = [filled[id(f)] for f in self.front]
         whole = replace(self, front=front, chosen=filled[id(self.chosen)])
-        return whole.measured_on(Polisher(data.X, data.y))
+        return whole.measured_on(Polisher(data.X, data.y, data.sets))
 
     def tables(self) -> list[Table]:
         """What ``evaluate.py`` prints."""
@@ -70,14 +73,13 @@ class Report:
         """The law, its LaTeX, and how sure it is."""
         return [
             f"law:    {self.target} = {self.chosen.text}",
-            f"LaTeX:  {self.target} = {self.chosen.law.latex()}",
+            f"LaTeX:  {self.target} = {self.chosen.latex}",
             *(f"        {line}" for line in self.certainty()),
         ]
 
     def certainty(self) -> list[str]:
         """What speaks for the law, and what does not."""
-        law = self.chosen.law
-        n = len(self.polisher.y)
+        n = sum(self.polisher.sizes)
         error = math.sqrt(self.chosen.nmse)
         said = [f"error {error:.3g} of the target's standard deviation, on {n} rows"]
         if self.stopped == "exact":
@@ -91,11 +93,20 @@ class Report:
             gap = min(rivals) - self.chosen.bits
             odds = "more than a million" if gap > 20 else f"{2**gap:.3g}"
             said.append(f"the next law of the front is {gap:.0f} bits dearer: odds of {odds} to 1 for this one")
-        values, covariance = self.polisher.fit(law)
-        for i in np.flatnonzero([e is None for e in law.exact]):
-            width = math.sqrt(max(float(covariance[i, i]), 0.0))
-            said.append(f"measured constant {values.constants[i]:.6g} +- {width:.2g}")
-        return said
+        return [*said, *self._constants()]
+
+    def _constants(self) -> list[str]:
+        """Every measured constant with its error; of several datasets, one line for each."""
+        free = [i for i, e in enumerate(self.chosen.law.exact) if e is None]
+        lines = []
+        for name, (law, covariance) in zip(self.datasets, self.polisher.fit(*self.chosen.laws), strict=True):
+            measured = [f"{law.constants[i]:.6g} +- {math.sqrt(max(float(covariance[i, i]), 0.0)):.2g}" for i in free]
+            if len(self.datasets) == 1:
+                lines += [f"measured constant {value}" for value in measured]
+            elif measured:
+                named = [f"{law.constant_names[i]} = {value}" for i, value in zip(free, measured, strict=True)]
+                lines.append(f"{name}: {', '.join(named)}")
+        return lines
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -106,6 +117,7 @@ class Report:
             "stopped": self.stopped,
             "evaluations": self.evaluations,
             "certainty": self.certainty(),
+            "datasets": list(self.datasets),
         }
 
     def save(self, path: Path) -> None:

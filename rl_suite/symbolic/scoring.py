@@ -1,22 +1,24 @@
 """What programs are worth on the data: genes, batched evaluation, frames."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_kernel
 from envs.symbolic.tokens import CONSTANT, Library
-from rl_suite.symbolic.frames import MAX_GENES, Target, allowed_frames, cut_genes, score_frames
+from rl_suite.symbolic.frames import MAX_GENES, Target, allowed_frames, best_frames, cut_genes, score_frames
 from rl_suite.symbolic.genome import Alphabet, Tokens, Values
 
 CHUNK = 512  # programs evaluated together: their genes' values stay in the second-level cache
 
 
 class Scorer:
-    """Scores batches of programs on X (n, d) against transformed targets.
+    """Scores batches of programs on one or several datasets X (n, d) against transformed targets.
 
     Args:
         alphabet: the tokens of the search.
-        X: the points of the search.
+        datasets: the points of the search, of each dataset.
         units: (tokens, U) unit of each token, with zero columns where units are not used.
         rules: unit rule of each opcode.
         target_units: unit (U,) that a sum frame needs, by name of the transform.
@@ -26,14 +28,16 @@ class Scorer:
     def __init__(
         self,
         alphabet: Alphabet,
-        X: Values,
+        datasets: Sequence[Values],
         units: NDArray[np.int64],
         rules: NDArray[np.int64],
         target_units: dict[str, NDArray[np.int64]],
         max_length: int,
     ):
         self.alphabet, self.units, self.rules, self.target_units = alphabet, units, rules, target_units
-        self.columns = np.ascontiguousarray(X.T)
+        self.columns = [np.ascontiguousarray(X.T) for X in datasets]
+        rows_of = np.array([len(X) for X in datasets])
+        self._share = rows_of / rows_of.sum()  # of each dataset in the error
         rows = CHUNK * MAX_GENES
         self._genes = np.zeros((rows, max_length), np.int16)
         self._constants = np.ones((rows, max_length))
@@ -42,7 +46,8 @@ class Scorer:
         self._kind = np.zeros(CHUNK, np.int64)
         self._sign = np.ones(rows)
         self._allowed = np.zeros((CHUNK, 3), np.bool_)
-        self._G = np.zeros((rows, X.shape[0]))
+        self._error = np.zeros((CHUNK, 3))
+        self._G = [np.zeros((rows, len(X))) for X in datasets]
 
     @property
     def library(self) -> Library:
@@ -55,16 +60,19 @@ class Scorer:
         values: Values,
         lengths: NDArray[np.int64],
         count: int,
-        target: Target,
+        targets: Sequence[Target],
         frames: tuple[bool, bool, bool] = (True, True, True),
         split: bool = True,
     ) -> tuple[Values, NDArray[np.int64]]:
-        """(weighted NMSE, best frame) of the first ``count`` programs, (count,) each."""
-        error, frame = np.empty(count), np.empty(count, np.int64)
+        """(weighted NMSE, best frame) of the first ``count`` programs, (count,) each.
+
+        Every dataset has a target and coefficients of its own; the frame is the same for all.
+        """
+        errors = np.zeros((count, 3))
         library = self.library
+        target = targets[0]
         unit = self.target_units[target.name] * (not target.scaled)
         intercept = bool(self.rules[CONSTANT]) or not unit.any()
-        raw = target.weight * target.t
         for start in range(0, count, CHUNK):
             n = min(CHUNK, count - start)
             rows = slice(start, start + n)
@@ -82,16 +90,6 @@ class Scorer:
                 self._kind,
                 self._sign,
             )
-            evaluate_kernel(
-                self._genes[:n_genes],
-                self._lengths[:n_genes],
-                library.opcode,
-                library.index,
-                library.value,
-                self.columns,
-                self._constants[:n_genes],
-                self._G[:n_genes],
-            )
             if self.units.shape[1] and self.rules[CONSTANT] == 0:
                 allowed_frames(
                     self._genes,
@@ -107,26 +105,37 @@ class Scorer:
             else:
                 self._allowed[:] = True
             self._allowed &= frames
-            if not target.power_allowed:
+            if not all(own.power_allowed for own in targets):
                 self._allowed[:, 1:] = False
-            score_frames(
-                self._G[:n_genes],
-                self._first,
-                self._kind,
-                self._sign,
-                n,
-                self._allowed,
-                split,
-                intercept,
-                target.weight,
-                target.log_weight,
-                target.power_basis,
-                target.power_residual,
-                target.sum_residual,
-                target.ones,
-                raw,
-                target.total,
-                error[rows],
-                frame[rows],
-            )
-        return error, frame
+            for own, columns, G, share in zip(targets, self.columns, self._G, self._share, strict=True):
+                evaluate_kernel(
+                    self._genes[:n_genes],
+                    self._lengths[:n_genes],
+                    library.opcode,
+                    library.index,
+                    library.value,
+                    columns,
+                    self._constants[:n_genes],
+                    G[:n_genes],
+                )
+                score_frames(
+                    G[:n_genes],
+                    self._first,
+                    self._kind,
+                    self._sign,
+                    n,
+                    self._allowed,
+                    split,
+                    intercept,
+                    own.weight,
+                    own.log_weight,
+                    own.power_basis,
+                    own.power_residual,
+                    own.sum_residual,
+                    own.ones,
+                    own.weight * own.t,
+                    own.total,
+                    self._error,
+                )
+                errors[rows] += share * self._error[:n]
+        return best_frames(errors)

@@ -7,25 +7,24 @@ seed gives the same laws; the budget counts evaluations of programs on the data,
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.symbolic.program import evaluate_programs
-from envs.symbolic.tokens import CONSTANT, Library
-from envs.symbolic.units import Units, format_unit
+from envs.symbolic.tokens import Library
+from envs.symbolic.units import Units
 from rl_suite.symbolic.archive import Archive, noise_is_left
-from rl_suite.symbolic.assembly import assemble
-from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, TRANSFORMS, Target, cut_genes, make_target
+from rl_suite.symbolic.candidates import forms_of
+from rl_suite.symbolic.frames import TRANSFORMS, Target, make_target
 from rl_suite.symbolic.genome import Alphabet
-from rl_suite.symbolic.inputs import inputs_of
+from rl_suite.symbolic.inputs import inputs_of, require_reachable
 from rl_suite.symbolic.island import NICHES, PURE_NICHES, Candidate, Island, Niche
 from rl_suite.symbolic.law import Law
 from rl_suite.symbolic.openings import openings, peeled_openings
-from rl_suite.symbolic.pieces import Piece, from_program, number
+from rl_suite.symbolic.pieces import Piece, number
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.records import archive_record, read_archive
 from rl_suite.symbolic.scoring import Scorer
@@ -35,11 +34,14 @@ if TYPE_CHECKING:
     from rl_suite.symbolic.guidance import Guidance
 
 Values = NDArray[np.float64]
+Rows = tuple[Values, Values]  # columns for programs (n, c) and target (n,) of one dataset
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
 GRACE = 4_000  # evaluations after an exact law
+MIN_SET_ROWS = 20  # of each of several datasets, for breeding
+MAX_OPENERS = 4  # datasets from which laws to begin with are made
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
 FEW_ROWS, FEW_ROWS_FACTOR = 50, 2  # below so many rows the tests for noise are weak: wait longer
@@ -71,6 +73,9 @@ class Data:
     variables: tuple[str, ...]
     units: Units | None = None
     target: str = field(default="y")
+    sets: NDArray[np.int64] | None = None
+    """Number of the dataset of each row (n,), 0 .. S - 1: the law is the same, measured constants are not."""
+    set_names: tuple[str, ...] = ("",)
 
 
 class Search:
@@ -93,8 +98,8 @@ class Search:
         pure = np.isin(np.arange(len(names)), self._inputs.pure)
         self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
         self.archive = Archive()
-        self.polisher = Polisher(data.X, data.y)
-        self._all_columns = Polisher(self._inputs.columns, data.y).X
+        self.polisher = Polisher(data.X, data.y, data.sets)
+        self._whole = [(self._inputs.columns[rows], data.y[rows]) for rows in self.polisher.rows]
         self.evaluations = self.generation = 0
         self.reason = ""
         rng = np.random.default_rng(seed)
@@ -105,25 +110,24 @@ class Search:
         self._rules = RULES_FREE_CONSTANTS if free else RULES
         if data.units is not None:
             require_reachable(data.units, data.variables)
-        X, y = self._use_points(options.search_points)
+        some = self._use_points(options.search_points)
         self.islands: list[Island] = []
-        self._full: dict[tuple[str, bool], Target] = {}
+        self._full: dict[tuple[str, bool], list[Target]] = {}
         for niche in (*options.niches, *(PURE_NICHES if self._inputs.scale else ())):
-            target = self._target(niche, X, y)
-            full = self._target(niche, self._all_columns, self.polisher.y)
+            targets, full = self._targets(niche, some), self._targets(niche, self._whole)
             stream = rng.integers(0, 2**64, dtype=np.uint64)
-            if target is None or full is None or not (niche.scaled or self._fits_units(niche.transform)):
+            if targets is None or full is None or not (niche.scaled or self._fits_units(niche.transform)):
                 continue
             self._full[niche.transform, niche.scaled] = full
             self.islands.append(
                 Island(
                     niche,
-                    target,
+                    targets,
                     self._pure_alphabet if niche.scaled else self.alphabet,
                     options.population,
                     options.max_length,
                     stream,
-                    len(self.polisher.y),
+                    sum(self.polisher.sizes),
                 )
             )
         self.guidance: Guidance | None = None
@@ -135,30 +139,39 @@ class Search:
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
 
-    def _use_points(self, count: int) -> tuple[Values, Values]:
-        """Breed on ``count`` random rows from now on; returns them."""
-        rows = np.sort(self._order[:count])
-        X, y = self._inputs.columns[rows], self.data.y[rows]
+    def _use_points(self, count: int) -> list[Rows]:
+        """Breed on ``count`` random rows from now on, some of every dataset; returns them."""
+        sets = self.data.sets
+        share = max(MIN_SET_ROWS, count // len(self._whole))
+        if sets is None:
+            chosen = [np.sort(self._order[:count])]
+        else:
+            chosen = [np.sort(self._order[sets[self._order] == s][:share]) for s in range(len(self._whole))]
+        some = [(self._inputs.columns[rows], self.data.y[rows]) for rows in chosen]
+        columns = [part for part, _ in some]
         length = self.options.max_length
-        self._scorer = Scorer(self.alphabet, X, self._units, self._rules, self._target_units, length)
-        return X, y
+        self._scorer = Scorer(self.alphabet, columns, self._units, self._rules, self._target_units, length)
+        return some
 
-    def _factors(self, columns: Values) -> Values:
-        """The rows (d, n) of columns (n, ...) that may be factors of a power law."""
-        return np.ascontiguousarray(columns[:, : len(self._inputs.factors)].T)
-
-    def _target(self, niche: Niche, columns: Values, y: Values) -> Target | None:
-        scale = self._inputs.scale_of(columns) if niche.scaled else None
-        return make_target(niche.transform, self._factors(columns), y, scale)
+    def _targets(self, niche: Niche, datasets: list[Rows]) -> list[Target] | None:
+        """The target of a niche on every dataset; None if one of them does not allow it."""
+        found = []
+        for columns, y in datasets:
+            scale = self._inputs.scale_of(columns) if niche.scaled else None
+            target = make_target(niche.transform, self._inputs.factor_rows(columns), y, scale)
+            if target is None:
+                return None
+            found.append(target)
+        return found
 
     def _widen(self) -> None:
         """Where noise hides small differences, breed on more rows; all programs are measured again."""
         self._wide = True
-        X, y = self._use_points(WIDE_POINTS)
+        some = self._use_points(WIDE_POINTS)
         for island in self.islands:
-            target = self._target(island.niche, X, y)
-            if target is not None:
-                island.change_target(target, self._scorer)
+            targets = self._targets(island.niche, some)
+            if targets is not None:
+                island.change_targets(targets, self._scorer)
 
     def _unit_arrays(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
         given = self._inputs.units
@@ -239,20 +252,20 @@ class Search:
 
     def _begin_with_openings(self) -> None:
         inputs = self._inputs
-        for target in self._full.values():
-            which = inputs.pure if target.scaled else np.arange(len(inputs.factors))
+        for targets in self._full.values():
+            which = inputs.pure if targets[0].scaled else np.arange(len(inputs.factors))
             if len(which) == 0:
                 continue
-            X = np.ascontiguousarray(self._all_columns[:, which].T)
-            for piece, tried in openings(target, X, inputs.pieces(which)):
-                self.evaluations += tried
-                self._offer(inputs.scaled(piece) if target.scaled else piece)
+            for target, (columns, _) in list(zip(targets, self._whole, strict=True))[:MAX_OPENERS]:
+                X = np.ascontiguousarray(columns[:, which].T)
+                for piece, tried in openings(target, X, inputs.pieces(which)):
+                    self.evaluations += tried
+                    self._offer([inputs.scaled(piece) if target.scaled else piece])
         if not self.archive.solved:
-            for piece, tried in peeled_openings(
-                self._factors(self._all_columns), self.polisher.y, list(inputs.factors)
-            ):
-                self.evaluations += tried
-                self._offer(piece)
+            for columns, y in self._whole[:MAX_OPENERS]:
+                for piece, tried in peeled_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
+                    self.evaluations += tried
+                    self._offer([piece])
 
     def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
         """The best programs of the island before this one; their worth is measured anew by the new frame."""
@@ -269,60 +282,29 @@ class Search:
         if key in self._finished:
             return False
         self._finished.add(key)
-        target = self._full[island.niche.transform, island.niche.scaled]
-        pieces, G = self._genes(candidate, island.niche.split)
-        if not np.isfinite(G).all():
-            return False
-        X = self._factors(self._all_columns)
-        laws = assemble(target, candidate.frame, list(self._inputs.factors), X, pieces, G)
-        better = [self._offer(self._inputs.scaled(piece) if target.scaled else piece) for piece in laws]
+        targets = self._full[island.niche.transform, island.niche.scaled]
+        datasets = [columns for columns, _ in self._whole]
+        forms = forms_of(candidate, island.niche.split, self.alphabet, self._inputs, datasets, targets)
+        scaled = island.niche.scaled
+        better = [self._offer([self._inputs.scaled(p) if scaled else p for p in form]) for form in forms]
         return any(better)
 
-    def _genes(self, candidate: Candidate, split: bool) -> tuple[list[Piece], Values]:
-        """The genes of a program in its frame, as pieces and as values on all data (K, n)."""
-        size = self.options.max_length
-        tokens = np.zeros((1, size), np.int16)
-        values = np.zeros((1, size))
-        length = len(candidate.tokens)
-        tokens[0, :length], values[0, :length] = candidate.tokens, candidate.values
-        genes, constants = np.zeros((MAX_GENES, size), np.int16), np.ones((MAX_GENES, size))
-        lengths, sign = np.zeros(MAX_GENES, np.int64), np.ones(MAX_GENES)
-        first, kind = np.zeros(2, np.int64), np.zeros(1, np.int64)
-        n = cut_genes(
-            tokens,
-            values,
-            np.array([length]),
-            1,
-            self.alphabet.arity,
-            self.alphabet.opcode,
-            genes,
-            constants,
-            lengths,
-            first,
-            kind,
-            sign,
-        )
-        if whole_program(int(kind[0]), candidate.frame, split):
-            n = 1
-            genes[0, :length] = candidate.tokens
-            lengths[0] = length
-            numbers = candidate.values[self.alphabet.opcode[candidate.tokens] == CONSTANT]
-            constants[0, : len(numbers)] = numbers
-        G = evaluate_programs(genes[:n], lengths[:n], self._all_columns, self.library, constants[:n])
-        pieces = [from_program(genes[k, : lengths[k]], constants[k].tolist(), self.library) for k in range(n)]
-        pieces = [self._inputs.spelled_out(piece) for piece in pieces]
-        return pieces, G
-
-    def _offer(self, piece: Piece) -> bool:
-        law = piece.law(self.output)
-        if len(law.program) > 4 * self.options.max_length or not self._units_agree(law.program):
+    def _offer(self, pieces: Sequence[Piece]) -> bool:
+        """Finish a form and keep it if it is good; ``pieces`` are the laws of each dataset, or one for all."""
+        laws = [piece.law(self.output) for piece in pieces]
+        if len(laws) < len(self._whole):
+            laws = laws * len(self._whole)
+        program = laws[0].program
+        if len(program) > 4 * self.options.max_length or not self._units_agree(program):
             return False
-        draft = self.polisher.priced(law)
+        if len(laws) > 1:  # constants of one dataset say nothing about the others
+            laws = [law for law, _ in self.polisher.fit(*laws)]
+        draft = self.polisher.priced(*laws)
         if not math.isfinite(draft.nmse):
             return False
         best = self.archive.best
         if best is None or draft.bits < best.bits + CLOSE_BITS:
-            draft = self.polisher.finish(law)
+            draft = self.polisher.finish(*laws)
         return self.archive.add(draft, self.evaluations)
 
     def _units_agree(self, program: NDArray[np.int16]) -> bool:
@@ -363,21 +345,3 @@ class Search:
         self.archive = read_archive(state["archive"], self.output)
         if self.guidance is not None:
             self.guidance.restore(state["guidance"])
-
-
-def whole_program(kind: int, frame: int, split: bool) -> bool:
-    """Whether a frame takes a program as one gene: a sum as a factor, a product as a term, or everything unsplit."""
-    return kind != SINGLE and (not split or (kind == ADDITIVE) == (frame == POWER))
-
-
-def require_reachable(units: Units, variables: tuple[str, ...]) -> None:
-    """ValueError that names the units if no product of powers of the variables has the target's unit."""
-    if units.free_constant or not units.target.any():
-        return
-    if np.linalg.matrix_rank(np.vstack([units.variables, units.target])) > np.linalg.matrix_rank(units.variables):
-        rows = (f"{name}: {format_unit(u, units.base)}" for name, u in zip(variables, units.variables, strict=True))
-        have = ", ".join(rows)
-        raise ValueError(
-            "no product of powers of the variables has the unit of the target,"
-            f" {format_unit(units.target, units.base)}; they have {have}; mend the units or allow free_constants"
-        )

@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,43 @@ def read_table(
     renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
     messages += [f"column {old!r} is called {new} in formulas" for new, old in renamed.items()]
     return Table(Data(X, values[target], tuple(names), given, target), tuple(messages), renamed)
+
+
+def read_tables(
+    paths: Sequence[Path],
+    target: str,
+    columns: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    seed: int = 0,
+    free_constants: bool = False,
+) -> Table:
+    """Several files as datasets of one law; the inputs are the columns that vary in all of them.
+
+    Raises:
+        UserError: as :func:`read_table`, or files that share no such column.
+    """
+    if len(paths) == 1:
+        return read_table(paths[0], target, columns, units, seed, free_constants)
+    twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
+    if twice is not None:
+        raise UserError(f"{twice}: is named twice in data=...")
+    first = [read_table(path, target, columns, None, seed) for path in paths]
+    inputs = [[table.renamed.get(name, name) for name in table.data.variables] for table in first]
+    shared = [name for name in inputs[0] if all(name in other for other in inputs)]
+    if not shared:
+        raise UserError(f"{', '.join(path.name for path in paths)}: no column of numbers varies in all of them")
+    tables = [read_table(path, target, shared, units, seed, free_constants) for path in paths]
+    left_out = sorted({name for other in inputs for name in other} - set(shared))
+    notes = [f"{path.name}: {m}" for path, table in zip(paths, first, strict=True) for m in table.messages]
+    notes += [f"column {name!r} does not vary in every file and is left out" for name in left_out]
+    data = replace(
+        tables[0].data,
+        X=np.concatenate([table.data.X for table in tables]),
+        y=np.concatenate([table.data.y for table in tables]),
+        sets=np.repeat(np.arange(len(tables)), [len(table.data.y) for table in tables]),
+        set_names=tuple(path.stem for path in paths),
+    )
+    return Table(data, tuple(notes), tables[0].renamed)
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,82 @@
+"""From a program that is worth finishing to laws: its genes, and what the frame makes of them on each dataset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.program import evaluate_programs
+from envs.symbolic.tokens import CONSTANT
+from rl_suite.symbolic.assembly import assemble
+from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, Target, cut_genes
+from rl_suite.symbolic.genome import Alphabet, Tokens, Values
+from rl_suite.symbolic.inputs import Inputs
+from rl_suite.symbolic.island import Candidate
+from rl_suite.symbolic.pieces import Piece, from_program
+
+MAX_FORMS = 4  # forms that several datasets propose for one program, the most frequent first
+
+
+@dataclass(frozen=True)
+class Genes:
+    """The genes of one program."""
+
+    tokens: Tokens  # (K, L)
+    lengths: NDArray[np.int64]  # (K,)
+    constants: Values  # (K, L)
+
+
+def genes_of(candidate: Candidate, split: bool, alphabet: Alphabet) -> Genes:
+    """Cut a program as its frame does."""
+    length = len(candidate.tokens)
+    tokens, values = candidate.tokens[None], candidate.values[None]
+    genes, constants = np.zeros((MAX_GENES, length), np.int16), np.ones((MAX_GENES, length))
+    lengths, sign = np.zeros(MAX_GENES, np.int64), np.ones(MAX_GENES)
+    first, kind = np.zeros(2, np.int64), np.zeros(1, np.int64)
+    arity, opcode = alphabet.arity, alphabet.opcode
+    n = cut_genes(tokens, values, np.array([length]), 1, arity, opcode, genes, constants, lengths, first, kind, sign)
+    if whole_program(int(kind[0]), candidate.frame, split):
+        n = 1
+        genes[0] = candidate.tokens
+        lengths[0] = length
+        numbers = candidate.values[opcode[candidate.tokens] == CONSTANT]
+        constants[0, : len(numbers)] = numbers
+    return Genes(genes[:n], lengths[:n], constants[:n])
+
+
+def whole_program(kind: int, frame: int, split: bool) -> bool:
+    """Whether a frame takes a program as one gene: a sum as a factor, a product as a term, or everything unsplit."""
+    return kind != SINGLE and (not split or (kind == ADDITIVE) == (frame == POWER))
+
+
+def forms_of(
+    candidate: Candidate,
+    split: bool,
+    alphabet: Alphabet,
+    inputs: Inputs,
+    datasets: Sequence[Values],
+    targets: Sequence[Target],
+) -> list[list[Piece]]:
+    """Laws that a program amounts to: for each form, the law of every dataset.
+
+    Each dataset (n, columns) is fitted by itself, and may round an exponent or leave out a term otherwise than
+    the others. A dataset that did not propose a form begins with the constants of one that did.
+    """
+    genes = genes_of(candidate, split, alphabet)
+    library = alphabet.library
+    pieces = [
+        inputs.spelled_out(from_program(program[:length], constants.tolist(), library))
+        for program, length, constants in zip(genes.tokens, genes.lengths, genes.constants, strict=True)
+    ]
+    proposed: dict[tuple[object, ...], dict[int, Piece]] = {}
+    for s, (columns, target) in enumerate(zip(datasets, targets, strict=True)):
+        G = evaluate_programs(genes.tokens, genes.lengths, columns, library, genes.constants)
+        if not np.isfinite(G).all():
+            return []
+        for piece in assemble(target, candidate.frame, list(inputs.factors), inputs.factor_rows(columns), pieces, G):
+            form = (piece.names, tuple(exact for _, exact in piece.numbers))
+            proposed.setdefault(form, {}).setdefault(s, piece)
+    forms = sorted(proposed.values(), key=len, reverse=True)
+    kept = forms if len(datasets) == 1 else forms[:MAX_FORMS]
+    return [[form.get(s, next(iter(form.values()))) for s in range(len(datasets))] for form in kept]
