@@ -34,6 +34,8 @@ class Explorer:
         noise: probability of a uniformly random action instead of the intended one.
         forget: fraction of the visited cells that it forgets before each episode.
         rng: source of all randomness.
+        detours: fraction of the episodes in which it goes on searching whatever it knows. The labels still say where it
+            should go: they show the way from everywhere, not from the short way alone.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Explorer:
         noise: float,
         forget: float,
         rng: np.random.Generator,
+        detours: float = 0.0,
     ):
         self.n, self.size, self.n_stages, self.stay_on_goal = n, size, n_stages, stay_on_goal
         self.memory, self.noise, self.forget, self.rng = memory, noise, forget, rng
         self.known = np.full((n, n_stages), -1, dtype=np.int64)  # cell that paid in each stage
         self.seen_at = np.full((n, n_stages, size**2), NEVER, dtype=np.int64)  # last step spent on each cell
         self.stage = np.zeros(n, dtype=np.int64)
+        self.detours, self.on_detour = detours, np.zeros(n, dtype=np.bool_)
         self.now = 0
         self._next_cell = next_cells(size)
 
@@ -59,6 +63,8 @@ class Explorer:
         """Forget a part of what was seen, and look for the first reward again."""
         self.stage[:] = 0
         self.seen_at[self.rng.random(self.seen_at.shape) < self.forget] = NEVER
+        if self.detours:
+            self.on_detour = self.rng.random(self.n) < self.detours
 
     def act(self, observations: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Actions (N,) at the present rows and columns (N, 2), and the probabilities (N, 5) of what was meant."""
@@ -67,12 +73,16 @@ class Explorer:
         still_looking = np.minimum(self.stage, self.n_stages - 1)
         rows = np.arange(self.n)
         self.seen_at[rows, still_looking, cells] = self.now
-        target = np.where(self.stage < self.n_stages, self.known[rows, still_looking], cells)
-        target = np.where(target < 0, self._search(cells), target)
-        oldest = self.now - self.memory
-        _intend(cells, target, self.seen_at[rows, still_looking], oldest, self.size, self._next_cell, meant)
-        drawn = self.rng.random((self.n, 1)) * meant.sum(axis=1, keepdims=True)
-        actions = np.minimum((meant.cumsum(axis=1) <= drawn).sum(axis=1), N_ACTIONS - 1)
+        known = np.where(self.stage < self.n_stages, self.known[rows, still_looking], cells)
+        search, seen_at = self._search(cells), self.seen_at[rows, still_looking]
+        room = seen_at, self.now - self.memory, self.size, self._next_cell
+        _intend(cells, np.where(known < 0, search, known), *room, meant)
+        ways = meant
+        if (detour := self.on_detour & (self.stage < self.n_stages)).any():
+            ways = np.zeros_like(meant)
+            _intend(cells, np.where(detour | (known < 0), search, known), *room, ways)
+        drawn = self.rng.random((self.n, 1)) * ways.sum(axis=1, keepdims=True)
+        actions = np.minimum((ways.cumsum(axis=1) <= drawn).sum(axis=1), N_ACTIONS - 1)
         random = self.rng.random(self.n) < self.noise
         actions[random] = self.rng.integers(N_ACTIONS, size=int(random.sum()))
         self.now += 1
@@ -103,8 +113,9 @@ class Sweeper(Explorer):
     without noise does in an empty room.
 
     Args:
-        n, size, n_stages, stay_on_goal, noise, rng: as for :class:`Explorer`.
-        episode_steps: steps of an episode.
+        n, size, n_stages, stay_on_goal, noise, rng, detours: as for :class:`Explorer`.
+        episode_steps: steps of each path, at most those of an episode; then it waits. One less lets the last cell's
+            reward be seen where it was earned, before the next episode begins.
     """
 
     def __init__(
@@ -116,8 +127,9 @@ class Sweeper(Explorer):
         noise: float,
         episode_steps: int,
         rng: np.random.Generator,
+        detours: float = 0.0,
     ):
-        super().__init__(n, size, n_stages, stay_on_goal, 1, noise, 0.0, rng)
+        super().__init__(n, size, n_stages, stay_on_goal, 1, noise, 0.0, rng, detours)
         self.episode_steps, self.episode, self.step = episode_steps, -1, 0
         self.plan: NDArray[np.int64] | None = None  # (paths, episode_steps + 1) cells
 

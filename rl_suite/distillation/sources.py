@@ -194,10 +194,13 @@ def make_explorer(world: World, memory: int, noise: float, forget: float, rng: n
     return Explorer(world.num_envs, world.size, stages, pays_again, memory, noise, forget, rng)  # type: ignore[attr-defined]
 
 
-def make_sweeper(world: World, noise: float, episode_steps: int, rng: np.random.Generator) -> Sweeper:
+def make_sweeper(
+    world: World, noise: float, episode_steps: int, rng: np.random.Generator, detours: float = 0.0
+) -> Sweeper:
     """A sweeper that fits a dark room."""
     stages, pays_again = _room_rules(world)
-    return Sweeper(world.num_envs, world.size, stages, pays_again, noise, episode_steps, rng)  # type: ignore[attr-defined]
+    room = world.num_envs, world.size, stages, pays_again  # type: ignore[attr-defined]
+    return Sweeper(*room, noise, episode_steps, rng, detours)
 
 
 def _room_rules(world: World) -> tuple[int, bool]:
@@ -233,7 +236,7 @@ def _explorer(world: World, section: SourceSection, rng: np.random.Generator) ->
 
 
 def _sweeper(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
-    return make_sweeper(world, section.sweeper.noise, section.sweeper.episode_steps, rng)
+    return make_sweeper(world, **section.sweeper.model_dump(), rng=rng)
 
 
 def _tabular(world: World, section: SourceSection, rng: np.random.Generator) -> Source:

@@ -28,8 +28,9 @@ class SweeperSection(Section):
     """See ``rl_suite.distillation.explorer.Sweeper``."""
 
     noise: Probability
+    detours: Probability
     episode_steps: Count
-    """Steps of each path: those of an episode."""
+    """Steps of each path, at most those of an episode."""
 
 
 class QLearningSection(Section):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from envs.grid_kernels import MOVES
 from rl_suite.checkpoint import write_atomically
 from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.distillation import collect as collect_module
@@ -162,6 +163,24 @@ def test_a_sweep_without_noise_sees_every_cell_of_a_large_room():
     assert len(np.unique(seen, axis=0)) == 17 * 17
     with pytest.raises(ValueError, match="same cell"):
         histories_of("distillation.source.name=sweeper", "distillation.world.id=rl_suite/DarkKeyToDoor-v0")
+
+
+def test_detours_are_labelled_with_the_way_to_the_goal():
+    words = ("distillation.world.id=rl_suite/DarkRoomHard-v0", "distillation.source.name=sweeper")
+    settings = ("distillation.source.silent=0", "distillation.source.episodes=60")
+    sweeper = "distillation.source.sweeper={noise: 0.0, episode_steps: 20, detours: %s}"
+    straight = histories_of(*words, *settings, sweeper % 0.0, n=16)
+    detours = histories_of(*words, *settings, sweeper % 1.0, n=16)
+    found = straight.returns().argmax(1)
+    assert (straight.returns()[:, -10:] == 1).all()
+    assert (detours.returns().mean(1) < 0.3).all()  # the plan passes each goal now and then
+    for goal, row, episode in zip(straight.tasks, range(16), found, strict=True):
+        later = slice(20 * (episode + 1), None)
+        cells, labels = detours.observations[row, later].astype(int), detours.labels[row, later]
+        searching = rewards_before(detours.rewards, detours.first)[row, later] == 0
+        away = np.abs(cells - np.divmod(goal, 17)).sum(1)
+        steps = np.abs(cells[:, None] + np.array(MOVES) - np.divmod(goal, 17)).sum(2) - away[:, None]
+        assert (steps[searching][labels[searching] > 0] < 0).all()
 
 
 def test_ppo_histories_hold_terminal_observations():
