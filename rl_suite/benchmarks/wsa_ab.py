@@ -1,8 +1,9 @@
 """The A/B of Weight Sharing Attention: the same experiment with and without it, on the same seeds."""
 
+import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.evaluation.evaluate import evaluate_agent
-from rl_suite.evaluation.statistics import iqm, stratified_bootstrap
+from rl_suite.evaluation.statistics import iqm, paired_bootstrap, stratified_bootstrap
 from rl_suite.experiments import load_experiment
 from rl_suite.seeding import seed_everything
 from rl_suite.training.sb3_build import build_env, build_model
@@ -25,6 +26,16 @@ SEEDS, QUICK_SEEDS = 5, 2
 WITH, WITHOUT = "with", "without"
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Arguments after the benchmark's name."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks wsa_ab", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="training runs each way")
+    parsed = parser.parse_args(list(arguments))
+    if parsed.seeds < 2:
+        parser.error("--seeds must be at least 2: one run has no interval")
+    return parsed
+
+
 @dataclass(frozen=True)
 class Trained:
     """One training run: final held-out return, seconds, weights, and the curve of rollout returns."""
@@ -33,6 +44,11 @@ class Trained:
     seconds: float
     parameters: int
     curve: list[tuple[float, float]]  # (seconds of processor time, mean return of recent episodes)
+
+    @property
+    def last(self) -> float:
+        """The training return at the end."""
+        return self.curve[-1][1]
 
     def time_to(self, level: float) -> float:
         """Processor seconds until the training return first reached ``level``; infinite if it never did."""
@@ -58,7 +74,8 @@ class _Curve(BaseCallback):
 def run(options: Options) -> BenchmarkResult:
     """Train both ways on the same seeds; every figure is what came out."""
     words = ["experiment=durotaxis_wsa,smoke" if options.quick else "experiment=durotaxis_wsa"]
-    seeds = range(options.seed, options.seed + (QUICK_SEEDS if options.quick else SEEDS))
+    count = QUICK_SEEDS if options.quick else parse(options.extra).seeds
+    seeds = range(options.seed, options.seed + count)
     runs: dict[str, list[Trained]] = {}
     steps = 0.0
     for name, value in ((WITH, "true"), (WITHOUT, "false")):
@@ -68,7 +85,8 @@ def run(options: Options) -> BenchmarkResult:
         runs[name] = [_train(config, seed) for seed in seeds]
     final = {name: np.array([[trained.final for trained in them]]) for name, them in runs.items()}
     interval = {name: stratified_bootstrap(values, iqm, seed=0) for name, values in final.items()}
-    level = float(iqm(final[WITHOUT]))
+    gain = paired_bootstrap(final[WITH], final[WITHOUT], iqm, seed=0)
+    level = float(np.median([trained.last for trained in runs[WITHOUT]]))
 
     def median(of: Callable[[Trained], float], name: str) -> float:
         return float(np.median([of(trained) for trained in runs[name]]))
@@ -85,15 +103,21 @@ def run(options: Options) -> BenchmarkResult:
         row("training", lambda trained: steps / trained.seconds, "steps/s", True),
         row("weights", lambda trained: float(trained.parameters), "parameters", False),
         row("memory of the weights", lambda trained: 4e-6 * trained.parameters, "MB", False),
-        Row("time with attention to the return without", median(reach, WITH), None, "s"),
-        Row("time without to the same return", median(reach, WITHOUT), None, "s"),
+        Row("time with attention to the final return without", median(reach, WITH), None, "s"),
+        Row("time without to its own final return", median(reach, WITHOUT), None, "s"),
     )
     notes = (
-        f"{len(seeds)} seeds each, {steps:g} steps; IQM with: {interval[WITH]}, without: {interval[WITHOUT]}",
-        "returns may be negative and times infinite, hence they stand without ratios",
-        "seconds are processor time; inf: the return was not reached in training",
+        f"{len(seeds)} seeds each, {steps:g} steps; held-out IQM with: {interval[WITH]}, without: {interval[WITHOUT]}, "
+        f"difference on the same seeds: {gain}",
+        f"the final return is that of training without attention, {level:.4g} (median over seeds); inf: not reached",
+        "seconds are processor time, medians over seeds; returns may be negative, hence they stand without ratios",
     )
-    return BenchmarkResult(rows, notes)
+    trials = tuple(
+        {"way": name, "seed": seed, **asdict(trained)}
+        for name, them in runs.items()
+        for seed, trained in zip(seeds, them, strict=True)
+    )
+    return BenchmarkResult(rows, notes, trials)
 
 
 def _train(config: SB3Config, seed: int) -> Trained:
