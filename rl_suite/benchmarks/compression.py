@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.cli import DEFAULT_CONFIG, show
-from rl_suite.distillation.compression_trials import Outcome, measure
+from rl_suite.distillation.compression_trials import Outcome, measure, play_whole
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.experiments import EvaluationRequest, load_experiment
 from rl_suite.run import Run
@@ -40,8 +40,9 @@ def run(options: Options) -> BenchmarkResult:
             episodes, trials = min(2, episodes), 8
         spec = trial_spec(config, family, "test", episodes, trials)
         strategies: Sequence[str] = STRATEGIES[:2] if options.quick else STRATEGIES
-        outcomes = measure(agent, spec, strategies, FRACTIONS)
-        outcomes += measure(agent, spec, RE_ENCODED, FRACTIONS[2:], "re_encode")
+        whole = play_whole(agent, spec)
+        outcomes = measure(agent, spec, whole, strategies, FRACTIONS)
+        outcomes += measure(agent, spec, whole, RE_ENCODED, FRACTIONS[2:], "re_encode")
         panels[experiment] = outcomes
         rows += [as_row(experiment, outcome, experiment.startswith("bandit")) for outcome in outcomes]
         rows.append(best_row(experiment, outcomes))

@@ -40,18 +40,31 @@ class Outcome:
     """Size of the memory of one environment."""
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What the agent earns with its whole window, in the mode "ring", and the CPU seconds that this took."""
+
+    result: EvaluationResult
+    seconds: float
+
+
+def play_whole(agent: InContextAgent, spec: EvaluationSpec) -> Whole:
+    """Play ``spec`` without compression."""
+    return Whole(*_play(agent, spec, "ring", agent.window, None))
+
+
 def measure(
     agent: InContextAgent,
     spec: EvaluationSpec,
+    whole: Whole,
     strategies: Sequence[str],
     fractions: Sequence[float],
     mode: Mode = "ring",
 ) -> list[Outcome]:
-    """Play ``spec`` with every strategy at every fraction of the agent's window, and with the whole window.
+    """Play ``spec`` with every strategy at every fraction of the agent's window, and compare with the whole window.
 
     An agent under a budget of b tokens remembers all until it has b, then compresses to 3/4 of them, and so on.
     """
-    whole, whole_seconds = _play(agent, spec, mode, agent.window, None)
     outcomes = []
     for strategy in strategies:
         for fraction in fractions:
@@ -59,9 +72,9 @@ def measure(
             kept = max(1, int(budget * (1 - REFRESHED)))
             compressor = MemoryCompressor(strategy, kept, spec.seed)
             result, seconds = _play(agent, spec, mode, budget, compressor)
-            interval, area, worst = compare(result, whole, spec)
+            interval, area, worst = compare(result, whole.result, spec)
             size = memory_bytes(agent, mode, budget)
-            speed_up = whole_seconds / seconds
+            speed_up = whole.seconds / seconds
             outcomes.append(Outcome(strategy, mode, budget, fraction, interval, area, worst, speed_up, size))
     return outcomes
 
