@@ -5,11 +5,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.reach import ANY, INVERTED, ROOTED, SQUARED
+from envs.symbolic.tokens import CONSTANT, OPERATIONS
 
 Ints = NDArray[np.int64]
 
 RULES = ("equal", "mul", "div", "keep", "square", "cube", "sqrt", "inverse", "none", "variable", "constant")
 EQUAL, MUL, DIV, KEEP, SQUARE, CUBE, SQRT, INVERSE, NONE = range(9)
+
+RULE_OF_OPCODE: Ints = np.zeros(max(op.opcode for op in OPERATIONS.values()) + 1, dtype=np.int64)
+for _op in OPERATIONS.values():
+    RULE_OF_OPCODE[_op.opcode] = RULES.index(_op.units)
+LAST_BINARY = max(op.opcode for op in OPERATIONS.values() if op.arity == 2)
 
 
 @njit(cache=True)
@@ -120,3 +126,56 @@ def forbidden_below(rule: int) -> int:
     if rule == SQUARE:
         return ROOTED
     return INVERTED if rule == INVERSE else ANY
+
+
+@njit(cache=True)
+def consistent_arguments(rule: int, a: Ints, a_known: bool, b: Ints, b_known: bool) -> bool:
+    """Whether a function may have arguments of these units."""
+    if rule == EQUAL and a_known and b_known:
+        for i in range(a.shape[0]):
+            if a[i] != b[i]:
+                return False
+    if rule == NONE:
+        for i in range(a.shape[0]):
+            if (a_known and a[i] != 0) or (b_known and b[i] != 0):
+                return False
+    return has_root(rule, a, a_known)
+
+
+@njit(cache=True)
+def program_unit(
+    tokens: NDArray[np.int16], length: int, opcode: Ints, units: Ints, wild_constants: bool, result: Ints
+) -> int:
+    """Write the unit of a program into ``result`` (U,): 1 if it is determined, 0 if free, -1 if inconsistent.
+
+    ``units`` (n, U) are those of the tokens; ``wild_constants``: a fitted constant may have any unit.
+    """
+    n_units = units.shape[1]
+    stack = np.zeros((length + 1, n_units), np.int64)
+    known = np.zeros(length + 1, np.bool_)
+    top = 0
+    for i in range(length - 1, -1, -1):
+        token = tokens[i]
+        code = opcode[token]
+        if code <= CONSTANT:
+            known[top] = not (wild_constants and code == CONSTANT)
+            stack[top] = units[token]
+            top += 1
+            continue
+        rule = RULE_OF_OPCODE[code]
+        first = top - 1  # the first argument was read last
+        second = top - 2 if code <= LAST_BINARY else first
+        if not consistent_arguments(rule, stack[first], known[first], stack[second], known[second]):
+            return -1
+        known[second] = value_unit(
+            rule, result, False, stack[first], known[first], stack[second], known[second], stack[second]
+        )
+        top = second + 1
+    result[:] = stack[0]
+    return 1 if known[0] else 0
+
+
+@njit(cache=True)
+def has_units(tokens: NDArray[np.int16], length: int, opcode: Ints, units: Ints, wild_constants: bool) -> bool:
+    """Whether every sum of a program adds equal units and every function takes a pure number."""
+    return program_unit(tokens, length, opcode, units, wild_constants, np.zeros(units.shape[1], np.int64)) >= 0

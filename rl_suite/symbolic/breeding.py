@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from envs.streams import integer_at, normal_at, uniform_at
 from envs.symbolic.tokens import CONSTANT, PAD
+from envs.symbolic.unit_algebra import has_units
 from rl_suite.symbolic.genome import (
     Tokens,
     Values,
@@ -23,7 +24,6 @@ from rl_suite.symbolic.genome import (
     is_legal,
     subtree_end,
 )
-from rl_suite.symbolic.unit_check import consistent
 
 ATTEMPTS = 12  # draws for one offspring before it is left out of the generation
 CROSSOVER, SUBTREE, POINT, INSERT, DELETE, JITTER, FRESH = range(7)
@@ -117,7 +117,7 @@ def breed(
     binary: NDArray[np.int64],
     family: NDArray[np.int64],
     units: NDArray[np.int64],
-    rules: NDArray[np.int64],
+    wild_constants: bool,
 ) -> int:
     """Fill ``children`` (P, L) with new programs; return how many were made (fewer when few are left to find)."""
     width = children.shape[1]
@@ -217,7 +217,7 @@ def breed(
                         continue
             if length < 1 or length > max_length or not is_legal(row, length, arity, opcode, family):
                 continue
-            if units.shape[1] > 0 and not consistent(row, length, opcode, units, rules):
+            if units.shape[1] > 0 and not has_units(row, length, opcode, units, wild_constants):
                 continue
             if not insert_new(table, salt ^ fingerprint(row, row_values, length, arity, opcode, hashes)):
                 continue

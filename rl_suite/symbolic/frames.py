@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from envs.symbolic.fastmath import log_poly
 from envs.symbolic.tokens import CONSTANT
+from envs.symbolic.unit_algebra import program_unit
 from rl_suite.symbolic.genome import ADD, DIV, MUL, SUB, Tokens, Values, subtree_end
-from rl_suite.symbolic.unit_check import infer
 
 MAX_GENES = 8
 SUM, POWER, EXPONENTIAL = 0, 1, 2
@@ -321,7 +321,7 @@ def allowed_frames(
     count: int,
     opcode: NDArray[np.int64],
     units: NDArray[np.int64],
-    rules: NDArray[np.int64],
+    wild_constants: bool,
     target_unit: NDArray[np.int64],
     allowed: NDArray[np.bool_],
 ) -> None:
@@ -330,7 +330,7 @@ def allowed_frames(
     for p in range(count):
         allowed[p] = True
         for g in range(first[p], first[p + 1]):
-            known = infer(genes[g], gene_lengths[g], opcode, units, rules, unit)
+            known = program_unit(genes[g], gene_lengths[g], opcode, units, wild_constants, unit)
             for k in range(len(unit)):
                 if known == 1 and unit[k] != target_unit[k]:
                     allowed[p, SUM] = False

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from agents.expression_policy import ExpressionPolicy
+from envs.symbolic.unit_algebra import has_units
 from rl_suite.symbolic.genome import FAMILY, Alphabet, Tokens, Values, is_legal
-from rl_suite.symbolic.unit_check import consistent
 
 BATCH = 100  # programs proposed at a time
 RISK = 0.1  # share of the batch that is learnt from
@@ -32,14 +32,14 @@ class Guidance:
         self.generator = torch.Generator().manual_seed(seed)
         self.alphabet = alphabet
 
-    def propose(self, units: NDArray[np.int64], rules: NDArray[np.int64]) -> tuple[Tokens, Values]:
+    def propose(self, units: NDArray[np.int64], wild_constants: bool) -> tuple[Tokens, Values]:
         """Legal, dimensionally consistent programs (at most BATCH) with zeros for their constants."""
         tokens = self.policy.sample(BATCH, self.generator)
         keep = []
         for i, row in enumerate(tokens):
             n = int((row >= 0).sum())
             legal = is_legal(row, n, self.alphabet.arity, self.alphabet.opcode, FAMILY)
-            if legal and (units.shape[1] == 0 or consistent(row, n, self.alphabet.opcode, units, rules)):
+            if legal and (units.shape[1] == 0 or has_units(row, n, self.alphabet.opcode, units, wild_constants)):
                 keep.append(i)
         return tokens[keep], np.ones((len(keep), tokens.shape[1]))
 

@@ -129,7 +129,7 @@ class Island:
             alphabet.binary,
             FAMILY,
             scorer.units,
-            scorer.rules,
+            scorer.wild_constants,
         )
         children, values, lengths = children[:made], values[:made], lengths[:made]
         self.newcomers = slice(made, made + (0 if guests is None else len(guests[0])))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_kernel
-from envs.symbolic.tokens import CONSTANT, Library
+from envs.symbolic.tokens import Library
 from rl_suite.symbolic.frames import MAX_GENES, Target, allowed_frames, best_frames, cut_genes, score_frames
 from rl_suite.symbolic.genome import Alphabet, Tokens, Values
 
@@ -20,7 +20,7 @@ class Scorer:
         alphabet: the tokens of the search.
         datasets: the points of the search, of each dataset.
         units: (tokens, U) unit of each token, with zero columns where units are not used.
-        rules: unit rule of each opcode.
+        wild_constants: whether a fitted constant may have any unit.
         target_units: unit (U,) that a sum frame needs, by name of the transform.
         max_length: longest program.
     """
@@ -30,11 +30,12 @@ class Scorer:
         alphabet: Alphabet,
         datasets: Sequence[Values],
         units: NDArray[np.int64],
-        rules: NDArray[np.int64],
+        wild_constants: bool,
         target_units: dict[str, NDArray[np.int64]],
         max_length: int,
     ):
-        self.alphabet, self.units, self.rules, self.target_units = alphabet, units, rules, target_units
+        self.alphabet, self.units, self.target_units = alphabet, units, target_units
+        self.wild_constants = wild_constants
         self.columns = [np.ascontiguousarray(X.T) for X in datasets]
         rows_of = np.array([len(X) for X in datasets])
         self._share = rows_of / rows_of.sum()  # of each dataset in the error
@@ -72,7 +73,7 @@ class Scorer:
         library = self.library
         target = targets[0]
         unit = self.target_units[target.name] * (not target.scaled)
-        intercept = bool(self.rules[CONSTANT]) or not unit.any()
+        intercept = self.wild_constants or not unit.any()
         for start in range(0, count, CHUNK):
             n = min(CHUNK, count - start)
             rows = slice(start, start + n)
@@ -90,7 +91,7 @@ class Scorer:
                 self._kind,
                 self._sign,
             )
-            if self.units.shape[1] and self.rules[CONSTANT] == 0:
+            if self.units.shape[1] and not self.wild_constants:
                 allowed_frames(
                     self._genes,
                     self._lengths,
@@ -98,7 +99,7 @@ class Scorer:
                     n,
                     self.alphabet.opcode,
                     self.units,
-                    self.rules,
+                    self.wild_constants,
                     unit,
                     self._allowed,
                 )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.tokens import Library
+from envs.symbolic.unit_algebra import program_unit
 from envs.symbolic.units import Units
 from rl_suite.symbolic.archive import Archive, noise_is_left
 from rl_suite.symbolic.candidates import forms_of
@@ -28,7 +29,6 @@ from rl_suite.symbolic.pieces import Piece, number
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.records import archive_record, read_archive
 from rl_suite.symbolic.scoring import Scorer
-from rl_suite.symbolic.unit_check import RULES, RULES_FREE_CONSTANTS, infer
 
 if TYPE_CHECKING:
     from rl_suite.symbolic.guidance import Guidance
@@ -106,8 +106,7 @@ class Search:
         self._order = rng.permutation(len(data.y))
         self._wide = False
         self._units, self._target_units = self._unit_arrays()
-        free = data.units is not None and data.units.free_constant
-        self._rules = RULES_FREE_CONSTANTS if free else RULES
+        self._wild_constants = data.units is not None and data.units.free_constant
         if data.units is not None:
             require_reachable(data.units, data.variables)
         some = self._use_points(options.search_points)
@@ -150,7 +149,7 @@ class Search:
         some = [(self._inputs.columns[rows], self.data.y[rows]) for rows in chosen]
         columns = [part for part, _ in some]
         length = self.options.max_length
-        self._scorer = Scorer(self.alphabet, columns, self._units, self._rules, self._target_units, length)
+        self._scorer = Scorer(self.alphabet, columns, self._units, self._wild_constants, self._target_units, length)
         return some
 
     def _targets(self, niche: Niche, datasets: list[Rows]) -> list[Target] | None:
@@ -217,7 +216,7 @@ class Search:
             guests = self._migrants(place) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
             guided = self.guidance is not None and guests is None and place == self.generation % len(self.islands)
             if guided and self.guidance is not None:
-                guests = self.guidance.propose(self._units, self._rules)
+                guests = self.guidance.propose(self._units, self._wild_constants)
             evaluated, candidates = island.step(self._scorer, self._seen, guests)
             self.evaluations += evaluated
             if guided and self.guidance is not None and guests is not None:
@@ -313,7 +312,7 @@ class Search:
             return True
         unit = np.zeros(len(self.data.units.base), np.int64)
         units = self.data.units.of_tokens(self.output)
-        known = infer(program, len(program), self.output.opcode, units, self._rules, unit)
+        known = program_unit(program, len(program), self.output.opcode, units, self._wild_constants, unit)
         return known == 0 or (known == 1 and bool((unit == self._target_units["identity"]).all()))
 
     def state(self) -> dict[str, Any]:

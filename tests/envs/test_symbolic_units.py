@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from symbolic_oracles import random_programs, unit_of
 
 from envs.symbolic.reach import ANY, FAR, LEAF, ROOTED, SQUARED, build_reach
 from envs.symbolic.tokens import Library
+from envs.symbolic.unit_algebra import program_unit
 from envs.symbolic.units import SCALE, Units, format_unit, parse_units
 
 PHYSICS = Library("physics", ["m", "v", "x"], literals=["1"])
+EVERYTHING = Library("full", ["m", "v", "t", "a"], literals=["1"], constant=True)
 MECHANICS = Units.from_text(["m", "v", "x"], {"m": "kg", "v": "m/s", "x": "m"}, "J")
 
 
@@ -99,3 +104,20 @@ def test_a_constant_of_any_unit_reaches_everything():
     assert build_reach(units, library, 10).cost(units.target) == 3  # c*a
     with pytest.raises(ValueError, match="no product of powers"):
         build_reach(Units.from_text(["a"], {"a": "au"}, "year"), library, 10)
+
+
+@settings(max_examples=300, deadline=None)
+@given(program=random_programs(EVERYTHING, max_length=14), free=st.booleans())
+def test_units_of_whole_programs_are_those_of_the_oracle(program, free):
+    units = Units.from_text(EVERYTHING.variables, {"m": "kg", "v": "m/s", "t": "s", "a": "1"}, "1", free)
+    result = np.zeros(len(units.base), np.int64)
+    found = program_unit(program, len(program), EVERYTHING.opcode, units.of_tokens(EVERYTHING), free, result)
+    expected = unit_of(program, EVERYTHING, units)
+    if isinstance(expected, list):
+        assert found == 1 or any(value % 1 for value in expected)
+        if found == 1:
+            assert result.tolist() == expected
+    elif expected == "any":
+        assert found in (0, -1)  # a root that no whole number of twelfths can say is refused wherever it stands
+    else:
+        assert found == -1
