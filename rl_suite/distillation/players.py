@@ -70,7 +70,7 @@ def make_player(name: str, family: TaskFamily, section: SourceSection, seed: int
             return make_learner(world, section, seed)
         raise UserError(f"source {section.name} has no predict() to play trials with; leave 'source' out of baselines")
     if name == "q_learning" and isinstance(world, GridWorld):
-        return QLearning(*spaces, **section.q_learning.model_dump(), seed=seed)
+        return QLearning(*spaces, **section.q_learning.model_dump(exclude={"noise"}), seed=seed)
     if name in ("ucb1", "thompson") and isinstance(world, Bandit):
         return UCB1(*spaces, seed=seed) if name == "ucb1" else ThompsonSampling(*spaces, seed=seed)
     raise UserError(f"baseline {name!r} cannot play {family.env_id}")

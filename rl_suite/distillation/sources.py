@@ -40,10 +40,26 @@ def make_histories(family: TaskFamily, section: SourceSection, n: int, rng: np.r
 
 
 class TabularSource:
-    """A learner of ``agents.tabular`` writing its history; the label is what it believes to be best."""
+    """A learner of ``agents.tabular`` writing its history; the label is what it believes to be best.
 
-    def __init__(self, learner: TabularLearner[Any], n: int, soft_draws: int = 0):
+    Args:
+        learner: the learner.
+        n: number of tasks.
+        soft_draws: draws behind each label of Thompson sampling, 0 for hard labels.
+        noise: probability of a random action instead of the learner's, which learns from it all the same.
+        rng: of the noise.
+    """
+
+    def __init__(
+        self,
+        learner: TabularLearner[Any],
+        n: int,
+        soft_draws: int = 0,
+        noise: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ):
         self.learner, self.soft_draws = learner, soft_draws
+        self.noise, self.rng = noise, rng or np.random.default_rng(0)
         self.memory = learner.start(n)
         self.rows = np.arange(n)
         self.states = self.actions = np.zeros(n, dtype=np.int64)
@@ -62,6 +78,9 @@ class TabularSource:
         if self.soft_draws and isinstance(self.learner, ThompsonSampling):
             return self.actions, self.learner.action_probabilities(self.memory, self.soft_draws)
         if isinstance(self.learner, QLearning):
+            if self.noise:
+                random = np.flatnonzero(self.rng.random(len(self.actions)) < self.noise)
+                self.actions[random] = self.rng.integers(self.learner.n_actions, size=len(random))
             return self.actions, self.learner.greedy_probabilities(self.memory, self.states)
         return self.actions, self.actions  # an index policy means what it does
 
@@ -223,7 +242,7 @@ def make_learner(world: World, section: SourceSection, seed: int) -> TabularLear
     """The tabular learner that ``section`` names."""
     spaces = world.observation_space, world.action_space
     if section.name == "q_learning":
-        return QLearning(*spaces, **section.q_learning.model_dump(), seed=seed)
+        return QLearning(*spaces, **section.q_learning.model_dump(exclude={"noise"}), seed=seed)
     if not isinstance(world, Bandit):
         raise UserError(f"source {section.name} is for bandits, not for {type(world).__name__}")
     if section.name == "ucb":
@@ -241,7 +260,7 @@ def _sweeper(world: World, section: SourceSection, rng: np.random.Generator) -> 
 
 def _tabular(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
     learner = make_learner(world, section, int(rng.integers(2**32)))
-    return TabularSource(learner, world.num_envs, section.thompson.soft_draws)
+    return TabularSource(learner, world.num_envs, section.thompson.soft_draws, section.q_learning.noise, rng)
 
 
 def _expert(world: World, section: SourceSection, rng: np.random.Generator) -> Source:

@@ -36,6 +36,9 @@ class SweeperSection(Section):
 class QLearningSection(Section):
     """See ``agents.tabular.QLearning``."""
 
+    noise: Probability
+    """Of a random action in the histories, unlike epsilon at all times, so that labels show how to recover."""
+
     learning_rate: Probability
     gamma: Probability
     initial_value: NonNegative

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.tabular import QLearning
 from envs.grid_kernels import MOVES
 from rl_suite.checkpoint import write_atomically
 from rl_suite.cli import DEFAULT_CONFIG
@@ -15,6 +16,7 @@ from rl_suite.distillation.collect import collect
 from rl_suite.distillation.dataset import Windows, rewards_before
 from rl_suite.distillation.doctor import examine
 from rl_suite.distillation.histories import ARRAYS, Histories, Manifest, load_histories, main, save_manifest, save_shard
+from rl_suite.distillation.players import make_player
 from rl_suite.distillation.sources import make_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
@@ -163,6 +165,21 @@ def test_a_sweep_without_noise_sees_every_cell_of_a_large_room():
     assert len(np.unique(seen, axis=0)) == 17 * 17
     with pytest.raises(ValueError, match="same cell"):
         histories_of("distillation.source.name=sweeper", "distillation.world.id=rl_suite/DarkKeyToDoor-v0")
+
+
+def test_noise_in_what_q_learning_does_is_not_in_its_labels():
+    words = ("distillation.source.name=q_learning", "distillation.source.episodes=40", "distillation.source.silent=0")
+    still, wild = (histories_of(*words, f"distillation.source.q_learning.noise={noise}", n=64) for noise in (0.0, 1.0))
+
+    def disagreement(histories):
+        allowed = np.take_along_axis(histories.labels, histories.actions[..., None].astype(np.int64), axis=2) > 0
+        return 1 - allowed.mean()
+
+    assert disagreement(still) < 0.05  # epsilon alone
+    assert disagreement(wild) > 0.2
+    assert np.bincount(wild.actions.ravel(), minlength=5).min() > 0.19 * wild.actions.size
+    player = make_player("source", family_of(settings(*words)), settings(*words).source, 0)
+    assert isinstance(player, QLearning)
 
 
 def test_detours_are_labelled_with_the_way_to_the_goal():
