@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from agents.circular import SharedAngles
+from agents.combiners import require_sizes
 from agents.correlated import SharedNoise
 from agents.graph_batch import GraphBatch, GraphShape, Tokens
 from agents.graph_encoder import ENCODERS, EncoderName
@@ -150,6 +151,14 @@ class HybridActorCritic(HybridActorCriticPolicy):
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
         if wsa_placement not in ("actor", "features"):
             raise ValueError(f"wsa_placement must be 'actor' or 'features', not {wsa_placement!r}")
+        require_sizes(1, hidden_dim=hidden_dim)
+        for name, value in (("use_wsa", use_wsa), ("shared_noise", shared_noise)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false, not {value!r}")
+        if isinstance(reward_components, str) or not reward_components:
+            raise ValueError(f"reward_components must be a list with at least one name, not {reward_components!r}")
+        if ptms is not None and "ptms" in (wsa_config or {}):
+            raise ValueError("ptms is given twice, beside wsa_config and in it")
         self._own: dict[str, Any] = {
             "encoder": encoder,
             "encoder_kwargs": encoder_kwargs,

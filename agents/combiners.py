@@ -16,6 +16,13 @@ MapShape = tuple[int, int, int]
 GRID = 3  # fields per side that an embedding sees of a feature map
 
 
+def require_sizes(low: int, **sizes: Any) -> None:
+    """ValueError for the first of ``sizes`` that is no whole number from ``low`` on."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < low:
+            raise ValueError(f"{name} must be a whole number from {low} on, not {size!r}")
+
+
 class _ExtraObjective(torch.autograd.Function):
     """The identity, whose backward pass also raises ``objective``: a regulariser for any algorithm."""
 
@@ -74,8 +81,10 @@ class WeightSharingAttention(nn.Module):
         entropy_coef: float = 0.0,
     ):
         super().__init__()
-        if attention_temperature <= 0:
-            raise ValueError(f"attention_temperature must be positive, not {attention_temperature}")
+        if not isinstance(entropy_coef, int | float):
+            raise ValueError(f"entropy_coef must be a number, not {entropy_coef!r}")
+        if not isinstance(attention_temperature, int | float) or attention_temperature <= 0:
+            raise ValueError(f"attention_temperature must be positive, not {attention_temperature!r}")
         if scorer not in ("linear", "mlp"):
             raise ValueError(f"scorer must be 'linear' or 'mlp', not {scorer!r}")
         width = 1 if scorer == "linear" else 256
@@ -182,6 +191,7 @@ class WSACombiner(Combiner):
         **options: Any,
     ):
         super().__init__()
+        require_sizes(1, context_dim=context_dim)
         self.features_dim = embedding_dim
         self.embeddings = _Embeddings(shapes, embedding_dim, paper=scorer == "linear")
         self.state_encoder = StateEncoder(context_input_dim, context_dim, paper=scorer == "linear")

@@ -49,6 +49,8 @@ class GraphCNN(nn.Sequential):
     """Three 3x3 convolutions that halve the picture; a small network to be trained from scratch."""
 
     def __init__(self, in_channels: int, width: int = 64):
+        if width < 1:
+            raise ValueError(f"graph_cnn needs a width of at least 1, not {width}")
         widths = [in_channels, width, 2 * width, 4 * width]
         layers: list[nn.Module] = []
         for previous, following in itertools.pairwise(widths):
@@ -139,6 +141,8 @@ class PTMConfig:
         """Check one entry of a ``ptms:`` list, and read ``resnet18_imagenet`` as resnet18 with those weights."""
         if isinstance(entry, PTMConfig):
             return entry
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"an entry of ptms is a mapping such as {{model_type: graph_cnn}}, not {entry!r}")
         known = [field.name for field in fields(PTMConfig)]
         unknown = [key for key in entry if key not in known]
         if unknown or "model_type" not in entry:
@@ -150,6 +154,7 @@ class PTMConfig:
                 raise ValueError(f"model_type {values['model_type']} contradicts weights: {values['weights']}")
             values["model_type"] = name
         config = PTMConfig(**values)
+        config._check_types()
         if config.model_type not in REGISTRY:
             names = [
                 *REGISTRY,
@@ -163,6 +168,24 @@ class PTMConfig:
         if config.unfreeze_at is not None and not config.freeze:
             raise ValueError(f"{config.model_type}: unfreeze_at needs freeze: true")
         return config
+
+    def _check_types(self) -> None:
+        """What YAML can get wrong: ``freeze: perhaps`` would be true."""
+        rules: tuple[tuple[str, bool, str], ...] = (
+            ("model_type", isinstance(self.model_type, str), "a name"),
+            ("freeze", isinstance(self.freeze, bool), "true or false"),
+            ("weights", isinstance(self.weights, str), "imagenet, random or a path"),
+            ("join_at", _is_step(self.join_at), "a number of steps"),
+            ("unfreeze_at", self.unfreeze_at is None or _is_step(self.unfreeze_at), "a number of steps or null"),
+            ("options", self.options is None or isinstance(self.options, Mapping), "a mapping or null"),
+        )
+        for name, fits, wanted in rules:
+            if not fits:
+                raise ValueError(f"{name} of {self.model_type} must be {wanted}, not {getattr(self, name)!r}")
+
+
+def _is_step(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class PretrainedModel(nn.Module):
@@ -186,17 +209,25 @@ class PretrainedModel(nn.Module):
         if config.weights == "imagenet":
             if kind.imagenet is None:
                 raise ValueError(f"{config.model_type} has no ImageNet weights; set weights: random or a path")
-            weights = imagenet_weights(kind.imagenet, config.missing_weights)
-            self.backbone = kind.build(image_shape[0], weights=weights, **options)
-        else:
+            options["weights"] = imagenet_weights(kind.imagenet, config.missing_weights)
+        try:
             self.backbone = kind.build(image_shape[0], **options)
-            if config.weights != "random":
-                self.backbone.load_state_dict(_read_weights(Path(config.weights)))
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(f"options of {config.model_type}: {error}") from None
+        if config.weights not in ("imagenet", "random"):
+            self._load(Path(config.weights))
         if config.freeze:
             self.freeze()
         self.train(False)
         with torch.no_grad():
             self.out_shape: torch.Size = self(torch.zeros(1, *image_shape)).shape[1:]
+
+    def _load(self, path: Path) -> None:
+        try:
+            self.backbone.load_state_dict(_read_weights(path))
+        except (RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} does not hold weights of {self.config.model_type}: {reason}") from None
 
     @property
     def frozen(self) -> bool:
@@ -285,7 +316,10 @@ def imagenet_weights(entry: models.WeightsEnum, missing: Literal["error", "rando
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights; give a path, or weights: imagenet or random")
-    weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError):
+        raise ValueError(f"{path} is no file of weights that torch.save wrote") from None
     return weights
 
 

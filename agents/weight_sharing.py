@@ -18,7 +18,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from agents.combiners import COMBINERS, WeightSharingAttention
+from agents.combiners import COMBINERS, WeightSharingAttention, require_sizes
 from agents.embedding_cache import EmbeddingCache, content_keys
 from agents.graph_picture import SIDE
 from agents.pretrained import PretrainedModel, PTMConfig
@@ -65,7 +65,11 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
     ):
         if combiner not in COMBINERS:
             raise ValueError(f"combiner must be one of {', '.join(COMBINERS)}, not {combiner!r}")
+        require_sizes(1, embedding_dim=embedding_dim)
+        require_sizes(0, cache_size=cache_size)
         inputs = PixelInputs((1, SIDE, SIDE)) if observation_space is None else inputs_of(observation_space)
+        if ptms is not None and not isinstance(ptms, list | tuple):
+            raise ValueError(f"ptms is a list of mappings such as {{model_type: graph_cnn}}, not {ptms!r}")
         configs = [PTMConfig.of(entry) for entry in (DEFAULT_PTMS if ptms is None else ptms)]
         if not any(config.join_at == 0 for config in configs):
             raise ValueError("ptms needs at least one model, and one of them with join_at: 0")

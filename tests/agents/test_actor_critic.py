@@ -278,6 +278,10 @@ def test_actor_and_critic_stand_alone():
         ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"scorer": "deep"}}, "scorer must be"),
         ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"heads": 2}}, "heads"),
         ({"encoder_kwargs": {"heads": 5}}, "must be a multiple of heads=5"),
+        ({"use_wsa": "maybe"}, "use_wsa must be true or false"),
+        ({"reward_components": []}, "at least one name"),
+        ({"hidden_dim": 0}, "hidden_dim must be a whole number from 1 on"),
+        ({"ptms": SMALL_PTMS, "wsa_config": {"ptms": SMALL_PTMS}}, "ptms is given twice"),
     ],
 )
 def test_bad_configurations_are_refused_before_training(kwargs, message):

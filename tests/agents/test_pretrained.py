@@ -159,11 +159,32 @@ def test_a_class_of_ones_own(monkeypatch):
         ({"model_type": "resnet18_random", "weights": "imagenet"}, "contradicts"),
         ({"model_type": "graph_cnn", "missing_weights": "perhaps"}, "missing_weights must be"),
         ({"model_type": "graph_cnn", "freeze": False, "unfreeze_at": 5}, "unfreeze_at needs freeze"),
+        ({"model_type": 5}, "model_type of 5 must be a name"),
+        ({"model_type": "graph_cnn", "freeze": "perhaps"}, "freeze of graph_cnn must be true or false"),
+        ({"model_type": "graph_cnn", "join_at": -1}, "join_at of graph_cnn must be a number of steps"),
+        ({"model_type": "graph_cnn", "unfreeze_at": "later"}, "unfreeze_at of graph_cnn must be a number of steps"),
+        ({"model_type": "graph_cnn", "options": {"wdith": 4}}, "options of graph_cnn: .*'wdith'"),
+        ({"model_type": "graph_cnn", "options": {"width": 0}}, "width of at least 1"),
     ],
 )
 def test_bad_entries_are_refused(entry, message):
     with pytest.raises(ValueError, match=message):
         model(**entry)
+
+
+def test_an_entry_that_is_no_mapping_is_refused():
+    with pytest.raises(ValueError, match=r"a mapping such as \{model_type: graph_cnn\}, not 'resnet18'"):
+        PTMConfig.of("resnet18")
+
+
+def test_files_that_hold_no_such_weights_are_named(tmp_path):
+    (tmp_path / "text.pt").write_text("not a tensor in it")
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"text.pt is no file of weights that torch.save wrote"):
+        model(model_type="graph_cnn", weights=str(tmp_path / "text.pt"))
+    with pytest.raises(ValueError, match=r"other.pt does not hold weights of graph_cnn") as caught:
+        model(model_type="graph_cnn", weights=str(tmp_path / "other.pt"))
+    assert "\n" not in str(caught.value)
 
 
 def test_images_that_are_too_small_are_refused():
