@@ -1,11 +1,19 @@
 """Settings of a search for laws (``kind: symbolic``)."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rl_suite.config import Count, ExperimentConfig, Section
+
+
+def _as_list(files: Any) -> Any:
+    """One file is a list of one."""
+    return [files] if isinstance(files, str | Path) else files
+
+
+Files = Annotated[tuple[Path, ...], Field(min_length=1), BeforeValidator(_as_list)]
 
 
 class SearchSection(Section):
@@ -36,7 +44,7 @@ class SearchSection(Section):
 class SymbolicConfig(ExperimentConfig):
     """A table, its target, and how to search."""
 
-    data: Path | tuple[Path, ...] | None
+    data: Files | None
     """CSV file with a header, or the name of a shipped example; null: the planets. Several files ``[a.csv,b.csv]``:
     one law for all, whose measured constants each file has for itself."""
     target: str | None
@@ -57,12 +65,4 @@ class SymbolicConfig(ExperimentConfig):
     def folder_name(self) -> str:
         """The experiment, with the table and the target where they were given."""
         name = super().folder_name
-        stems = "+".join(path.stem for path in self.files)
-        return f"{name}-{stems}-{self.target}" if stems else name
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that ``data`` names."""
-        if self.data is None:
-            return ()
-        return (self.data,) if isinstance(self.data, Path) else self.data
+        return name if self.data is None else f"{name}-{'+'.join(path.stem for path in self.data)}-{self.target}"

@@ -45,8 +45,8 @@ def options_of(config: SymbolicConfig) -> Options:
 
 def table_of(config: SymbolicConfig) -> Table:
     """The data that the configuration names."""
-    files = config.files
-    if files and config.target is None:
+    files = config.data
+    if files is not None and config.target is None:
         raise UserError(f"{files[0]}: which column is to be explained? target=COLUMN")
     target = config.target or EXAMPLE_TARGET
     return read_tables(files or (EXAMPLE,), target, config.columns, config.units, config.seed, config.free_constants)

@@ -59,7 +59,10 @@ def read_known(text: str, variables: tuple[str, ...], X: Values) -> tuple[Piece,
         ValueError: it cannot be read, or is not finite on all rows.
     """
     library = Library("full", variables, constant=True)
-    expression = parse(text, library)
+    try:
+        expression = parse(text, library)
+    except ValueError as error:
+        raise ValueError(f"the known part: {error}") from None
     values = evaluate_pointwise(expression.program, X, library, expression.constants)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
@@ -81,7 +84,10 @@ class Skeleton:
             raise ValueError(f"a skeleton has exactly one hole '?', and {text!r} has {text.count('?')}")
         self.text = text
         self.library = Library("full", (*variables, HOLE), constant=True)
-        expression = parse(text.replace("?", HOLE), self.library)
+        try:
+            expression = parse(text.replace("?", HOLE), self.library)
+        except ValueError as error:
+            raise ValueError(f"the skeleton: {error}") from None
         self.program: Program = expression.program
         self.constants = expression.constants
         if self.library.id(HOLE) not in self.program:
