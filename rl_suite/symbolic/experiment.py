@@ -14,6 +14,7 @@ from rl_suite.loading import require_known
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.symbolic.config import SymbolicConfig
+from rl_suite.symbolic.pictures import save_pictures
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.records import read_archive
 from rl_suite.symbolic.report import Report
@@ -101,6 +102,7 @@ def train(config: SymbolicConfig, run: Run) -> None:
                 return
     report = report_of(search) if skeleton is None else report_of(search).inside(skeleton, table.data)
     report.save(run.path / "laws.json")
+    save_pictures(report, table.data.variables, run.path)
     show(report.table())
     for line in report.lines():
         show(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import evaluate
 import train
@@ -122,6 +123,9 @@ def test_planets_from_the_command_line(
     found = json.loads((run / "laws.json").read_text())
     assert found["law"]["latex"].endswith(r"^{\frac{3}{2}}")
     assert found["law"]["nmse"] < 1e-7
+    with Image.open(run / "law.png") as picture:
+        assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 50  # something was drawn
+    assert 'alt="law.png"' in (run / "report.html").read_text(encoding="utf-8")
     assert command(monkeypatch, evaluate, str(run)) == 0
     assert (run / "evaluation.json").exists()
     assert command(monkeypatch, train, *words) == 0
