@@ -68,9 +68,14 @@ def trained(experiment: str, options: Options) -> tuple[DistillationConfig, Run]
 
 def as_row(experiment: str, outcome: Outcome, regret: bool) -> Row:
     """How much of the result is left, as a ratio: 1 = all of it."""
-    name = f"{experiment}, {outcome.mode}, {outcome.strategy}, {outcome.fraction:.1%} of the context"
-    unit = "regret, times that of the whole" if regret else "return, share of the whole"
-    return Row(name, outcome.kept.estimate, 1.0, unit, "the whole context", higher_is_better=not regret)
+    name = f"{short(experiment)} {outcome.mode} {outcome.strategy} {outcome.fraction:.1%}"
+    unit = "regret, times" if regret else "return, share"
+    return Row(name, outcome.kept.estimate, 1.0, unit, "whole context", higher_is_better=not regret)
+
+
+def short(experiment: str) -> str:
+    """The experiment's name without what all of them have in common."""
+    return experiment.removesuffix("_distillation")
 
 
 def best_row(experiment: str, outcomes: Sequence[Outcome]) -> Row:
@@ -87,6 +92,6 @@ def describe(experiment: str, o: Outcome) -> str:
     """One line with the interval and the costs."""
     worst = "" if math.isnan(o.worst) else f", worst task {o.worst:.2f}"
     return (
-        f"{experiment} {o.mode} {o.strategy} {o.budget} steps: {o.kept.estimate:.3f} [{o.kept.low:.3f}, "
+        f"{short(experiment)} {o.mode} {o.strategy} {o.budget} steps: {o.kept.estimate:.3f} [{o.kept.low:.3f}, "
         f"{o.kept.high:.3f}], whole trial {o.area:.3f}{worst}, {o.speed_up:.2f}x as fast, {o.bytes_kept / 1024:.0f} KiB"
     )
