@@ -21,6 +21,7 @@ from envs.symbolic.tokens import Library
 
 Floats = NDArray[np.float64]
 
+SCREENED = 32  # random starts that are looked at, of which one is fitted from
 LOST_STARTS = 20  # random starts that may be drawn again because the program is not finite there
 
 
@@ -47,14 +48,15 @@ def fit_constants(
 ) -> Fits:
     """Least-squares constants of P programs on one dataset.
 
-    The first start is ``initial`` or all ones; further starts are random in sign and size, different for
-    every row and the same for every call with this seed. A program without constants is only evaluated.
+    The first start is ``initial`` or all ones. Each further one is the best of ``SCREENED`` that are random in
+    sign and size, different for every row and the same for every call with this seed. A program without
+    constants is only evaluated.
 
     Args:
         programs: (P, L) token ids, padded.
         lengths: (P,).
         X: (n, d) inputs.
-        y: (n,) targets.
+        y: (n,) targets, or (P, n) if every program has its own.
         library: what the ids mean.
         initial: (P, k) values of the first start.
         restarts: random starts after the first, tried until one reaches ``tolerance``.
@@ -76,8 +78,9 @@ def fit_constants(
     columns = input_columns(X, library)
     programs, lengths = checked_programs(programs, lengths, library)
     y = np.ascontiguousarray(y, dtype=np.float64)
-    if y.shape != (columns.shape[1],) or not np.isfinite(y).all():
-        raise ValueError(f"y must be {columns.shape[1]} finite numbers, not shape {y.shape}")
+    if y.shape not in ((columns.shape[1],), (len(programs), columns.shape[1])) or not np.isfinite(y).all():
+        raise ValueError(f"y must be {columns.shape[1]} finite numbers, or as many for each program, not {y.shape}")
+    targets = y if y.ndim == 2 else y[None]
     counts = count_constants(programs, lengths, library)
     k = max(1, int(counts.max(initial=0)))
     constants = np.ones((len(programs), k))
@@ -87,9 +90,9 @@ def fit_constants(
         constants[:, : initial.shape[1]] = initial[:, :k]
     errors = np.empty(len(programs))
     evaluations = np.zeros(len(programs), dtype=np.int64)
-    good_enough = tolerance * float(np.var(y))
+    good_enough = tolerance * targets.var(axis=1)
     fit_kernel(
-        programs, lengths, counts, library.opcode, library.index, library.value, columns, y, constants, errors,
+        programs, lengths, counts, library.opcode, library.index, library.value, columns, targets, constants, errors,
         evaluations, restarts, max_iterations, good_enough, np.uint64(seed),
     )  # fmt: skip
     return Fits(constants, errors, evaluations)
@@ -104,25 +107,29 @@ def fit_kernel(
     index: NDArray[np.int64],
     value: Floats,
     columns: Floats,
-    target: Floats,
+    targets: Floats,
     constants: Floats,
     errors: Floats,
     evaluations: NDArray[np.int64],
     restarts: int,
     max_iterations: int,
-    good_enough: float,
+    good_enough: Floats,
     seed: np.uint64,
 ) -> None:
-    """:func:`fit_constants` without checks; ``constants`` (P, k) holds the first start and then the result."""
+    """:func:`fit_constants` without checks; ``constants`` (P, k) holds the first start and then the result.
+
+    ``targets`` (T, n) and ``good_enough`` (T,) are one for all or one for each.
+    """
     workspace = make_workspace(opcode, value, columns.shape[0])
     scratch = np.empty((constants.shape[1] + 2, BLOCK))
     stream = np.zeros(1, dtype=np.uint64)
-    n = target.shape[0]
+    n = targets.shape[1]
     for p in range(programs.shape[0]):
+        t = p if targets.shape[0] > 1 else 0
         stream[0] = (seed << np.uint64(32)) + np.uint64(p)
         errors[p], evaluations[p] = fit_program(
-            programs[p], lengths[p], counts[p], opcode, index, columns, target, n, constants[p], workspace, scratch,
-            restarts, max_iterations, good_enough, stream,
+            programs[p], lengths[p], counts[p], opcode, index, columns, targets[t], n, constants[p], workspace, scratch,
+            restarts, max_iterations, good_enough[t], stream,
         )  # fmt: skip
 
 
@@ -155,7 +162,9 @@ def fit_program(
     lowest, evaluations, start, draws = np.inf, 0, 0, 0
     while start <= restarts and draws <= restarts + LOST_STARTS:
         if draws > 0:
-            draw_start(trial[:k], stream)
+            evaluations += draw_screened_start(
+                program, length, opcode, index, columns, target, n, trial[:k], gradient[0, :k], workspace, stream
+            )
         else:
             for i in range(k):
                 trial[i] = best[i] = constants[i]
@@ -175,6 +184,32 @@ def fit_program(
     for i in range(k):
         constants[i] = best[i]
     return lowest, evaluations
+
+
+@njit(cache=True, error_model="numpy")
+def draw_screened_start(
+    program: NDArray[np.int16],
+    length: int,
+    opcode: NDArray[np.int64],
+    index: NDArray[np.int64],
+    columns: Floats,
+    target: Floats,
+    n: int,
+    constants: Floats,
+    trial: Floats,
+    workspace: Floats,
+    stream: NDArray[np.uint64],
+) -> int:
+    """The best of some random starts: a look at the error costs far less than a fit. Returns the looks."""
+    lowest = np.inf
+    for look in range(SCREENED):
+        draw_start(trial, stream)
+        error = mean_square(program, length, opcode, index, columns, target, n, trial, workspace)
+        if look == 0 or error < lowest:
+            lowest = error
+            for i in range(constants.shape[0]):
+                constants[i] = trial[i]
+    return SCREENED
 
 
 @njit(cache=True)
