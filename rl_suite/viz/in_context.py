@@ -26,12 +26,13 @@ def draw_curves(curves: Mapping[str, NDArray[np.float64]], title: str, path: Pat
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
     colours = iter(COLOURS * len(curves))
+    widths = iter((3.4, *(1.6,) * len(curves)))  # the first one is seen beneath another of equal values
     for name, curve in curves.items():
         flat = curve.reshape(-1, curve.shape[2])
         means, error = flat.mean(0), flat.std(0) / np.sqrt(len(flat))
         episodes = np.arange(1, curve.shape[2] + 1)
         colour, style = MUTED.get(name) or (next(colours), "-")
-        axes.plot(episodes, means, style, color=colour, linewidth=1.4 if name in MUTED else 2.2)
+        axes.plot(episodes, means, style, color=colour, linewidth=1.4 if name in MUTED else next(widths))
         if name != ORACLE:
             low, high = means - NORMAL_95 * error, means + NORMAL_95 * error
             axes.fill_between(episodes, low, high, color=colour, alpha=0.15, linewidth=0)
