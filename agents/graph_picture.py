@@ -10,7 +10,7 @@ from torch import Tensor
 from agents.graph_batch import GraphBatch
 
 SIDE = 24  # pixels
-EXTENT = 4.0  # half the side, in units of the position features; what is outside falls on the border
+EXTENT = 2.0  # half the side, in units of the position features: colonies fill it, what is outside falls on the border
 EDGE_POINTS = 6  # points drawn along each edge
 CHANNELS = 3
 
