@@ -1,6 +1,7 @@
 """What the documents say exists, exists: commands, settings, files, names and code."""
 
 import importlib
+import itertools
 import re
 import shlex
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ import yaml
 from markdown_blocks import ROOT, blocks, read_document
 
 import envs  # noqa: F401  # registers the worlds
-from rl_suite.benchmarks import BENCHMARKS
+from rl_suite.benchmarks import BENCHMARKS, load
 from rl_suite.cli import make_parser
 from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import BASELINES
@@ -94,8 +95,16 @@ def check_module(words):
     is_package = find_spec(module).submodule_search_locations is not None
     assert not is_package or find_spec(f"{module}.__main__"), f"{module} cannot be run"
     if module == "rl_suite.benchmarks":
-        names = {word for word in arguments if not word.startswith("-")}
-        assert names <= {*BENCHMARKS, "all"}, f"no benchmark {names - set(BENCHMARKS)}"
+        check_benchmarks(arguments)
+
+
+def check_benchmarks(arguments):
+    """Names first; after a single name, options that this benchmark reads itself."""
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    assert set(names) <= {*BENCHMARKS, "all"}, f"no benchmark {set(names) - set(BENCHMARKS)}"
+    if names != arguments:
+        assert len(names) == 1, f"{arguments}: options of several benchmarks"
+        load(names[0], BENCHMARKS).parse(arguments[1:])
 
 
 def check_command(words, config):
