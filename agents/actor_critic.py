@@ -157,8 +157,12 @@ class HybridActorCritic(HybridActorCriticPolicy):
                 raise ValueError(f"{name} must be true or false, not {value!r}")
         if isinstance(reward_components, str) or not reward_components:
             raise ValueError(f"reward_components must be a list with at least one name, not {reward_components!r}")
+        if wsa_config is not None and not isinstance(wsa_config, Mapping):
+            raise ValueError(f"wsa_config must be a mapping, not {wsa_config!r}")
         if ptms is not None and "ptms" in (wsa_config or {}):
             raise ValueError("ptms is given twice, beside wsa_config and in it")
+        if (wsa_config or {}).get("dropout_rate"):
+            raise ValueError("dropout_rate must be 0 in a policy: learning would drop what acting did not")
         self._own: dict[str, Any] = {
             "encoder": encoder,
             "encoder_kwargs": encoder_kwargs,

@@ -3,8 +3,8 @@
 Three things that go wrong with pre-trained networks in reinforcement learning, and what is done here:
 
 * SB3's ``ortho_init`` overwrites every layer of a features extractor: a PTM does not pass ``apply`` on.
-* A frozen network in training mode still moves its batch statistics, and a trained one acts and learns
-  with different ones: batch normalisation stays in evaluation mode always.
+* A frozen network in training mode still moves its batch statistics, and any network acts and learns with
+  different ones, and with other units dropped: backbones stay in evaluation mode always.
 * Another number of image channels means another first convolution: it is made of the old one's mean over
   the colours, never drawn anew.
 """
@@ -189,7 +189,7 @@ def _is_step(value: object) -> bool:
 
 
 class PretrainedModel(nn.Module):
-    """A backbone that can be frozen, with its batch normalisation in evaluation mode for good.
+    """A backbone that can be frozen, in evaluation mode for good.
 
     Attributes:
         backbone: the network, images (B, C, H, W) in [0, 1] to feature maps (B, K, h, w).
@@ -252,11 +252,9 @@ class PretrainedModel(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> "PretrainedModel":
-        """Switch modes, except for batch normalisation."""
+        """Switch modes, except for the backbone: batch statistics stay, and nothing is dropped."""
         super().train(mode)
-        for module in self.backbone.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        self.backbone.eval()
         return self
 
     def n_parameters(self) -> int:

@@ -96,6 +96,21 @@ def test_graph_i_depends_on_graph_i_only(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_learning_sees_the_same_policy_as_acting(variant):
+    """No dropout, no batch statistics: SB3 acts in evaluation mode and learns in training mode."""
+    policy = make(**VARIANTS[variant]).policy
+    perturb(policy)
+    batch = observations(6)
+    said = {}
+    for training in (False, True):
+        policy.set_training_mode(training)
+        with torch.no_grad():
+            said[training] = policy.get_distribution(batch).mode(), policy.predict_values(batch)
+    for acting, learning in zip(said[False], said[True], strict=True):
+        torch.testing.assert_close(learning, acting, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_permuting_nodes_permutes_actions(variant):
     policy = make(**VARIANTS[variant]).policy
     perturb(policy)
@@ -284,6 +299,8 @@ def test_actor_and_critic_stand_alone():
         ({"reward_components": []}, "at least one name"),
         ({"hidden_dim": 0}, "hidden_dim must be a whole number from 1 on"),
         ({"ptms": SMALL_PTMS, "wsa_config": {"ptms": SMALL_PTMS}}, "ptms is given twice"),
+        ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"dropout_rate": 0.1}}, "dropout_rate must be 0"),
+        ({"use_wsa": True, "wsa_config": ["embedding_dim"]}, "wsa_config must be a mapping"),
     ],
 )
 def test_bad_configurations_are_refused_before_training(kwargs, message):

@@ -83,6 +83,17 @@ def test_batch_statistics_of_a_trained_model_stay_too():
     torch.testing.assert_close(network(images[:1]), together[:1], rtol=1e-4, atol=1e-5)  # no look at the others
 
 
+def test_a_backbone_never_drops_anything(monkeypatch):
+    """SB3 learns in training mode: a model that drops would say something else than it said while acting."""
+    monkeypatch.setattr(pretrained, "REGISTRY", dict(pretrained.REGISTRY))
+    register_ptm("dropping", lambda in_channels: nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Dropout(0.5)))
+    for freeze in (True, False):
+        network, images = model(model_type="dropping", freeze=freeze), torch.rand(2, *IMAGE)
+        acting = network(images)
+        network.train()
+        torch.testing.assert_close(network(images), acting)
+
+
 def test_initialisers_do_not_reach_it():
     network = model(model_type="graph_cnn", freeze=False)
     before = fingerprint(network)
