@@ -166,9 +166,9 @@ def draw_episode(
     frames: NDArray[np.float64], shown: NDArray[np.int64], weights: NDArray[np.float64], names: list[str]
 ) -> NDArray[np.uint8]:
     """Frames (F, H, W, 3) in [0, 1] of steps ``shown`` above the weights (T, n) of all steps; an image (H', W', 3)."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(4.8, 3.2), layout="constrained")  # small, so that it can be read on TensorBoard's cards
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, len(shown), height_ratios=[1, 1.2])
+    grid = figure.add_gridspec(2, len(shown), height_ratios=[1, 2])
     for column, (frame, step) in enumerate(zip(frames, shown, strict=True)):
         axes = figure.add_subplot(grid[0, column])
         axes.imshow(frame, interpolation="nearest")
@@ -183,9 +183,9 @@ def draw_episode(
     axes.set_ylim(0, 1)
     axes.set_xlabel("step of the episode")
     axes.set_ylabel("attention weight")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(names), fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, columnspacing=1.0, handlelength=1.0)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100)
+    figure.savefig(stream, format="png", dpi=200)
     return np.asarray(PillowImage.open(stream).convert("RGB"))
 
 

@@ -148,9 +148,9 @@ def test_policies_without_models_are_refused():
 def test_an_episode_as_a_picture():
     weights = np.linspace([1.0, 0.0], [0.0, 1.0], 9)
     image = draw_episode(np.zeros((3, 24, 24, 3)), np.array([0, 4, 8]), weights, ["a", "b"])
-    assert image.shape == (400, 900, 3)
+    assert image.shape == (640, 960, 3)
     assert image.dtype == np.uint8
-    left, right = image[200:, :450].reshape(-1, 3), image[200:, 450:].reshape(-1, 3)
+    left, right = (half.reshape(-1, 3) for half in (image[200:500, :480], image[200:500, 480:]))  # without the legend
     blue = np.array([31, 119, 180])  # of the first model
     assert (left == blue).all(1).sum() > 2 * (right == blue).all(1).sum()
 
