@@ -111,6 +111,11 @@ class AttentionCallback(BaseCallback):
         assert extractor is not None
         for name, cost in zip(extractor.names, extractor.cost_ms, strict=True):
             self.logger.record(f"attention/cost_ms_{name}", cost)
+        for name, model, on in zip(extractor.names, extractor.models(), extractor.active.tolist(), strict=True):
+            if model.config.join_at:
+                self.logger.record(f"attention/joined_{name}", float(on))
+            if model.config.unfreeze_at is not None:
+                self.logger.record(f"attention/trained_{name}", float(not model.frozen))
         rng = np.random.default_rng(self.num_timesteps)
         count = min(self.sample, buffer.buffer_size * buffer.n_envs)
         rows = rng.choice(buffer.buffer_size * buffer.n_envs, size=count, replace=False)

@@ -18,7 +18,7 @@ from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import BASELINES
 from rl_suite.experiments import load_experiment
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/hybrid_actions.md", "docs/weight_sharing.md")
 OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker"}
 GENERATED = {"evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"}
 SHRINK = {  # keyword in a shown call -> value that it gets here
@@ -170,7 +170,8 @@ def module_exists(name):
 def test_every_link_and_world_exists(document):
     text = read_document(document)
     for target in re.findall(r"\]\(([^)#\s]+)", text):
-        assert target.startswith(("http://", "https://")) or (ROOT / target).exists(), f"no file {target}"
+        there = (ROOT / document).parent / target
+        assert target.startswith(("http://", "https://")) or there.exists(), f"no file {target}"
     for name in set(re.findall(r"\brl_suite/[A-Z]\w*-v\d+", text)):
         assert name in gym.registry, f"no world {name}"
 

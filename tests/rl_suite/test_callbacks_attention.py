@@ -77,6 +77,9 @@ def test_it_advances_the_curriculum_and_logs_everything(caplog):
     assert "graph_cnn_0 is trained from now on" in caplog.text
     assert seen[0]["attention/weight_graph_cnn_1"] == 0.0
     assert seen[-1]["attention/weight_graph_cnn_1"] > 0.0
+    told = [[values[f"attention/{key}"] for values in seen] for key in ("joined_graph_cnn_1", "trained_graph_cnn_0")]
+    assert told == [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]  # rollouts end at 64, 128 and 192
+    assert "attention/joined_graph_cnn_0" not in seen[0]  # it was there all the time
     assert seen[-1]["attention/cost_ms_graph_cnn_0"] > 0.0
     assert seen[0]["attention/parameters_graph_cnn_0"] == model.policy.multi_ptm.models()[0].n_parameters()
     pictures = [values["attention/episode"] for values in seen if "attention/episode" in values]
