@@ -18,7 +18,8 @@ from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import BASELINES
 from rl_suite.experiments import load_experiment
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/hybrid_actions.md", "docs/weight_sharing.md")
+PAGES = ("docs/durotaxis.md", "docs/hybrid_actions.md", "docs/weight_sharing.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
 OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker"}
 GENERATED = {"evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"}
 SHRINK = {  # keyword in a shown call -> value that it gets here
