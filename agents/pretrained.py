@@ -213,7 +213,8 @@ class PretrainedModel(nn.Module):
         try:
             self.backbone = kind.build(image_shape[0], **options)
         except (TypeError, RuntimeError) as error:
-            raise ValueError(f"options of {config.model_type}: {error}") from None
+            said = str(error).rpartition("() ")[2]  # without the name of a constructor
+            raise ValueError(f"options of {config.model_type}: {said}") from None
         if config.weights not in ("imagenet", "random"):
             self._load(Path(config.weights))
         if config.freeze:

@@ -82,7 +82,8 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
                 **options,
             )
         except TypeError as error:
-            raise ValueError(f"combiner {combiner!r}: {error}") from None
+            said = str(error).rpartition("() ")[2]  # without the name of a constructor
+            raise ValueError(f"combiner {combiner!r} {said}") from None
         super().__init__(observation_space or spaces.Box(0.0, 1.0, inputs.image_shape), module.features_dim)
         self.inputs = inputs
         self.ptms = nn.ModuleList(models)

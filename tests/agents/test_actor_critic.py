@@ -293,7 +293,7 @@ def test_actor_and_critic_stand_alone():
         ({"use_wsa": True, "wsa_placement": "critic"}, "wsa_placement"),
         ({"use_wsa": True, "ptms": [{"model_type": "resnet19"}]}, "did you mean 'resnet18'"),
         ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"scorer": "deep"}}, "scorer must be"),
-        ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"heads": 2}}, "heads"),
+        ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"heads": 2}}, "combiner 'wsa' got an unexpected"),
         ({"encoder_kwargs": {"heads": 5}}, "must be a multiple of heads=5"),
         ({"use_wsa": "maybe"}, "use_wsa must be true or false"),
         ({"reward_components": []}, "at least one name"),

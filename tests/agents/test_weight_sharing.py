@@ -223,7 +223,10 @@ def test_dict_and_graph_observations(space, batch):
         ({"observation_space": IMAGES, "combiner": "average"}, "combiner must be one of wsa, dot_product"),
         ({"observation_space": IMAGES, "scorer": "deep"}, "scorer must be"),
         ({"observation_space": IMAGES, "attention_temperature": 0.0}, "must be positive"),
-        ({"observation_space": IMAGES, "temperature": 1.0}, "temperature"),
+        (
+            {"observation_space": IMAGES, "temperature": 1.0},
+            "combiner 'wsa' got an unexpected keyword argument 'temperature'",
+        ),
         ({"observation_space": IMAGES, "ptms": "resnet18"}, "ptms is a list of mappings"),
         ({"observation_space": IMAGES, "embedding_dim": 0}, "embedding_dim must be a whole number from 1 on"),
         ({"observation_space": IMAGES, "context_dim": -1}, "context_dim must be a whole number from 1 on"),
