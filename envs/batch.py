@@ -9,6 +9,7 @@ single environment of ``reset(seed=s + i)``.
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, ClassVar, cast
 
 import gymnasium as gym
@@ -338,6 +339,6 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
 def _per_row(observations: Any, index: Rows | slice) -> Iterator[Any]:
     """Copies of the observations of some rows, one after the other."""
     if isinstance(observations, dict):
-        columns = [iter(value[index].copy()) for value in observations.values()]
-        return (dict(zip(observations, values, strict=True)) for values in zip(*columns, strict=True))
+        rows = zip(*(value[index].copy() for value in observations.values()), strict=True)
+        return map(dict, map(zip, repeat(tuple(observations)), rows))  # no Python frame per row: many episodes end
     return iter(observations[index].copy())

@@ -212,7 +212,7 @@ class SymbolicRegression(TaskWorld):
         if ended:
             self._score()
             whole = self.outcome == WHOLE
-            rewards[whole] = 1.0 / (1.0 + self.nrmse[whole])
+            np.divide(1.0, 1.0 + self.nrmse, out=rewards, where=whole)
             if self.parsimony:
                 rewards[whole & (rewards > 0.0)] -= self.parsimony * self.complexity[whole & (rewards > 0.0)]
         if self.shaping:

@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, str] = {
     "durotaxis": "rl_suite.benchmarks.durotaxis",
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
+    "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",
     "symbolic_speed": "rl_suite.benchmarks.symbolic_speed",
     "worlds": "rl_suite.benchmarks.worlds",
     "wsa_ab": "rl_suite.benchmarks.wsa_ab",

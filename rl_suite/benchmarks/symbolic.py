@@ -28,7 +28,6 @@ OTHER_BUDGET = 500_000
 QUICK_BUDGET = 5_000
 KOZA = ("add", "sub", "mul", "div", "sin", "cos", "exp", "log")
 NOISY_POINTS = 1000  # training points of the Feynman problems with noise; 200 without
-PEER_SECONDS = 60.0  # a peer is left out of further problems once it has used so much per problem on average
 
 
 @dataclass(frozen=True)

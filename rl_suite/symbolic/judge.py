@@ -13,6 +13,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import sympy
@@ -21,17 +22,19 @@ from numpy.typing import NDArray
 from envs.symbolic.benchmarks import Problem
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import simplest
+from rl_suite.symbolic.numbers import Exact, simplest
 from rl_suite.symbolic.pieces import from_program
 from rl_suite.symbolic.polish import Polisher
 
 Values = NDArray[np.float64]
+NOTHING = Exact(Fraction(0))
 DIGITS = 40
 AGREEMENT = 1e-30  # relative difference of two evaluations at DIGITS digits
 POINTS = 12
 EXACT = 1e-9  # held-out NMSE of a law that was found from data without noise
 STRETCH = 1.5  # ranges of the extrapolation test, around their middle
 CONSTANT_TOLERANCE = 1e-6  # relative, of measured constants, from data without noise
+ROUNDING = 1e-18  # of the variance: what constants change by less, arithmetic in double precision may have done
 NOISY_TOLERANCE = 0.2  # the same with noise; the limit of the held-out error is the stricter one
 
 
@@ -121,13 +124,16 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
     if polisher.nmse(fitted) > 1e-16:
         return None, "no constants make this expression the law"
     tolerance = NOISY_TOLERANCE if noisy else CONSTANT_TOLERANCE
-    far = np.abs(fitted.constants - law.constants) > tolerance * np.abs(fitted.constants)
-    if far.any():
-        return None, f"constant {law.constants[far][0]:.6g} should be {fitted.constants[far][0]:.6g}"
+    for i, (value, measured) in enumerate(zip(fitted.constants, law.constants, strict=True)):
+        near = abs(value - measured) <= tolerance * abs(value)
+        if not (near or _is_rounding(polisher, fitted, i, float(measured))):
+            return None, f"constant {measured:.6g} should be {value:.6g}"
     constants, known = fitted.constants.copy(), list(fitted.exact)
     for i, (value, given) in enumerate(zip(fitted.constants, fitted.exact, strict=True)):
         if given is None:
             known[i] = simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
+            if known[i] is None and _is_rounding(polisher, fitted, i, 0.0):
+                known[i] = NOTHING
             if known[i] is None:
                 together = polisher.finish(fitted).law  # constants that only matter together settle one by one
                 if together.n_free == 0 and polisher.nmse(together) < 1e-16:
@@ -135,6 +141,13 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
                 return None, f"constant {value:.9g} is no recognisable number"
             constants[i] = float(known[i])  # type: ignore[arg-type]
     return replace(fitted, constants=constants, exact=tuple(known)), ""
+
+
+def _is_rounding(polisher: Polisher, law: Law, i: int, value: float) -> bool:
+    """Whether constant i of an exact law may as well have another value: 1e-16 and 0 as an offset."""
+    constants = law.constants.copy()
+    constants[i] = value
+    return polisher.nmse(replace(law, constants=constants)) < ROUNDING
 
 
 def identical(law: Law, truth: Law, X: Values, time_limit: float) -> bool:

@@ -172,6 +172,18 @@ def test_judge_knows_other_forms_of_the_same_law(name: str, text: str) -> None:
     assert judge(law(text, *p.variables), p).recovered
 
 
+@pytest.mark.parametrize(
+    ("text", "recovered"),
+    [
+        ("sqrt(x) - 0.00000000000000018", True),
+        ("sqrt(x + 0.00000000000000018)*1.0000000000000002", True),
+        ("sqrt(x) - 0.0000001", False),
+    ],
+)
+def test_judge_knows_rounding_errors_from_constants(text: str, recovered: bool) -> None:
+    assert judge(law(text, "x"), problem("Nguyen-8")).recovered == recovered
+
+
 @pytest.mark.parametrize("group", ["nguyen", "livermore", "jin", "feynman", "strogatz"])
 def test_judge_accepts_the_truth(group: str) -> None:
     for p in problems(group)[::4]:
