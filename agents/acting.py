@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from agents.in_context import InContextModel, Steps
 from agents.protocol import AgentState, Observation
-from agents.transformer import KeyValueMemory, TokenMemory
+from agents.transformer import KeyValueMemory, TokenMemory, merge_shares
 
 Mode = Literal["ring", "re_encode"]
 MODES: tuple[Mode, ...] = ("ring", "re_encode")
@@ -31,14 +32,16 @@ class SlotNotes:
     mass: Tensor  # (B, W) attention received in total since the token was stored
     reward: Tensor  # (B, W) reward that came with the token
     token: Tensor  # (B, W, D) embedded token
+    sizes: Tensor  # (B, W) tokens that were merged into each; the memory's own array
     newest: int = 0
 
     @classmethod
-    def empty(cls, index: Tensor, width: int) -> "SlotNotes":
-        """Notes on empty slots."""
+    def empty(cls, tokens: KeyValueMemory | TokenMemory, width: int) -> "SlotNotes":
+        """Notes on the empty slots of a memory."""
+        index = tokens.index
         zeros = torch.zeros(index.shape, device=index.device)
         recent = zeros.new_zeros(RECENT_QUERIES, *index.shape)
-        return cls(index, recent, zeros.clone(), zeros.clone(), zeros.new_zeros(*index.shape, width))
+        return cls(index, recent, zeros.clone(), zeros.clone(), zeros.new_zeros(*index.shape, width), tokens.sizes)
 
     @property
     def last(self) -> Tensor:
@@ -56,16 +59,25 @@ class SlotNotes:
         self.attention[self.newest, :, :used] = weights
         self.mass[:, :used] += weights
 
-    def keep(self, slots: Tensor, rows: Tensor) -> None:
-        """Follow the memory's ``keep``."""
+    def keep(self, slots: Tensor, rows: Tensor, joins: Tensor | None) -> None:
+        """Go along with the memory's ``keep``, before it: means of tokens and rewards, sums of attention."""
         k, every = slots.shape[1], rows[:, None]
-        for array in (self.mass, self.reward, self.token):
-            array[rows, :k] = array[every, slots]
-        self.attention[:, rows, :k] = self.attention[:, every, slots]
+        if joins is None:
+            for array in (self.mass, self.reward, self.token):
+                array[rows, :k] = array[every, slots]
+            self.attention[:, rows, :k] = self.attention[:, every, slots]
+            return
+        shares, _ = merge_shares(joins, self.sizes[rows], k)
+        self.token[rows, :k] = shares.transpose(1, 2) @ self.token[rows]
+        self.reward[rows, :k] = torch.einsum("nij,ni->nj", shares, self.reward[rows])
+        together = F.one_hot(joins, k).float()
+        self.mass[rows, :k] = torch.einsum("nij,ni->nj", together, self.mass[rows])
+        self.attention[:, rows, :k] = torch.einsum("nij,qni->qnj", together, self.attention[:, rows])
 
 
-Compressor = Callable[[SlotNotes, Tensor], Tensor]
-"""Called with the notes and the environments (n,) whose memory is full; returns the slots to keep (n, k)."""
+Compressor = Callable[[SlotNotes, Tensor], tuple[Tensor, Tensor | None]]
+"""Called with the notes and the environments (n,) whose memory is full; returns the slots to keep (n, k), and, to
+merge the others into them, the place among the k into which each slot goes (n, W); see ``KeyValueMemory.keep``."""
 
 
 @dataclass
@@ -120,7 +132,7 @@ class InContextAgent:
             tokens = transformer.memory(n_envs, self.window)
         else:
             tokens = TokenMemory(n_envs, self.window, transformer.width, self.device)
-        notes = SlotNotes.empty(tokens.index, transformer.width) if self.compressor is not None else None
+        notes = SlotNotes.empty(tokens, transformer.width) if self.compressor is not None else None
         nothing = torch.zeros(n_envs, dtype=torch.long, device=self.device)
         observation = torch.zeros(n_envs, n_seen, device=self.device)
         return TrialMemory(tokens, notes, observation, nothing + self.model.n_actions, nothing.clone(), nothing.clone())
@@ -209,9 +221,9 @@ class InContextAgent:
         if store and memory.notes is not None and self.compressor is not None:
             full = (memory.tokens.count == self.window).nonzero()[:, 0]
             if len(full):
-                slots = self.compressor(memory.notes, full)
-                memory.notes.keep(slots, full)
-                memory.tokens.keep(slots, full)
+                slots, joins = self.compressor(memory.notes, full)
+                memory.notes.keep(slots, full, joins)
+                memory.tokens.keep(slots, full, joins)
         if isinstance(memory.tokens, KeyValueMemory):
             slots = memory.tokens.cursor
             out, memory.attention = self.model.transformer.step(token, memory.tokens, store)

@@ -34,6 +34,23 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
 
 
+def merge_shares(joins: Tensor, sizes: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """How much each token counts in the mean of each group, (n, W, k), and the tokens in each group, (n, k).
+
+    Args:
+        joins: (n, W) group of each token.
+        sizes: (n, W) tokens that each stands for already.
+        k: number of groups; none may be empty.
+
+    >>> shares, sizes = merge_shares(torch.tensor([[0, 0, 1]]), torch.tensor([[1.0, 3.0, 1.0]]), 2)
+    >>> shares[0].tolist(), sizes.tolist()
+    ([[0.25, 0.0], [0.75, 0.0], [0.0, 1.0]], [[4.0, 1.0]])
+    """
+    counted = F.one_hot(joins, k) * sizes[..., None]
+    total = counted.sum(1)
+    return counted / total[:, None], total
+
+
 class KeyValueMemory:
     """Keys and values of the last W tokens of B environments, in every layer.
 
@@ -41,8 +58,13 @@ class KeyValueMemory:
     evicted token told its successors lives on in their deeper keys: reading through this memory equals
     a full forward pass in which every layer sees the last W tokens only, not a pass over those W tokens.
 
+    Tokens may be merged: their slot then holds the mean of their keys and values, and counts as often as there are
+    tokens in it (the logarithm of its size is added to its attention score; "proportional attention", Bolya et al.
+    2022, arXiv:2210.09461). For tokens of one key this is exactly the attention to all of them.
+
     Attributes:
-        index: (B, W) true step index of the token in each slot; -1 where the slot is free.
+        index: (B, W) true step index of the (newest) token in each slot; -1 where the slot is free.
+        sizes: (B, W) tokens in each slot, 1 unless some were merged.
         length: (B,) tokens seen since the last reset.
     """
 
@@ -55,13 +77,14 @@ class KeyValueMemory:
         self.length = torch.zeros(n_envs, dtype=torch.long, device=device)
         self.count = torch.zeros(n_envs, dtype=torch.long, device=device)  # (B,) slots in use: the first ones
         self.cursor = torch.zeros(n_envs, dtype=torch.long, device=device)  # (B,) slot of the next token
+        self.sizes, self.merged = torch.ones(n_envs, window, device=device), False
         self.window, self.n_envs = window, n_envs
         self._rows = torch.arange(n_envs, device=device)
 
     def claim(self) -> Tensor:
         """Take a slot in every environment for the token that comes next; returns the slots (B,)."""
         slots = self.cursor.clone()
-        self.index[self._rows, slots] = self.length
+        self.index[self._rows, slots], self.sizes[self._rows, slots] = self.length, 1.0
         self.length += 1
         self.count = (self.count + 1).clamp(max=self.window)
         self.cursor = (slots + 1) % self.window
@@ -82,18 +105,30 @@ class KeyValueMemory:
         self.index[rows] = -1
         self.length[rows] = self.count[rows] = self.cursor[rows] = 0
 
-    def keep(self, slots: Tensor, rows: Tensor | None = None) -> None:
+    def keep(self, slots: Tensor, rows: Tensor | None = None, joins: Tensor | None = None) -> None:
         """Drop all tokens but those in ``slots`` (n, k), oldest first; the rest of the window is free again.
 
-        ``rows`` (n,) names the environments, all of them by default.
+        Args:
+            slots: what stays.
+            rows: (n,) the environments; all of them by default.
+            joins: (n, W) merge instead of dropping: for every slot of the window, all of them in use, the place
+                among the k into which its token goes (a token that stays, into its own).
         """
         rows = self._rows if rows is None else rows
         if bool((torch.gather(self.index[rows], 1, slots) < 0).any()):
             raise ValueError("only slots in use can be kept")
         k, every = slots.shape[1], rows[:, None]
         # Advanced indices on both sides of a slice put their axes first: (n, k, layers, H, hd).
-        self.keys[:, every, :, torch.arange(k, device=rows.device)] = self.keys[:, every, :, slots]
-        self.values[:, every, :, torch.arange(k, device=rows.device)] = self.values[:, every, :, slots]
+        first = (slice(None), every, slice(None), torch.arange(k, device=rows.device))
+        if joins is None:
+            self.sizes[rows, :k] = self.sizes[every, slots]
+            for stored in (self.keys, self.values):
+                stored[first] = stored[:, every, :, slots]
+        else:
+            self.merged = True
+            shares, self.sizes[rows, :k] = merge_shares(joins, self.sizes[rows], k)
+            for stored in (self.keys, self.values):
+                stored[first] = torch.einsum("nij,lnhid->njlhd", shares, stored[:, rows])
         self.index[rows, :k] = torch.gather(self.index[rows], 1, slots)
         self.index[rows, k:] = -1
         self.count[rows] = k
@@ -108,6 +143,7 @@ class TokenMemory:
         self.index = torch.full((n_envs, window), -1, device=device)
         self.length = torch.zeros(n_envs, dtype=torch.long, device=device)
         self.count = torch.zeros(n_envs, dtype=torch.long, device=device)
+        self.sizes, self.merged = torch.ones(n_envs, window, device=device), False
         self.window, self.n_envs = window, n_envs
         self._rows = torch.arange(n_envs, device=device)
 
@@ -115,24 +151,31 @@ class TokenMemory:
         """Add one token (B, D) per environment at the end; where the window is full the oldest one falls out."""
         full = self.count == self.window
         self.tokens[full] = self.tokens[full].roll(-1, 1)
-        self.index[full] = self.index[full].roll(-1, 1)
+        self.index[full], self.sizes[full] = self.index[full].roll(-1, 1), self.sizes[full].roll(-1, 1)
         last = self.count.clamp(max=self.window - 1)
         self.tokens[self._rows, last], self.index[self._rows, last] = x, self.length
+        self.sizes[self._rows, last] = 1.0
         self.count = last + 1
         self.length += 1
 
     def reset(self, rows: Tensor) -> None:
         """Forget everything in the environments ``rows`` (indices or bools)."""
-        self.index[rows] = -1
+        self.index[rows], self.sizes[rows] = -1, 1.0
         self.length[rows] = self.count[rows] = 0
 
-    def keep(self, slots: Tensor, rows: Tensor | None = None) -> None:
-        """Drop all tokens but those in ``slots`` (n, k), oldest first, in ``rows`` (n,) or everywhere."""
+    def keep(self, slots: Tensor, rows: Tensor | None = None, joins: Tensor | None = None) -> None:
+        """As :meth:`KeyValueMemory.keep`; what is merged here are the tokens."""
         rows = self._rows if rows is None else rows
         if bool((torch.gather(self.index[rows], 1, slots) < 0).any()):
             raise ValueError("only slots in use can be kept")
-        k = slots.shape[1]
-        self.tokens[rows, :k] = self.tokens[rows[:, None], slots]
+        k, every = slots.shape[1], rows[:, None]
+        if joins is None:
+            self.sizes[rows, :k] = self.sizes[every, slots]
+            self.tokens[rows, :k] = self.tokens[every, slots]
+        else:
+            self.merged = True
+            shares, self.sizes[rows, :k] = merge_shares(joins, self.sizes[rows], k)
+            self.tokens[rows, :k] = shares.transpose(1, 2) @ self.tokens[rows]
         self.index[rows, :k] = torch.gather(self.index[rows], 1, slots)
         self.index[rows, k:] = -1
         self.count[rows] = k
@@ -216,22 +259,27 @@ class CausalTransformer(nn.Module):
         mask: Tensor | None = None,
         capture: Capture = "none",
         rows: Tensor | None = None,
+        sizes: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Read whole sequences.
 
         Args:
             x: embedded tokens (B, T, D).
             index: true step index of each token, (T,) or (B, T); 0 .. T-1 by default.
-            mask: (T, T) or (B, 1, T, T), True where a query (row) may see a key (column); causal by default.
+            mask: (T, T) or (B, 1, T, T) bools, True where a query (row) may see a key (column); causal by default.
             capture: which attention weights to return: "none", those of the "last" query, of ``rows``, or "full".
                 The output is computed by fused attention all the same.
             rows: queries to capture with ``capture="rows"``, indices (n,).
+            sizes: (B, T) how often each token counts, where several were merged; once by default.
 
         Returns:
             Normalised output (B, T, D) and, per layer, attention weights (B, H, queries, T) whose rows sum to 1.
         """
         length = x.shape[1]
         queries = _captured_queries(capture, rows, length, x.device)
+        if sizes is not None:
+            seen = torch.ones(length, length, device=x.device).tril().bool() if mask is None else mask
+            mask = torch.where(seen, sizes.log()[:, None, None], -torch.inf)  # (B, 1, T, T), added to the scores
         turns = None
         if self.positions == "rotary":
             index = torch.arange(length, device=x.device) if index is None else index
@@ -254,18 +302,19 @@ class CausalTransformer(nn.Module):
     @torch.no_grad()
     def step_again(self, x: Tensor, memory: TokenMemory, store: bool = True) -> tuple[Tensor, Tensor]:
         """As :meth:`step`, but run all tokens of ``memory`` through all layers anew."""
-        tokens, index, last = memory.tokens, memory.index, memory.count
+        tokens, index, sizes, last = memory.tokens, memory.index, memory.sizes, memory.count
         if store:
             memory.append(x)
-            tokens, index, last = memory.tokens, memory.index, memory.count - 1
+            tokens, index, sizes, last = memory.tokens, memory.index, memory.sizes, memory.count - 1
         else:
-            tokens, index = F.pad(tokens, (0, 0, 0, 1)), F.pad(index, (0, 1))
+            tokens, index, sizes = F.pad(tokens, (0, 0, 0, 1)), F.pad(index, (0, 1)), F.pad(sizes, (0, 1), value=1.0)
             rows = torch.arange(memory.n_envs, device=x.device)
             tokens[rows, last], index[rows, last] = x, memory.length
         used = int(last.max()) + 1
         # Free slots stand behind the last token of their row, where no earlier query looks.
         rows_asked = torch.unique(last)
-        out, captured = self(tokens[:, :used], index=index[:, :used], capture="rows", rows=rows_asked)
+        counted = sizes[:, :used] if memory.merged else None
+        out, captured = self(tokens[:, :used], index[:, :used], capture="rows", rows=rows_asked, sizes=counted)
         where = torch.searchsorted(rows_asked, last)
         everybody = torch.arange(memory.n_envs, device=x.device)
         weights = torch.stack([layer[everybody, :, where] for layer in captured])
@@ -289,8 +338,10 @@ class CausalTransformer(nn.Module):
             turns = rotations(memory.length, self.head_width)[:, None, None, None]  # (B, 1, 1, 1, hd/2)
         slots = memory.claim() if store else None
         used, free = int(memory.count.max()), memory.free_slots()
-        if slots is None and free is not None:
-            free = F.pad(free, (0, 1))
+        sizes = memory.sizes[:, :used] if memory.merged else None
+        if slots is None:  # the question has a column of its own, the last one
+            free = None if free is None else F.pad(free, (0, 1))
+            sizes = None if sizes is None else F.pad(sizes, (0, 1), value=1.0)
         x, captured = x[:, None], []
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
@@ -301,6 +352,8 @@ class CausalTransformer(nn.Module):
             if slots is None:
                 keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
             scores = (q * self.head_width**-0.5) @ keys.transpose(-1, -2)  # (B, H, 1, used)
+            if sizes is not None:
+                scores = scores + sizes.log()[:, None, None]
             if free is not None:
                 scores = scores.masked_fill(free[:, None, None], -torch.inf)
             weights = scores.softmax(-1)
@@ -325,5 +378,6 @@ def _weights(q: Tensor, k: Tensor, queries: Tensor, mask: Tensor | None) -> Tens
     """Attention weights (B, H, n, T) of the queries q (B, H, n, hd) that stand at the steps ``queries`` (n,)."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     seen = torch.arange(k.shape[2], device=q.device) <= queries[:, None] if mask is None else mask[..., queries, :]
-    weights: Tensor = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+    scores = scores + seen if seen.is_floating_point() else scores.masked_fill(~seen, -torch.inf)
+    weights: Tensor = scores.softmax(-1)
     return weights

@@ -17,7 +17,7 @@ from rl_suite.viz.compression import draw_compression
 SUMMARY = "in-context agents with a part of their context against the whole of it"
 
 FRACTIONS = (0.5, 0.25, 0.125, 0.0625)
-STRATEGIES = ("recent", "sinks", "uniform", "top_attention", "heavy_hitters", "snapkv", "diverse", "auto")
+STRATEGIES = ("recent", "sinks", "uniform", "top_attention", "heavy_hitters", "snapkv", "diverse", "merged", "auto")
 RE_ENCODED = ("recent", "top_attention")  # of the costlier mode, at the smaller budgets
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "compression.png"
 

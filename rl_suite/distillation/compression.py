@@ -35,7 +35,8 @@ class Candidates:
     mass: Tensor  # (B, n) attention received in total
     recent: Tensor  # (B, n) attention of the last few queries, averaged
     reward: Tensor  # (B, n)
-    features: Tensor  # (B, n, D) what k-means measures distances in
+    features: Tensor  # (B, n, D) what distances between tokens are measured in
+    sizes: Tensor  # (B, n) tokens that were merged into each
     generator: torch.Generator
 
     @property
@@ -130,6 +131,15 @@ def rewarded(c: Candidates, k: int) -> Tensor:
     return c.freshness + (c.reward != 0)
 
 
+def merged(c: Candidates, k: int) -> Tensor:
+    """All but those that are most like a newer one; in a memory they are merged into what is most like them."""
+    n = c.last.shape[1]
+    together = c.sizes[:, :, None] * c.sizes[:, None] / (c.sizes[:, :, None] + c.sizes[:, None])
+    cost = together * distances(c.features, c.features) ** 2  # of replacing two by their mean (Ward 1963)
+    newer = torch.ones(n, n, device=c.last.device).triu(1).bool()
+    return cost.masked_fill(~newer, torch.inf).min(2).values.clamp(max=FIRST)
+
+
 def random(c: Candidates, k: int) -> Tensor:
     """Any k: what a strategy must beat."""
     return torch.rand(c.last.shape, generator=c.generator, device=c.last.device)
@@ -152,6 +162,7 @@ STRATEGIES: dict[str, Strategy] = {
     "snapkv": snapkv,
     "diverse": diverse,
     "rewarded": rewarded,
+    "merged": merged,
     "random": random,
     "auto": auto,
 }
@@ -234,7 +245,8 @@ def compress_history(
     reward = rewards.float().reshape(n, -1).sum(1)[None].to(one.device)
     parts = [part.float().reshape(n, -1).to(one.device) for part in (states, actions, rewards, next_states)]
     generator = torch.Generator(one.device).manual_seed(seed)
-    candidates = Candidates(one, one, one, reward, torch.cat(parts, dim=1)[None], generator)
+    features = torch.cat(parts, dim=1)[None]
+    candidates = Candidates(one, one, one, reward, features, torch.ones_like(one), generator)
     chosen = select(strategy, k, candidates)[0]
     return states[chosen], actions[chosen], rewards[chosen], next_states[chosen]
 
@@ -258,8 +270,8 @@ class MemoryCompressor:
         self.strategy, self.kept, self.seed = strategy, kept, seed
         self._generator: torch.Generator | None = None
 
-    def __call__(self, notes: SlotNotes, rows: Tensor) -> Tensor:
-        """Slots to keep, (n, kept), in the environments ``rows`` (n,)."""
+    def __call__(self, notes: SlotNotes, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Slots to keep, (n, kept), in the environments ``rows`` (n,); with "merged", where the others go, (n, W)."""
         order = notes.index[rows].argsort(dim=1)  # (n, W) slots, oldest first: a ring has no first slot
         if self._generator is None:
             self._generator = torch.Generator(order.device).manual_seed(self.seed)
@@ -274,6 +286,25 @@ class MemoryCompressor:
             recent=ordered(notes.attention.mean(0)),
             reward=ordered(notes.reward),
             features=torch.gather(notes.token[rows], 1, wide),
+            sizes=ordered(notes.sizes),
             generator=self._generator,
         )
-        return torch.gather(order, 1, select(self.strategy, self.kept, candidates))
+        chosen = select(self.strategy, self.kept, candidates)
+        slots = torch.gather(order, 1, chosen)
+        if self.strategy != "merged":
+            return slots, None
+        nearest = nearest_kept(candidates.features, chosen)
+        return slots, torch.empty_like(order).scatter_(1, order, nearest)
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """(B, n, m) Euclidean, 0 between equal vectors (products of matrices, which torch prefers, leave a rest)."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def nearest_kept(features: Tensor, chosen: Tensor) -> Tensor:
+    """(B, n) the place among the ``chosen`` (B, k) to which each token (B, n, D) is nearest; their own for those."""
+    wide = chosen[..., None].expand(-1, -1, features.shape[2])
+    nearest = distances(features, torch.gather(features, 1, wide)).argmin(2)
+    own = torch.arange(chosen.shape[1], device=chosen.device).expand_as(chosen)
+    return nearest.scatter(1, chosen, own)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from agents.transformer import CausalTransformer, rotate, rotations
+from agents.transformer import CausalTransformer, TokenMemory, rotate, rotations
 
 B, T, D, W = 3, 23, 16, 7
 
@@ -135,3 +135,30 @@ def test_a_silenced_head_changes_the_output_and_comes_back(model, tokens):
 def test_odd_head_width_is_refused():
     with pytest.raises(ValueError, match="must split into 4 heads"):
         CausalTransformer(12, 1, 4, 8)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_merged_tokens_are_attended_to_as_often_as_they_were_seen(again):
+    """One layer without positions: a slot of n equal tokens must act like n slots."""
+    torch.manual_seed(0)
+    net = CausalTransformer(D, n_layers=1, n_heads=2, feedforward=32, positions="none").eval()
+    kinds = torch.randn(2, D)
+    sequence = kinds[[0, 1, 0, 0, 1, 0]]
+    whole, merged = (TokenMemory(1, 6, D, torch.device("cpu")) if again else net.memory(1, 6) for _ in range(2))
+    step = net.step_again if again else net.step
+    for token in sequence:
+        step(token[None], whole)
+        step(token[None], merged)
+    merged.keep(torch.tensor([[4, 5]]), joins=torch.tensor([[1, 0, 1, 1, 0, 1]]))
+    assert merged.sizes[0, :2].tolist() == [2.0, 4.0]
+    question = torch.randn(1, D)
+    expected, expected_weights = step(question, whole, store=False)
+    out, weights = step(question, merged, store=False)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+    first = expected_weights[..., [1, 4]].sum(-1)
+    torch.testing.assert_close(weights[..., 0], first, rtol=1e-5, atol=1e-5)
+    # Merged again, groups weigh as many tokens as they hold.
+    for token in kinds[[0, 0, 1, 1]]:
+        step(token[None], merged)
+    merged.keep(torch.tensor([[3, 5]]), joins=torch.tensor([[1, 0, 0, 0, 1, 1]]))
+    assert merged.sizes[0, :2].tolist() == [6.0, 4.0]

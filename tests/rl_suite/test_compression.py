@@ -7,8 +7,9 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.acting import InContextAgent
+from agents.acting import InContextAgent, SlotNotes
 from agents.in_context import InContextModel
+from agents.transformer import TokenMemory
 from rl_suite.distillation.compression import STRATEGIES, Candidates, MemoryCompressor, compress_history, select
 
 STEPS = torch.arange(8)
@@ -65,7 +66,7 @@ def test_every_strategy_keeps_k_distinct_steps_in_order(strategy, k, seed):
     generator = torch.Generator().manual_seed(seed)
     values = [torch.rand(2, 12, generator=generator) for _ in range(4)]
     features = torch.rand(2, 12, 3, generator=generator)
-    chosen = select(strategy, k, Candidates(*values, features, generator))
+    chosen = select(strategy, k, Candidates(*values, features, torch.ones(2, 12), generator))
     assert chosen.shape == (2, k)
     assert (chosen.diff(dim=1) > 0).all()
     assert chosen.min() >= 0
@@ -125,3 +126,24 @@ def test_recent_compression_remembers_the_newest():
         flags = np.array([step == 0])
         agent.act(memory, np.zeros((1, 1)), np.zeros(1), flags, flags)
     assert sorted(i for i in memory.tokens.index[0].tolist() if i >= 0) == [3, 4, 5, 6]
+
+
+def test_merging_replaces_tokens_by_what_is_most_like_them():
+    """Two kinds of tokens and a full memory: one slot of each kind is left, which counts all of them."""
+    kinds = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
+    steps = [0, 1, 0, 0, 1, 0]
+    memory = TokenMemory(1, 6, 2, torch.device("cpu"))
+    notes = SlotNotes.empty(memory, 2)
+    for slot, kind in enumerate(steps):
+        memory.append(kinds[[kind]])
+        notes.token[0, slot], notes.reward[0, slot] = kinds[kind], float(kind)
+    rows = torch.tensor([0])
+    slots, joins = MemoryCompressor("merged", kept=2)(notes, rows)
+    assert slots.tolist() == [[4, 5]]
+    assert joins is not None
+    assert joins.tolist() == [[1, 0, 1, 1, 0, 1]]
+    notes.keep(slots, rows, joins)
+    memory.keep(slots, rows, joins)
+    assert memory.sizes[0, :2].tolist() == [2.0, 4.0]
+    torch.testing.assert_close(memory.tokens[0, :2], kinds.flip(0))
+    assert notes.reward[0, :2].tolist() == [1.0, 0.0]
