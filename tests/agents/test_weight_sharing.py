@@ -1,11 +1,11 @@
 import copy
-import urllib.error
 
 import numpy as np
 import pytest
 import torch
 from graph_toys import PointTheWay, observations
 from gymnasium import spaces
+from ptm_toys import FROZEN, IMAGES, TRAINED
 from torch import nn
 
 from agents.combiners import COMBINERS, WeightSharingAttention, attention_entropy
@@ -13,23 +13,7 @@ from agents.graph_batch import GraphBatch
 from agents.graph_picture import graph_pictures
 from agents.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
 
-FROZEN = {"model_type": "graph_cnn", "freeze": True, "options": {"width": 4}}
-TRAINED = {"model_type": "graph_cnn", "freeze": False, "options": {"width": 4}}
-IMAGES = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no network in tests")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+pytestmark = pytest.mark.usefixtures("seeded", "no_downloads")
 
 
 def test_attention_is_the_weighted_sum_and_rows_sum_to_one():

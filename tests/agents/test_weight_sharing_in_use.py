@@ -1,11 +1,10 @@
-import urllib.error
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from graph_toys import PointTheWay
 from gymnasium import spaces
+from ptm_toys import FROZEN, IMAGES, TRAINED
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
@@ -13,23 +12,7 @@ from torch import nn
 from agents.pretrained import fingerprint
 from agents.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
 
-FROZEN = {"model_type": "graph_cnn", "freeze": True, "options": {"width": 4}}
-TRAINED = {"model_type": "graph_cnn", "freeze": False, "options": {"width": 4}}
-IMAGES = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no network in tests")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+pytestmark = pytest.mark.usefixtures("seeded", "no_downloads")
 
 
 class Pixels(gym.Env):
