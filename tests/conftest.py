@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import socket
+import urllib.error
 from pathlib import Path
 
 import hypothesis
@@ -41,3 +42,19 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no data folder at {path}; set RL_SUITE_DATA")
     return path
+
+
+@pytest.fixture
+def seeded() -> None:
+    """The same random weights every time."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that would be fetched are not to be had."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
