@@ -18,10 +18,12 @@ from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import BASELINES
 from rl_suite.experiments import load_experiment
 
-PAGES = ("docs/durotaxis.md", "docs/hybrid_actions.md", "docs/weight_sharing.md")
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker"}
-GENERATED = {"evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"}
+GENERATED = {
+    *("evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"),
+    *("manifest.json", "figs/attention/", "attention.json"),
+}
 SHRINK = {  # keyword in a shown call -> value that it gets here
     "total_timesteps": "64",
     "n_tasks": "4",

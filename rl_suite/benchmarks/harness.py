@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.table import Table
 
+from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
 
 PACKAGES = ("gymnasium", "stable-baselines3", "torch", "numpy", "scipy", "numba")
@@ -86,17 +87,14 @@ class BenchmarkResult:
         return table
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, with what was measured on (no host names, no paths)."""
-        rows = [{**asdict(row), "ratio": row.ratio} for row in self.rows]
+        """Plain values, with what was measured on (no host names, no paths); null where a figure is not finite."""
+        rows = [_finite({**asdict(row), "ratio": row.ratio}) for row in self.rows]
         result = {"rows": rows, "notes": list(self.notes), "machine": describe_machine(), "versions": versions()}
-        return {**result, "trials": [dict(trial) for trial in self.trials]} if self.trials else result
+        return {**result, "trials": [_finite(trial) for trial in self.trials]} if self.trials else result
 
     def save(self, path: Path) -> None:
         """Write the result as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, (json.dumps(self.as_json(), indent=1, allow_nan=False) + "\n").encode())
 
 
 def load(name: str, benchmarks: Mapping[str, str]) -> ModuleType:
@@ -133,6 +131,11 @@ def versions() -> dict[str, str]:
     for package in PACKAGES:
         found[package] = metadata.version(package)
     return found
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows no infinity, which is what "never" or "no limit" is measured as."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def _cpu_model() -> str:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
-from rich.progress import track
 
 from envs.symbolic.benchmarks import SETS, problems
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.symbolic import Trial, solve
 from rl_suite.evaluation.statistics import Scores, mean, paired_bootstrap
+from rl_suite.progress import ProgressBar
 
 SUMMARY = "symbolic search with the policy against the same search without, at equal evaluations"
 GROUPS = ("nguyen", "livermore", "feynman")
@@ -39,10 +39,12 @@ def run(options: Options) -> BenchmarkResult:
     if options.quick:
         chosen, seeds, budget = chosen[:QUICK_PROBLEMS], QUICK_SEEDS, QUICK_BUDGET
     trials: dict[str, list[list[Trial]]] = {WITH: [], WITHOUT: []}
-    for p in track(chosen, description="symbolic_policy", disable=options.quick):
-        for way, policy in ((WITH, True), (WITHOUT, False)):
-            runs = [solve(p, options.seed + seed, budget=budget, policy=policy) for seed in range(seeds)]
-            trials[way].append(runs)
+    with ProgressBar("problems", len(chosen)) as progress:
+        for done, p in enumerate(chosen, start=1):
+            for way, policy in ((WITH, True), (WITHOUT, False)):
+                runs = [solve(p, options.seed + seed, budget=budget, policy=policy) for seed in range(seeds)]
+                trials[way].append(runs)
+            progress.update(done, last=p.name)
     return summary(trials, budget)
 
 

@@ -9,6 +9,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
+from agents.actor_critic import HybridActorCritic
 from agents.pretrained import fingerprint
 from agents.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
 
@@ -77,8 +78,6 @@ def test_a_stock_policy_learns_from_pixels_and_leaves_frozen_weights_alone():
 def test_conv1_and_batch_statistics_survive_construction_and_training():
     frozen = {"model_type": "resnet18_random", "freeze": True}
     world = DummyVecEnv([PointTheWay] * 2)
-    from agents.actor_critic import HybridActorCritic
-
     model = PPO(
         HybridActorCritic,
         world,

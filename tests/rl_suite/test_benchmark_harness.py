@@ -73,6 +73,16 @@ def test_a_run_prints_its_ratio_and_stores_where_it_was_measured(toy, tmp_path, 
     assert "1.5x" in capsys.readouterr().out
 
 
+def test_what_is_not_finite_is_stored_as_null(tmp_path):
+    never = BenchmarkResult(
+        (Row("time to the goal", float("inf"), 2.0, "s"),), trials=({"error": float("nan"), "seed": 1},)
+    )
+    never.save(tmp_path / "never.json")
+    stored = json.loads((tmp_path / "never.json").read_text(), parse_constant=pytest.fail)
+    assert stored["rows"][0]["ours"] is None
+    assert stored["trials"] == [{"error": None, "seed": 1}]
+
+
 def test_a_quick_run_stores_nothing(toy, tmp_path):
     assert main(["toy", "--quick", "--results", str(tmp_path)]) == 0
     assert list(tmp_path.iterdir()) == []
