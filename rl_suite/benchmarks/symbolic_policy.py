@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -73,8 +73,19 @@ def summary(trials: dict[str, list[list[Trial]]], budget: int) -> BenchmarkResul
         f"programs that it saves a run (not recovered: the whole budget): {saved}",
         f"problems that differ, % with:without: {', '.join(differ) or 'none'}",
     )
-    every = tuple({"way": way, **asdict(t)} for way, them in trials.items() for runs in them for t in runs)
+    every = tuple(_stored(way, runs) for way, them in trials.items() for runs in them)
     return BenchmarkResult(rows, notes, every)
+
+
+def _stored(way: str, runs: list[Trial]) -> dict[str, Any]:
+    """What the rows are made of, for the seeds of one problem in their order."""
+    return {
+        "way": way,
+        "problem": runs[0].problem,
+        "recovered": [t.recovered for t in runs],
+        "evaluations": [t.evaluations for t in runs],
+        "seconds": [round(t.seconds, 3) for t in runs],
+    }
 
 
 def _table(trials: list[list[Trial]], of: Callable[[Trial], float]) -> Scores:
