@@ -28,6 +28,7 @@ from rl_suite.symbolic.polish import Polisher
 
 Values = NDArray[np.float64]
 NOTHING = Exact(Fraction(0))
+PLAIN = (NOTHING, Exact(Fraction(1)), Exact(Fraction(-1)))
 DIGITS = 40
 AGREEMENT = 1e-30  # relative difference of two evaluations at DIGITS digits
 POINTS = 12
@@ -128,19 +129,34 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
         near = abs(value - measured) <= tolerance * abs(value)
         if not (near or _is_rounding(polisher, fitted, i, float(measured))):
             return None, f"constant {measured:.6g} should be {value:.6g}"
+    nothing = [i for i, e in enumerate(fitted.exact) if e is None and _is_rounding(polisher, fitted, i, 0.0)]
     constants, known = fitted.constants.copy(), list(fitted.exact)
-    for i, (value, given) in enumerate(zip(fitted.constants, fitted.exact, strict=True)):
-        if given is None:
+    for i in nothing:
+        constants[i], known[i] = 0.0, NOTHING
+    for i, value in enumerate(constants):
+        if known[i] is None:
             known[i] = simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
-            if known[i] is None and _is_rounding(polisher, fitted, i, 0.0):
-                known[i] = NOTHING
             if known[i] is None:
-                together = polisher.finish(fitted).law  # constants that only matter together settle one by one
+                rest = tuple(NOTHING if i in nothing else e for i, e in enumerate(fitted.exact))
+                together = _without_redundancy(polisher, replace(fitted, constants=constants, exact=rest))
+                together = polisher.finish(together).law  # constants that only matter together settle one by one
                 if together.n_free == 0 and polisher.nmse(together) < 1e-16:
                     return together, ""
                 return None, f"constant {value:.9g} is no recognisable number"
             constants[i] = float(known[i])  # type: ignore[arg-type]
     return replace(fitted, constants=constants, exact=tuple(known)), ""
+
+
+def _without_redundancy(polisher: Polisher, law: Law) -> Law:
+    """An exact law with all constants at 0, 1 or -1 that the others can make up for: a*sqrt(b*x) has one too many."""
+    for i in range(len(law.constants)):
+        for number in PLAIN:
+            if law.exact[i] is None:
+                constants, exact = law.constants.copy(), list(law.exact)
+                constants[i], exact[i] = float(number), number
+                trial = polisher.fit(replace(law, constants=constants, exact=tuple(exact)))[0][0]
+                law = trial if polisher.nmse(trial) < ROUNDING else law
+    return law
 
 
 def _is_rounding(polisher: Polisher, law: Law, i: int, value: float) -> bool:

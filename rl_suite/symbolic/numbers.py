@@ -25,13 +25,13 @@ class Exact:
 
     @property
     def bits(self) -> float:
-        """Description length in bits; 1 costs about one bit, 3/5 about six."""
+        """Description length in bits; 0 and 1 cost about one bit, 3/5 about six."""
         numerator, denominator = abs(self.fraction.numerator), self.fraction.denominator
         extra = 2.0 + float(abs(self.pi_power)) if self.pi_power else 0.0
         extra += 2.0 if self.pi_power.denominator == 2 else 0.0
         extra += 2.0 + math.log2(self.root) if self.root > 1 else 0.0
         sign = 1.0 if self.fraction < 0 else 0.0
-        return 1.0 + sign + 1.5 * math.log2(numerator * denominator) + extra
+        return 1.0 + sign + 1.5 * math.log2(max(numerator, 1) * denominator) + extra
 
     def sympy(self) -> sympy.Expr:
         """As an exact sympy number."""
