@@ -3,6 +3,7 @@
 import importlib.util
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic.law import Law
 from rl_suite.symbolic.numbers import Exact
-from rl_suite.symbolic.pieces import Piece, from_program, number
+from rl_suite.symbolic.pieces import Piece, binary, from_program, number, unary
 from rl_suite.symbolic.polish import Polisher
 
 Values = NDArray[np.float64]
 Fit = Callable[[Values, Values, Problem, int], tuple[Law, int]]
-GPLEARN_NAMES = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "sin": "sin", "cos": "cos", "log": "log"}
+GPLEARN_FUNCTIONS = ("add", "sub", "mul", "div", "sin", "cos", "log", "sqrt")
+GPLEARN_ZERO = 0.001  # gplearn's a / b is 1 and its log(b) is 0 where |b| is not more than this
+LARGEST_EXPONENT = 100.0
 GENERATIONS, POPULATION = 20, 5000
 WITHOUT_CONSTANTS = ("nguyen", "r", "livermore")  # their formulas are usually searched without numbers
 OPERON_EVALUATIONS, OPERON_SECONDS = 500_000, 120
@@ -34,13 +37,15 @@ def available_peers() -> dict[str, Fit]:
 
 
 def fit_gplearn(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law, int]:
-    """gplearn with its defaults, but five times the population, which finds more; (law, programs evaluated)."""
+    """gplearn with exp, sqrt and five times its usual population, which finds more; (law, programs evaluated)."""
+    from gplearn.functions import make_function
     from gplearn.genetic import SymbolicRegressor
 
+    exp = make_function(function=lambda x: np.exp(np.minimum(x, LARGEST_EXPONENT)), name="exp", arity=1, wrap=False)
     model = SymbolicRegressor(
         population_size=POPULATION,
         generations=GENERATIONS,
-        function_set=tuple(GPLEARN_NAMES),
+        function_set=(*GPLEARN_FUNCTIONS, exp),
         const_range=None if problem.group in WITHOUT_CONSTANTS else (-1.0, 1.0),
         stopping_criteria=1e-10,
         random_state=seed,
@@ -49,7 +54,7 @@ def fit_gplearn(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law,
         warnings.simplefilter("ignore")
         model.fit(X, y)
     evaluated = POPULATION * len(model.run_details_["generation"])
-    return finished(gplearn_law(model._program.program, problem), X, y), evaluated
+    return finished(gplearn_law(model._program.program, problem, X), X, y), evaluated
 
 
 def finished(law: Law, X: Values, y: Values) -> Law:
@@ -57,20 +62,31 @@ def finished(law: Law, X: Values, y: Values) -> Law:
     return Polisher(X, y).finish(law).law
 
 
-def gplearn_law(program: list[Any], problem: Problem) -> Law:
-    """A gplearn program (functions, column numbers, constants in prefix order) as a law."""
-    names: list[str] = []
-    numbers: list[tuple[float, Exact | None]] = []
-    for node in program:
+def gplearn_law(program: list[Any], problem: Problem, X: Values) -> Law:
+    """A gplearn program (functions, column numbers, constants in prefix order) as the law that it is on X (n, d)."""
+    stack: list[tuple[Piece, Values]] = []
+    for node in reversed(program):
         if isinstance(node, int | np.integer):
-            names.append(problem.variables[int(node)])
+            stack.append((Piece((problem.variables[int(node)],)), X[:, int(node)]))
         elif isinstance(node, float | np.floating):
-            constant = number(float(node))
-            names += constant.names
-            numbers += constant.numbers
+            stack.append((number(float(node)), np.full(len(X), float(node))))
         else:
-            names.append(GPLEARN_NAMES[node.name])
-    return Piece(tuple(names), tuple(numbers)).law(Library("full", problem.variables, constant=True))
+            arguments = [stack.pop() for _ in range(node.arity)]
+            value = node(*(values for _, values in arguments))
+            stack.append((_unprotected(node.name, *arguments), value))
+    return stack[0][0].law(Library("full", problem.variables, constant=True))
+
+
+def _unprotected(name: str, *arguments: tuple[Piece, Values]) -> Piece:
+    """A function of gplearn, defined for all numbers, as the function of that name and what protects it."""
+    pieces = [piece for piece, _ in arguments]
+    last = arguments[-1][1]
+    if name in ("div", "log") and (np.abs(last) <= GPLEARN_ZERO).all():
+        plain = Fraction(1 if name == "div" else 0)
+        return number(float(plain), Exact(plain))
+    if name in ("log", "sqrt") and (last < 0).any():
+        pieces[-1] = unary("abs", pieces[-1])
+    return unary(name, *pieces) if len(pieces) == 1 else binary(name, *pieces)
 
 
 def fit_operon(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law, int]:

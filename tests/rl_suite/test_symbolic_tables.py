@@ -12,7 +12,6 @@ from PIL import Image
 import evaluate
 import train
 from rl_suite.benchmarks.__main__ import main as benchmarks
-from rl_suite.benchmarks.symbolic_peers import gplearn_law
 from rl_suite.cli import run_command
 from rl_suite.errors import UserError
 from rl_suite.examples import law_search
@@ -199,18 +198,6 @@ def test_the_benchmark_command_passes_its_own_arguments(capsys: pytest.CaptureFi
     assert "livermore: recovered" in capsys.readouterr().out.replace("\n", " ")
     with pytest.raises(SystemExit):
         benchmarks(["symbolic", "--set", "nothing", "--quick"])
-
-
-def test_gplearn_programs_are_read_back() -> None:
-    from envs.symbolic.benchmarks import problem
-
-    class Function:
-        def __init__(self, name: str):
-            self.name = name
-
-    law = gplearn_law([Function("add"), 0, Function("mul"), 0.5, Function("sin"), 0], problem("Nguyen-1"))
-    X = np.array([[0.3], [0.9]])
-    np.testing.assert_allclose(law.predict(X), X[:, 0] + 0.5 * np.sin(X[:, 0]))
 
 
 @pytest.mark.slow
