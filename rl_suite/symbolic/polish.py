@@ -22,6 +22,7 @@ Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
 MAX_FIT_POINTS = 4096
 BITS_PER_CONSTANT = 3.0
+WITHIN = (2.0, 4.0)  # standard errors in which simple numbers are looked for
 MAX_ITERATIONS = 20
 LARGE = 1e6  # residuals are cut here, so that their squares stay finite
 
@@ -151,14 +152,11 @@ class Polisher:
                 break
             unsure = error / np.maximum(np.abs(value), 1e-300)
             i = min(waiting, key=lambda j: float(unsure[j]))
-            exact = simplest(float(value[i]), max(2.0 * float(error[i]), 1e-9 * abs(float(value[i]))))
-            if exact is None:
-                refused.add(i)
-                continue
-            known = tuple(exact if j == i else e for j, e in enumerate(best.law.exact))
-            trial = self.priced(
-                *(settled(law, c, free, i, known) for law, c in zip(best.laws, covariances, strict=True))
-            )
+            trials = [
+                self.priced(*(settled(law, c, free, i, exact) for law, c in zip(best.laws, covariances, strict=True)))
+                for exact in candidates(float(value[i]), float(error[i]))
+            ]
+            trial = min(trials, key=lambda t: t.bits, default=best)
             if trial.bits < best.bits:
                 best = trial
                 covariances = [c - np.outer(c[:, i], c[i]) / max(float(c[i, i]), 1e-300) for c in covariances]
@@ -188,10 +186,16 @@ def pooled(values: Values, errors: Values) -> tuple[Values, Values]:
     return values[0] + (weight * (values - values[0])).sum(axis=0) / total, 1.0 / np.sqrt(total)
 
 
-def settled(law: Law, covariance: Values, free: list[int], i: int, known: tuple[Exact | None, ...]) -> Law:
+def candidates(value: float, error: float) -> list[Exact]:
+    """Simple numbers that a measured constant may be: one in twenty is more than two errors off; the price decides."""
+    found = (simplest(value, max(errors * error, 1e-9 * abs(value))) for errors in WITHIN)
+    return list(dict.fromkeys(exact for exact in found if exact is not None))
+
+
+def settled(law: Law, covariance: Values, free: list[int], i: int, exact: Exact) -> Law:
     """The law with constant i at the number it was recognised as; the others follow as the linear fit says."""
-    exact = known[i]
-    value = law.constants[i] if exact is None else float(exact)
+    known = tuple(exact if j == i else e for j, e in enumerate(law.exact))
+    value = float(exact)
     constants = law.constants.copy()
     constants[free] += covariance[free, i] / max(float(covariance[i, i]), 1e-300) * (value - law.constants[i])
     constants[i] = value

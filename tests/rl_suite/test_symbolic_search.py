@@ -1,6 +1,7 @@
 """The search finds laws, says the truth about them, and gives the same answer twice."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -230,6 +231,16 @@ def test_outputs_are_built_from_tokens() -> None:
     assert "\\sin" in found.latex()
     copy = read_law(json.loads(json.dumps(law_record(found))), found.library)
     assert str(copy) == str(found)
+
+
+@pytest.mark.parametrize(("errors", "recognised"), [(1.0, True), (3.0, True), (6.0, False)])
+def test_a_number_is_recognised_although_its_measurement_is_some_errors_off(errors: float, recognised: bool) -> None:
+    x = np.linspace(1.0, 2.0, 1000)
+    noise = 1e-3 * np.cos(np.arange(1000) * 2.4)
+    noise -= x**2 * (noise @ x**2) / (x**2 @ x**2)
+    shift = errors * math.sqrt(np.mean(noise**2) / (x**2 @ x**2))  # the standard error of c in c*x^2
+    finished = Polisher(x[:, None], (1.0 + shift) * x**2 + noise).finish(law("0.9*x*x", "x"))
+    assert (finished.law.n_free == 0) == recognised
 
 
 def test_ones_are_left_out() -> None:
