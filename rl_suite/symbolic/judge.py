@@ -137,8 +137,8 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
         if known[i] is None:
             known[i] = simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
             if known[i] is None:
-                rest = tuple(NOTHING if i in nothing else e for i, e in enumerate(fitted.exact))
-                together = _without_redundancy(polisher, replace(fitted, constants=constants, exact=rest))
+                free = replace(fitted, constants=constants, exact=(None,) * len(known))
+                together = _without_redundancy(polisher, free)
                 together = polisher.finish(together).law  # constants that only matter together settle one by one
                 if together.n_free == 0 and polisher.nmse(together) < 1e-16:
                     return together, ""
@@ -148,7 +148,7 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
 
 
 def _without_redundancy(polisher: Polisher, law: Law) -> Law:
-    """An exact law with all constants at 0, 1 or -1 that the others can make up for: a*sqrt(b*x) has one too many."""
+    """An exact law with all constants at 0, 1 or -1 that the others can make up for: exp(1)*exp(x - 1), a*sqrt(b*x)."""
     for i in range(len(law.constants)):
         for number in PLAIN:
             if law.exact[i] is None:

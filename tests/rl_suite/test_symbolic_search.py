@@ -181,6 +181,8 @@ def test_judge_knows_other_forms_of_the_same_law(name: str, text: str) -> None:
         ("sqrt(x) - 0.0000001", False),
         ("5.3*sqrt(0.035599857600569594*x) - 0.00000000000000018", True),  # 5.3^2 times the other number is 1
         ("5.3*sqrt(0.0356*x)", False),
+        ("2.718281828459045*exp(log(x)/2 - 1)", True),
+        ("2.718*exp(log(x)/2 - 1)", False),
     ],
 )
 def test_judge_knows_rounding_errors_from_constants(text: str, recovered: bool) -> None:
