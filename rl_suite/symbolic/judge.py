@@ -94,8 +94,8 @@ def judge(law: Law, problem: Problem, noise: float = 0.0, seed: int = 0, time_li
 
 def relative_error(law: Law, X: Values, y: Values) -> float:
     """Mean squared error over the variance of the truth; infinite where the law is not finite."""
-    residual = law.predict(X) - y
-    value = float(np.mean(residual**2) / max(float(np.var(y)), 1e-300))
+    with np.errstate(over="ignore"):
+        value = float(np.mean((law.predict(X) - y) ** 2) / max(float(np.var(y)), 1e-300))
     return value if math.isfinite(value) else math.inf
 
 

@@ -45,7 +45,8 @@ def peeled_openings(X: Values, y: Values, variables: list[Piece]) -> Iterator[Op
         left = np.flatnonzero(powers == 0)
         if len(left) == 0:
             continue
-        scale = np.prod(X ** powers[:, None], axis=0)
+        with np.errstate(invalid="ignore"):  # roots of negative numbers are refused as scales below
+            scale = np.prod(X ** powers[:, None], axis=0)
         factor = product(None, [(variables[i], Fraction(float(p))) for i, p in enumerate(powers) if p])
         rest = [variables[i] for i in left]
         for name in ("identity", "inverse", "square"):

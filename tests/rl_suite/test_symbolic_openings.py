@@ -11,7 +11,7 @@ from envs.symbolic.units import Units
 from rl_suite.symbolic.frames import make_target
 from rl_suite.symbolic.inputs import dimensionless_groups, inputs_of, product_with_unit
 from rl_suite.symbolic.judge import judge
-from rl_suite.symbolic.openings import factors_of, openings
+from rl_suite.symbolic.openings import factors_of, openings, peeled_openings
 from rl_suite.symbolic.pieces import Piece
 from rl_suite.symbolic.polish import Polisher
 from rl_suite.symbolic.rational import rational_laws
@@ -97,6 +97,14 @@ def test_the_scale_has_the_unit_of_the_target_and_roots_are_allowed():
     assert inputs.scaled(Piece(("length",))).names == ("mul", "div", "sqrt", "length", "sqrt", "g", "length")
     no_unit = Units.from_text(["length", "g"], {"length": "m", "g": "m/s^2"}, "1")
     assert product_with_unit(no_unit) == ()
+
+
+def test_roots_of_negative_numbers_are_no_factors():
+    signed = np.where(RNG.random(200) < 0.5, -1.0, 1.0) * X[0]
+    values = np.array([signed, X[1]])
+    y = np.sqrt(np.abs(signed)) * (X[1] + 2.0)
+    assert factors_of(values, y)[0].tolist() == [0.5, 0.0]
+    assert list(peeled_openings(values, y, PIECES[:2])) == []
 
 
 @pytest.mark.parametrize("name", ["III.8.54", "I.29.16"])

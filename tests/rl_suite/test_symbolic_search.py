@@ -19,7 +19,7 @@ from envs.symbolic.tokens import Library
 from envs.symbolic.units import Units
 from rl_suite.checkpoint import load_checkpoint, save_checkpoint
 from rl_suite.symbolic.archive import noise_is_left
-from rl_suite.symbolic.judge import judge, law_of
+from rl_suite.symbolic.judge import judge, law_of, relative_error
 from rl_suite.symbolic.law import Law
 from rl_suite.symbolic.numbers import nearest_exponent, simplest
 from rl_suite.symbolic.pieces import Piece, from_program, product, raised
@@ -187,6 +187,11 @@ def test_judge_knows_other_forms_of_the_same_law(name: str, text: str) -> None:
 )
 def test_judge_knows_rounding_errors_from_constants(text: str, recovered: bool) -> None:
     assert judge(law(text, "x"), problem("Nguyen-8")).recovered == recovered
+
+
+def test_the_error_of_a_law_that_runs_away_is_infinite() -> None:
+    X = np.linspace(0.0, 700.0, 8)[:, None]
+    assert relative_error(law("exp(x)", "x"), X, X[:, 0]) == math.inf
 
 
 @pytest.mark.parametrize("group", ["nguyen", "livermore", "jin", "feynman", "strogatz"])
