@@ -25,10 +25,11 @@ def rows(name: str, result: Mapping[str, Any]) -> Iterable[str]:
         own = [t for t in trials if t["solver"] == solver]
         share = sum(t["recovered"] for t in own) / len(own)
         seconds = [t["seconds"] for t in own]
-        programs = median(t["evaluations"] for t in own)
+        programs = [t["evaluations"] for t in own]
+        most = int(limit) if solver == "ours" else max(programs)  # peers that fail use all that they are given
         yield (
             f"| {title} | {solver} | {len(own)} | {share:.1%} | {median(seconds):.1f} s | {max(seconds):.0f} s"
-            f" | {programs:,.0f} | {int(limit):,} |"
+            f" | {median(programs):,.0f} | {most:,} |"
         )
 
 
