@@ -178,7 +178,7 @@ def _problems(n: int, seed: int) -> list[tuple[Library, Floats, NDArray[np.int16
         values = evaluate_programs(programs, lengths, X, library, rng.uniform(-3.0, 3.0, (1000, 3)))
         for program, length, y in zip(programs, lengths, values, strict=True):
             has_constant = bool((library.opcode[program[:length]] == CONSTANT).any())
-            if has_constant and np.isfinite(y).all() and y.std() > 1e-3 and np.abs(y).max() < 1e4:
+            if has_constant and np.isfinite(y).all() and np.abs(y).max() < 1e4 and y.std() > 1e-3:
                 found.append((library, X, program[:length].copy(), y.copy()))
     return found[:n]
 
