@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import json
 import re
 import shlex
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from markdown_blocks import ROOT, blocks, read_document
 
 import envs  # noqa: F401  # registers the worlds
 from rl_suite.benchmarks import BENCHMARKS, load
+from rl_suite.benchmarks.symbolic_table import RESULTS, table
 from rl_suite.cli import make_parser
 from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import BASELINES
@@ -216,3 +218,20 @@ def test_the_checks_above_can_fail(line, config):
 def test_the_documents_are_found():
     assert len(list(commands())) > 5
     assert len(list(inline_code())) > 10
+
+
+def share(name, solver="ours"):
+    """What a solver recovered in a stored result of symbolic search, as the README writes it."""
+    trials = json.loads((RESULTS / f"symbolic_{name}.json").read_text(encoding="utf-8"))["trials"]
+    recovered = [trial["recovered"] for trial in trials if trial["solver"] == solver]
+    return f"{100 * sum(recovered) / len(recovered):.1f} %".replace(".0 %", " %")
+
+
+def test_recovered_laws_are_those_of_the_stored_results():
+    readme = read_document("README.md")
+    assert ", ".join(map(share, ("nguyen", "livermore", "strogatz"))) in readme
+    assert f"gplearn {share('nguyen', 'gplearn')}" in readme
+    assert f"Operon {share('nguyen', 'pyoperon')}" in readme
+    noise = ", ".join(map(share, ("feynman", "feynman_noise0.01", "feynman_noise0.1")))
+    assert f"{noise}; {share('feynman_units')}" in readme
+    assert table() in read_document("docs/symbolic.md")

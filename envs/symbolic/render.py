@@ -25,7 +25,7 @@ SYMBOLS = {"*": "×", "-": "−", "/": "÷", "^2": "( )²", "^3": "( )³", "sqrt
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn: the data, and a program that may be unfinished."""
+    """What is drawn: the data, and a program that may be unfinished; ``target`` is what y is called."""
 
     data: Dataset
     library: Library
@@ -33,6 +33,7 @@ class Scene:
     constants: Constants
     whole: bool
     nrmse: float
+    target: str = "y"
 
 
 def with_holes(program: Program, library: Library) -> tuple[Program, Library]:
@@ -53,7 +54,7 @@ def as_text(scene: Scene) -> str:
     expression = _spelled(program, library, scene)
     lines = [
         f"task {scene.data.name}: {len(scene.data.y)} points of {', '.join(scene.data.variables)}",
-        f"y = {expression}",
+        f"{scene.target} = {expression}",
         "prefix: " + (" ".join(scene.library.decode(scene.program)) or "(empty)"),
     ]
     if scene.whole:
@@ -129,7 +130,7 @@ def draw_tree(axes: Axes, scene: Scene) -> None:
     axes.set_facecolor(_rgb(NIGHT))
     axes.axis("off")
     axes.set_title(
-        _shortened("y = " + _spelled(program, library, scene, digits=4)),
+        _shortened(f"{scene.target} = " + _spelled(program, library, scene, digits=4)),
         color=_rgb(PAPER),
         fontsize=10,
         parse_math=False,
@@ -155,7 +156,7 @@ def draw_fit(axes: Axes, scene: Scene) -> None:
             curve = _predict(scene, line[:, None])
             axes.plot(line, np.asarray(curve), color=_rgb(ROSE), linewidth=1.8, label="expression")
         axes.set_xlabel(data.variables[0], color=_rgb(INK), parse_math=False)
-        axes.set_ylabel("y", color=_rgb(INK))
+        axes.set_ylabel(scene.target, color=_rgb(INK), parse_math=False)
         low, high = data.y.min(), data.y.max()
         axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
         _legend(axes)
@@ -167,8 +168,8 @@ def draw_fit(axes: Axes, scene: Scene) -> None:
     margin = 0.15 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(low - margin, high + margin)
-    axes.set_xlabel("y in the data", color=_rgb(INK))
-    axes.set_ylabel("y by the expression", color=_rgb(INK))
+    axes.set_xlabel(f"{scene.target} in the data", color=_rgb(INK), parse_math=False)
+    axes.set_ylabel(f"{scene.target} by the expression", color=_rgb(INK), parse_math=False)
 
 
 def _predict(scene: Scene, X: NDArray[np.float64]) -> NDArray[np.float64] | None:

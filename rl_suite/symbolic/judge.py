@@ -27,8 +27,7 @@ from rl_suite.symbolic.pieces import from_program
 from rl_suite.symbolic.polish import Polisher
 
 Values = NDArray[np.float64]
-NOTHING = Exact(Fraction(0))
-PLAIN = (NOTHING, Exact(Fraction(1)), Exact(Fraction(-1)))
+PLAIN = (Exact(Fraction(0)), Exact(Fraction(1)), Exact(Fraction(-1)))  # what a constant that is not needed may be
 DIGITS = 40
 AGREEMENT = 1e-30  # relative difference of two evaluations at DIGITS digits
 POINTS = 12
@@ -129,22 +128,19 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
         near = abs(value - measured) <= tolerance * abs(value)
         if not (near or _is_rounding(polisher, fitted, i, float(measured))):
             return None, f"constant {measured:.6g} should be {value:.6g}"
-    nothing = [i for i, e in enumerate(fitted.exact) if e is None and _is_rounding(polisher, fitted, i, 0.0)]
-    constants, known = fitted.constants.copy(), list(fitted.exact)
-    for i in nothing:
-        constants[i], known[i] = 0.0, NOTHING
-    for i, value in enumerate(constants):
-        if known[i] is None:
-            known[i] = simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
-            if known[i] is None:
-                free = replace(fitted, constants=constants, exact=(None,) * len(known))
-                together = _without_redundancy(polisher, free)
-                together = polisher.finish(together).law  # constants that only matter together settle one by one
-                if together.n_free == 0 and polisher.nmse(together) < 1e-16:
-                    return together, ""
-                return None, f"constant {value:.9g} is no recognisable number"
-            constants[i] = float(known[i])  # type: ignore[arg-type]
-    return replace(fitted, constants=constants, exact=tuple(known)), ""
+    known = tuple(
+        e if e is not None else simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
+        for value, e in zip(fitted.constants, fitted.exact, strict=True)
+    )
+    numbers = [exact for exact in known if exact is not None]
+    if len(numbers) == len(known):
+        return replace(fitted, constants=np.array([float(exact) for exact in numbers]), exact=known), ""
+    # Constants that only matter together settle one by one.
+    free = replace(fitted, exact=(None,) * len(known))
+    together = polisher.finish(_without_redundancy(polisher, free)).law
+    if together.n_free == 0 and polisher.nmse(together) < 1e-16:
+        return together, ""
+    return None, f"constant {fitted.constants[known.index(None)]:.9g} is no recognisable number"
 
 
 def _without_redundancy(polisher: Polisher, law: Law) -> Law:

@@ -23,7 +23,7 @@ def save_pictures(report: Report, variables: tuple[str, ...], folder: Path) -> l
         title = f"{report.target} of {name}" if name else report.target
         points = Dataset(title, variables, data.X[rows], data.y[rows])
         error = math.sqrt(data.nmse(law))
-        picture = as_picture(Scene(points, law.library, law.program, law.constants, True, error))
+        picture = as_picture(Scene(points, law.library, law.program, law.constants, True, error, report.target))
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG")
         paths.append(folder / (f"law_{name}.png" if name else "law.png"))

@@ -3,12 +3,13 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from symbolic_oracles import evaluate_with_numpy
 
 import envs  # noqa: F401
 from envs.symbolic.datasets import MAX_POINTS, Dataset, make_datasets, make_sample
 from envs.symbolic.grammar import Grammar
-from envs.symbolic.render import tree_graph
+from envs.symbolic.render import Scene, as_text, draw_fit, draw_tree, tree_graph
 from envs.symbolic.tokens import Library
 
 ID = "rl_suite/SymbolicRegression-v0"
@@ -260,3 +261,17 @@ def test_trees_are_drawn_in_reading_order():
     assert [places[leaf][0] for leaf in (2, 3, 5)] == sorted(places[leaf][0] for leaf in (2, 3, 5))
     assert all(places[child][1] == places[parent][1] - 1 for parent, child in graph.edges)
     assert places[1][0] == (places[2][0] + places[3][0]) / 2
+
+
+@pytest.mark.parametrize("n_variables", [1, 2])
+def test_pictures_call_the_target_by_its_name(n_variables):
+    library = Library("koza", ["mass", "stiffness"][:n_variables])
+    values = np.random.default_rng(0).uniform(1.0, 2.0, (9, n_variables))
+    data = Dataset("spring", library.variables, values, values[:, 0])
+    scene = Scene(data, library, library.encode(["mass"]), np.zeros(0), True, 0.0, "period")
+    tree, fit = Figure().subplots(1, 2)
+    draw_tree(tree, scene)
+    draw_fit(fit, scene)
+    assert tree.get_title() == "period = mass"
+    assert fit.get_ylabel().startswith("period")
+    assert "period = mass" in as_text(scene)

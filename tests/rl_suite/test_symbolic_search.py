@@ -179,13 +179,22 @@ def test_judge_knows_other_forms_of_the_same_law(name: str, text: str) -> None:
         ("sqrt(x) - 0.00000000000000018", True),
         ("sqrt(x + 0.00000000000000018)*1.0000000000000002", True),
         ("sqrt(x) - 0.0000001", False),
+    ],
+)
+def test_judge_knows_rounding_errors_from_constants(text: str, recovered: bool) -> None:
+    assert judge(law(text, "x"), problem("Nguyen-8")).recovered == recovered
+
+
+@pytest.mark.parametrize(
+    ("text", "recovered"),
+    [
         ("5.3*sqrt(0.035599857600569594*x) - 0.00000000000000018", True),  # 5.3^2 times the other number is 1
         ("5.3*sqrt(0.0356*x)", False),
         ("2.718281828459045*exp(log(x)/2 - 1)", True),
         ("2.718*exp(log(x)/2 - 1)", False),
     ],
 )
-def test_judge_knows_rounding_errors_from_constants(text: str, recovered: bool) -> None:
+def test_judge_sees_through_constants_that_only_matter_together(text: str, recovered: bool) -> None:
     assert judge(law(text, "x"), problem("Nguyen-8")).recovered == recovered
 
 
