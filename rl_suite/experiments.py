@@ -47,6 +47,11 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.training.distillation:train",
         evaluate="rl_suite.training.distillation:evaluate",
     ),
+    "meta_learning": Kind(
+        config="rl_suite.meta_learning.config:MetaLearningConfig",
+        train="rl_suite.meta_learning.experiment:train",
+        evaluate="rl_suite.meta_learning.experiment:evaluate",
+    ),
 }
 
 

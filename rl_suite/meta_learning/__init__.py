@@ -1,0 +1,24 @@
+"""Learning to learn: tasks, one engine for adaptation, meta-learners, few-shot and continual learners.
+
+Names are imported when they are asked for, so that ``import rl_suite.meta_learning`` costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+HOMES: dict[str, str] = {
+    "Task": "tasks",
+    "TaskSource": "tasks",
+    "create_meta_batch": "tasks",
+    "stack_tasks": "tasks",
+}
+"""Public name -> module of this package that defines it."""
+
+__all__ = [*HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it."""
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)

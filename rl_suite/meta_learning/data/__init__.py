@@ -1,0 +1,1 @@
+"""Where tasks come from: sinusoids, n-way k-shot episodes, Omniglot, drawn glyphs."""

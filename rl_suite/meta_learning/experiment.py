@@ -1,0 +1,152 @@
+"""``python train.py experiment=sinusoid_maml``: the outer loop, once for all problems of this kind."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from rl_suite.checkpoint import load_checkpoint
+from rl_suite.cli import show
+from rl_suite.errors import NonFiniteError, UserError
+from rl_suite.evaluation.command import Reportable
+from rl_suite.experiments import EvaluationRequest, load_attribute
+from rl_suite.loading import require_known
+from rl_suite.meta_learning.config import MetaLearningConfig
+from rl_suite.meta_learning.session import Session
+from rl_suite.progress import ProgressBar
+from rl_suite.run import Run
+from rl_suite.seeding import get_random_state, seed_everything, set_random_state
+
+PROBLEMS: dict[str, str] = {
+    "sinusoid": "rl_suite.meta_learning.problems.sinusoid:build",
+}
+"""Name of a problem -> ``"module:function"``, called as ``build(config: MetaLearningConfig) -> Session``."""
+
+
+def build_session(config: MetaLearningConfig) -> Session:
+    """The session that the configuration describes, before its first step."""
+    require_known(config.meta_learning.problem, PROBLEMS, "problem")
+    session: Session = load_attribute(PROBLEMS[config.meta_learning.problem])(config)
+    return session
+
+
+def train(config: MetaLearningConfig, run: Run) -> None:
+    """Train to the last step, from the last checkpoint if there is one; then evaluate the best."""
+    seed_everything(config.seed)
+    session = build_session(config)
+    if not fit(config, session, run):
+        run.finish("stopped")
+        return
+    report = _measure_best(session, run.checkpoints.for_evaluation())
+    report.save(run.path / "evaluation.json")
+    session.pictures(run.path)
+    for table in report.tables():
+        show(table)
+    run.finish("complete")
+
+
+def fit(config: MetaLearningConfig, session: Session, run: Run) -> bool:
+    """The outer loop; False if a signal stopped it before the last step."""
+    loop, total = config.meta_learning.loop, session.total_steps
+    step, spent, best = resume(run, session)
+    began = time.process_time() - spent
+    with ProgressBar("training", total) as progress:
+        while step < total:
+            values = session.step(step)
+            step += 1
+            require_finite_values(values, step)
+            if step % loop.log_every == 0 or step == total:
+                run.log(step, {**values, "time/cpu_seconds": time.process_time() - began})
+                progress.update(step, **{tag.partition("/")[2]: value for tag, value in values.items()})
+            if step % loop.validate_every == 0 or step == total:
+                found = session.validate()
+                require_finite_values(found.values, step)
+                run.log(step, found.values)
+                if found.score > best:
+                    best = found.score
+                    run.checkpoints.save_best(_content(session, step, time.process_time() - began, best))
+            if step % loop.checkpoint_every == 0 or step == total or run.stop_requested:
+                run.checkpoints.save(step, _content(session, step, time.process_time() - began, best))
+            if run.stop_requested and step < total:
+                return False
+    return True
+
+
+def resume(run: Run, session: Session) -> tuple[int, float, float]:
+    """Put back the last checkpoint; returns its step, the CPU seconds spent until then, and the best score."""
+    latest = run.checkpoints.latest()
+    if latest is None:
+        run.rewind(0)
+        return 0, 0.0, -math.inf
+    content = load_checkpoint(latest)
+    restore(session, content, latest)
+    set_random_state(content["random"])
+    run.rewind(content["step"])
+    return int(content["step"]), float(content["cpu_seconds"]), float(content["best"])
+
+
+def restore(session: Session, content: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's content into a session.
+
+    Raises:
+        UserError: it belongs to another learner, or holds weights that are not finite.
+    """
+    try:
+        state = content["session"]
+        bad = next((name for name, value in _tensors(state) if not bool(value.isfinite().all())), None)
+        if bad is not None:
+            raise UserError(f"{path}: {bad} holds NaN or infinity; train again")
+        session.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError, TypeError):
+        raise UserError(f"{path}: does not fit this problem and learner; choose another runs_dir") from None
+
+
+def evaluate(config: MetaLearningConfig, request: EvaluationRequest) -> Reportable:
+    """The learner of a run on held-out tasks, beside its controls.
+
+    Raises:
+        UserError: no checkpoint, or one that does not fit.
+    """
+    path = request.checkpoint if request.run is None else request.run.checkpoints.for_evaluation()
+    if path is None:
+        raise UserError("controls stand beside every learner; name a run folder: python evaluate.py runs/NAME/0")
+    seed_everything(config.seed)
+    return _measure_best(build_session(config), path)
+
+
+def require_finite_values(values: Mapping[str, float], step: int) -> None:
+    """Raise a ``NonFiniteError`` that names the step and the first value that is not finite."""
+    for tag, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(f"step {step}: {tag} is {value}; lower the inner or the outer learning rate")
+
+
+def _measure_best(session: Session, path: Path) -> Reportable:
+    content = load_checkpoint(path)
+    restore(session, content, path)
+    training = {"training_steps": float(content["step"]), "training_cpu_seconds": float(content["cpu_seconds"])}
+    return session.evaluate(training)
+
+
+def _content(session: Session, step: int, spent: float, best: float) -> dict[str, Any]:
+    state = session.state_dict()
+    bad = next((name for name, value in _tensors(state) if not bool(value.isfinite().all())), None)
+    if bad is not None:
+        raise NonFiniteError(f"step {step}: {bad} holds NaN or infinity; lower the inner or the outer learning rate")
+    return {"session": state, "step": step, "cpu_seconds": spent, "best": best, "random": get_random_state()}
+
+
+def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every floating-point tensor of a nested state with its dotted name."""
+    if isinstance(state, Tensor):
+        if state.is_floating_point():
+            yield name, state
+    elif isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from _tensors(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(state, list | tuple):
+        for i, value in enumerate(state):
+            yield from _tensors(value, f"{name}.{i}")
