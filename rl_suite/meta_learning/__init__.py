@@ -7,9 +7,17 @@ import importlib
 from typing import Any
 
 HOMES: dict[str, str] = {
+    "EpisodeSource": "data.episodes",
+    "ImageSet": "data.images",
+    "OmniglotTaskDataset": "data.omniglot",
     "Task": "tasks",
     "TaskSource": "tasks",
     "create_meta_batch": "tasks",
+    "from_arrays": "data.images",
+    "from_dataset": "data.images",
+    "load_image_folder": "data.folders",
+    "load_omniglot": "data.omniglot",
+    "load_omniglot_dataset": "data.omniglot",
     "stack_tasks": "tasks",
 }
 """Public name -> module of this package that defines it."""
