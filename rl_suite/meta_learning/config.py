@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rl_suite.config import Count, ExperimentConfig, NonNegative, Positive, Section
+from rl_suite.config import Count, ExperimentConfig, NonNegative, Positive, Probability, Section
 
 
 class LoopSection(Section):
@@ -43,6 +43,50 @@ class SinusoidSection(Section):
     """Points of the same curve that are predicted."""
 
 
+class JitterSection(Section):
+    """How far every picture may be changed in training, to either side."""
+
+    rotation: NonNegative
+    """Degrees."""
+    scale: NonNegative
+    """Logarithm of the scale of each axis."""
+    shear: NonNegative
+    """Tangent of the slant."""
+    shift: NonNegative
+    """Fraction of the picture's size."""
+    elastic: NonNegative
+    """Largest bend, as a fraction of the picture's size."""
+
+
+class PicturesSection(Section):
+    """Episodes of pictures."""
+
+    data: str
+    """auto (Omniglot where it is found, invented glyphs otherwise), omniglot, glyphs, or a folder or zip archive of
+    your own with one folder per class."""
+    size: Annotated[int, Field(ge=8, le=256)]
+    """Pixels of a side."""
+    colour: bool
+    """Of your own pictures: three channels."""
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    """Of your own pictures: share of the classes that are held out for the final evaluation."""
+    held_out: tuple[str, ...]
+    """Groups (alphabets) that are kept from training for validation; none: validate on the training classes."""
+    symmetries: Literal[1, 4, 8]
+    """Quarter turns (4), or these and mirror images (8), are classes of their own in training."""
+    train_way: Annotated[int, Field(ge=2)]
+    train_shot: Count
+    train_query: Count
+    """Training episodes: classes, support and query pictures of each."""
+    within: Probability
+    """Share of the training episodes whose classes all come from one group."""
+    jitter: JitterSection | None
+    n_way: Annotated[int, Field(ge=2)]
+    k_shot: Count
+    k_query: Count
+    """Episodes of validation and evaluation: classes, support and query pictures of each."""
+
+
 class MetaLearningSection(Section):
     """Tasks, a learner, and how it is trained. Each problem reads the section of its own name."""
 
@@ -51,6 +95,7 @@ class MetaLearningSection(Section):
     """Name of a learner that the problem knows."""
     loop: LoopSection
     sinusoid: SinusoidSection
+    pictures: PicturesSection
 
 
 class MetaLearningConfig(ExperimentConfig):
