@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from envs.batch import Info, State, check_choices, discrete_actions
 from envs.streams import Rows, Streams
 from envs.symbolic.datasets import Dataset, Task, common_variables, make_bank, make_datasets, make_sample
+from envs.symbolic.fitting import Effort
 from envs.symbolic.grammar import Grammar, Rules
 from envs.symbolic.grammar_units import fill_unit_mask, start_units, unit_tables
-from envs.symbolic.program import BLOCK, make_workspace
+from envs.symbolic.program import BLOCK, make_machine
 from envs.symbolic.text import to_infix
 from envs.symbolic.tokens import Library, Program
 from envs.symbolic.units import Units
 from envs.symbolic.world_kernels import (
     GOING_ON,
     WHOLE,
+    Scores,
     advance,
-    advance_with_units,
     closed_error,
     restart,
     score,
@@ -146,10 +147,10 @@ class SymbolicRegression(TaskWorld):
         self.grammar = Grammar(self.library, self.rules)
         self.parsimony, self.shaping, self.gamma = parsimony, shaping, gamma
         self.show_task, self.expressions = show_task, expressions
-        self._fit = restarts, max_iterations
+        self._effort = Effort(restarts, max_iterations)
         self._bank = make_bank(self.datasets)
         self._sample = make_sample(self.datasets, shown_points)
-        self._workspace = make_workspace(self.library.opcode, self.library.value, self.library.n_variables)
+        self._machine = make_machine(self.library.table, self.library.n_variables)
         self._scratch = np.empty((max_constants + 2, BLOCK))
         self.partials = self.grammar.start(num_envs)
         self._units = self._stack = None
@@ -165,6 +166,7 @@ class SymbolicRegression(TaskWorld):
         self.complexity = np.zeros(num_envs, dtype=np.int64)
         self.recovered = np.zeros(num_envs, dtype=np.bool_)
         self.potential = np.zeros(num_envs)
+        self._scores = Scores(self.constants, self.nrmse, self.complexity, self.recovered)
         self._first_potential = np.zeros(len(self.datasets))
         if shaping:
             self._first_potential = self._potential_of_empty_programs()
@@ -198,14 +200,10 @@ class SymbolicRegression(TaskWorld):
     def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Append one token to every program; those that become whole are fitted and rewarded."""
         actions = discrete_actions(actions)
-        tables, n_variables = self.grammar.tables, self._bank.n_variables
-        if self._units is None or self._stack is None:
-            ended = advance(actions, tables, self.partials, n_variables, self.task, self.masks, self.slot, self.outcome)
-        else:
-            ended = advance_with_units(
-                actions, tables, self._units, self.partials, self._stack, n_variables,
-                self.task, self.masks, self.slot, self.outcome,
-            )  # fmt: skip
+        ended = advance(
+            actions, self.grammar.tables, self._units, self.partials, self._stack, self._bank.n_variables,
+            self.task, self.masks, self.slot, self.outcome,
+        )  # fmt: skip
         check_choices(actions, -1 - ended if ended < 0 else -1, len(self.library))
         rewards = np.zeros(self.num_envs)
         terminated = self.outcome != GOING_ON
@@ -292,19 +290,15 @@ class SymbolicRegression(TaskWorld):
             array[...] = kept
 
     def _score(self) -> None:
-        library = self.library
-        tables = library.opcode, library.index, library.constant_id, library.complexity
-        memory = self._workspace, self._scratch, self.constants
         score(
-            self.outcome, self.partials, self.task, self._bank, *tables, *self._fit, *memory,
-            self.nrmse, self.complexity, self.recovered,
+            self.outcome, self.partials, self.task, self._bank, self._machine, self.library.complexity,
+            self._effort, self._scratch, self._scores,
         )  # fmt: skip
 
     def _potentials(self) -> NDArray[np.float64]:
         """Potential of every copy, (B,); 0 where the episode has ended."""
-        library, error = self.library, np.full(self.num_envs, np.inf)
-        tables = library.opcode, library.index, len(library) - library.n_variables
-        closed_error(self.outcome, self.partials, self.task, self._bank, *tables, self._workspace, error)
+        error = np.full(self.num_envs, np.inf)
+        closed_error(self.outcome, self.partials, self.task, self._bank, self._machine, self._filler, error)
         return 1.0 / (1.0 + error)
 
     def _masks_of_empty_programs(self) -> NDArray[np.bool_]:
@@ -320,11 +314,14 @@ class SymbolicRegression(TaskWorld):
 
     def _potential_of_empty_programs(self) -> NDArray[np.float64]:
         n = len(self.datasets)
-        library, error = self.library, np.full(n, np.inf)
-        tables = library.opcode, library.index, len(library) - library.n_variables
-        outcome = np.zeros(n, dtype=np.int64)
-        closed_error(outcome, self.grammar.start(n), np.arange(n), self._bank, *tables, self._workspace, error)
+        error, outcome = np.full(n, np.inf), np.zeros(n, dtype=np.int64)
+        closed_error(outcome, self.grammar.start(n), np.arange(n), self._bank, self._machine, self._filler, error)
         return 1.0 / (1.0 + error)
+
+    @property
+    def _filler(self) -> int:
+        """The first variable's token."""
+        return len(self.library) - self.library.n_variables
 
     def _make_spaces(self, shown_points: int) -> None:
         n, length = len(self.library), self.rules.max_length

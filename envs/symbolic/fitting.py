@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -11,13 +12,15 @@ from envs.streams import normal_at, uniform_at
 from envs.symbolic.levenberg import covariance_of, fit_one, normal_equations
 from envs.symbolic.program import (
     BLOCK,
+    Machine,
+    Points,
     checked_programs,
     count_constants,
     input_columns,
-    make_workspace,
+    make_machine,
     mean_square,
 )
-from envs.symbolic.tokens import Library
+from envs.symbolic.tokens import Library, TokenTable
 
 Floats = NDArray[np.float64]
 
@@ -25,8 +28,14 @@ SCREENED = 32  # random starts that are looked at, of which one is fitted from
 LOST_STARTS = 20  # random starts that may be drawn again because the program is not finite there
 
 
-@dataclass(frozen=True, slots=True)
-class Fits:
+class Effort(NamedTuple):
+    """How long a fit is tried."""
+
+    restarts: int  # random starts after the first
+    max_iterations: int  # steps per start
+
+
+class Fits(NamedTuple):
     """What :func:`fit_constants` found."""
 
     constants: Floats  # (P, k)
@@ -77,25 +86,35 @@ def fit_constants(
     """
     columns = input_columns(X, library)
     programs, lengths = checked_programs(programs, lengths, library)
-    y = np.ascontiguousarray(y, dtype=np.float64)
-    if y.shape not in ((columns.shape[1],), (len(programs), columns.shape[1])) or not np.isfinite(y).all():
-        raise ValueError(f"y must be {columns.shape[1]} finite numbers, or as many for each program, not {y.shape}")
-    targets = y if y.ndim == 2 else y[None]
+    targets = _checked_targets(y, len(programs), columns.shape[1])
     counts = count_constants(programs, lengths, library)
-    k = max(1, int(counts.max(initial=0)))
-    constants = np.ones((len(programs), k))
-    if initial is not None:
-        if initial.ndim != 2 or len(initial) != len(programs) or initial.shape[1] < counts.max(initial=0):
-            raise ValueError(f"initial must be ({len(programs)}, >= {counts.max(initial=0)}), not {initial.shape}")
-        constants[:, : initial.shape[1]] = initial[:, :k]
-    errors = np.empty(len(programs))
-    evaluations = np.zeros(len(programs), dtype=np.int64)
+    fits = Fits(
+        _first_start(initial, len(programs), int(counts.max(initial=0))),
+        np.empty(len(programs)),
+        np.zeros(len(programs), dtype=np.int64),
+    )
     good_enough = tolerance * targets.var(axis=1)
-    fit_kernel(
-        programs, lengths, counts, library.opcode, library.index, library.value, columns, targets, constants, errors,
-        evaluations, restarts, max_iterations, good_enough, np.uint64(seed),
-    )  # fmt: skip
-    return Fits(constants, errors, evaluations)
+    effort = Effort(restarts, max_iterations)
+    fit_kernel(programs, lengths, counts, library.table, columns, targets, fits, effort, good_enough, np.uint64(seed))
+    return fits
+
+
+def _checked_targets(y: Floats, n_programs: int, n_points: int) -> Floats:
+    """One target for all programs (1, n), or one for each (P, n)."""
+    y = np.ascontiguousarray(y, dtype=np.float64)
+    if y.shape not in ((n_points,), (n_programs, n_points)) or not np.isfinite(y).all():
+        raise ValueError(f"y must be {n_points} finite numbers, or as many for each program, not {y.shape}")
+    return y if y.ndim == 2 else y[None]
+
+
+def _first_start(initial: Floats | None, n_programs: int, needed: int) -> Floats:
+    """Constants (P, >= 1) that the fits begin with."""
+    constants = np.ones((n_programs, max(1, needed)))
+    if initial is not None:
+        if initial.ndim != 2 or len(initial) != n_programs or initial.shape[1] < needed:
+            raise ValueError(f"initial must be ({n_programs}, >= {needed}), not {initial.shape}")
+        constants[:, : initial.shape[1]] = initial[:, : constants.shape[1]]
+    return constants
 
 
 @njit(cache=True, error_model="numpy")
@@ -103,33 +122,28 @@ def fit_kernel(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
     counts: NDArray[np.int64],
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    value: Floats,
+    table: TokenTable,
     columns: Floats,
     targets: Floats,
-    constants: Floats,
-    errors: Floats,
-    evaluations: NDArray[np.int64],
-    restarts: int,
-    max_iterations: int,
+    fits: Fits,
+    effort: Effort,
     good_enough: Floats,
     seed: np.uint64,
 ) -> None:
-    """:func:`fit_constants` without checks; ``constants`` (P, k) holds the first start and then the result.
+    """:func:`fit_constants` without checks; ``fits.constants`` (P, k) holds the first start and then the result.
 
     ``targets`` (T, n) and ``good_enough`` (T,) are one for all or one for each.
     """
-    workspace = make_workspace(opcode, value, columns.shape[0])
-    scratch = np.empty((constants.shape[1] + 2, BLOCK))
+    machine = make_machine(table, columns.shape[0])
+    scratch = np.empty((fits.constants.shape[1] + 2, BLOCK))
     stream = np.zeros(1, dtype=np.uint64)
-    n = targets.shape[1]
     for p in range(programs.shape[0]):
         t = p if targets.shape[0] > 1 else 0
         stream[0] = (seed << np.uint64(32)) + np.uint64(p)
-        errors[p], evaluations[p] = fit_program(
-            programs[p], lengths[p], counts[p], opcode, index, columns, targets[t], n, constants[p], workspace, scratch,
-            restarts, max_iterations, good_enough[t], stream,
+        points = Points(columns, targets[t], targets.shape[1])
+        fits.mean_square[p], fits.evaluations[p] = fit_program(
+            programs[p], lengths[p], counts[p], machine, points, fits.constants[p], scratch, effort, good_enough[t],
+            stream,
         )  # fmt: skip
 
 
@@ -138,16 +152,11 @@ def fit_program(
     program: NDArray[np.int16],
     length: int,
     k: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    columns: Floats,
-    target: Floats,
-    n: int,
+    machine: Machine,
+    points: Points,
     constants: Floats,
-    workspace: Floats,
     scratch: Floats,
-    restarts: int,
-    max_iterations: int,
+    effort: Effort,
     good_enough: float,
     stream: NDArray[np.uint64],
 ) -> tuple[float, int]:
@@ -156,23 +165,20 @@ def fit_program(
     Returns (mean squared error, evaluations). ``scratch`` is (k + 2, BLOCK) or larger.
     """
     if k == 0:
-        return mean_square(program, length, opcode, index, columns, target, n, constants, workspace), 1
+        return mean_square(program, length, machine, points, constants), 1
     gradient, best, trial = scratch[2:], scratch[0], scratch[1]
     free = np.ones(k, dtype=np.bool_)
     lowest, evaluations, start, draws = np.inf, 0, 0, 0
-    while start <= restarts and draws <= restarts + LOST_STARTS:
+    while start <= effort.restarts and draws <= effort.restarts + LOST_STARTS:
         if draws > 0:
-            evaluations += draw_screened_start(
-                program, length, opcode, index, columns, target, n, trial[:k], gradient[0, :k], workspace, stream
-            )
+            evaluations += draw_screened_start(program, length, machine, points, trial[:k], gradient[0, :k], stream)
         else:
             for i in range(k):
                 trial[i] = best[i] = constants[i]
         draws += 1
         error, used = fit_one(
-            program, length, opcode, index, columns, target, n, trial[:k], workspace, gradient, free,
-            max_iterations, good_enough,
-        )  # fmt: skip
+            program, length, machine, points, trial[:k], gradient, free, effort.max_iterations, good_enough
+        )
         evaluations += used
         start += error < np.inf  # a start outside the program's domain costs one look and is drawn again
         if error < lowest:
@@ -190,21 +196,17 @@ def fit_program(
 def draw_screened_start(
     program: NDArray[np.int16],
     length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    columns: Floats,
-    target: Floats,
-    n: int,
+    machine: Machine,
+    points: Points,
     constants: Floats,
     trial: Floats,
-    workspace: Floats,
     stream: NDArray[np.uint64],
 ) -> int:
     """The best of some random starts: a look at the error costs far less than a fit. Returns the looks."""
     lowest = np.inf
     for look in range(SCREENED):
         draw_start(trial, stream)
-        error = mean_square(program, length, opcode, index, columns, target, n, trial, workspace)
+        error = mean_square(program, length, machine, points, trial)
         if look == 0 or error < lowest:
             lowest = error
             for i in range(constants.shape[0]):
@@ -267,19 +269,14 @@ def refine_constants(
     movable = np.concatenate([[False], free])
     k = len(constants)
     covariance = np.zeros((k, k))
-    error = refine_kernel(
-        scaled, library.opcode, library.index, library.value, columns, y / scale, constants, movable, covariance,
-        max_iterations,
-    )  # fmt: skip
+    error = refine_kernel(scaled, library.table, columns, y / scale, constants, movable, covariance, max_iterations)
     return Refined(constants[1:], error * scale * scale, covariance[1:, 1:])
 
 
 @njit(cache=True, error_model="numpy")
 def refine_kernel(
     program: NDArray[np.int16],
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    value: Floats,
+    table: TokenTable,
     columns: Floats,
     target: Floats,
     constants: Floats,
@@ -288,17 +285,11 @@ def refine_kernel(
     max_iterations: int,
 ) -> float:
     """:func:`refine_constants` without checks; ``constants`` (k,) and ``covariance`` (k, k) are filled."""
-    k, n = constants.shape[0], target.shape[0]
-    workspace = make_workspace(opcode, value, columns.shape[0])
+    k = constants.shape[0]
+    machine, points = make_machine(table, columns.shape[0]), Points(columns, target, target.shape[0])
     gradient, normal, slope = np.empty((k, BLOCK)), np.empty((k, k)), np.empty(k)
-    error, _ = fit_one(
-        program, len(program), opcode, index, columns, target, n, constants, workspace, gradient, free,
-        max_iterations, 0.0,
-    )  # fmt: skip
+    error, _ = fit_one(program, len(program), machine, points, constants, gradient, free, max_iterations, 0.0)
     if error < np.inf:
-        normal_equations(
-            program, len(program), opcode, index, columns, target, n, constants, workspace, gradient, free, normal,
-            slope,
-        )  # fmt: skip
+        normal_equations(program, len(program), machine, points, constants, gradient, free, normal, slope)
         covariance_of(normal, free, max(error, 1e-30), covariance)
     return error

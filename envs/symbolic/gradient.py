@@ -13,8 +13,34 @@ from numpy.typing import NDArray
 
 from envs.symbolic.fastmath import TRIG_LIMIT, cos_poly, log_poly, sin_poly
 from envs.symbolic.operations import apply_operation
-from envs.symbolic.program import LAST_BINARY
-from envs.symbolic.tokens import CONSTANT, LITERAL, MAX_STACK, VARIABLE
+from envs.symbolic.program import Machine
+from envs.symbolic.tokens import (
+    ABS,
+    ACOS,
+    ASIN,
+    ATAN,
+    CONSTANT,
+    COS,
+    COSH,
+    CUBE,
+    DIV,
+    EXP,
+    INV,
+    LAST_BINARY,
+    LITERAL,
+    LOG,
+    MAX_STACK,
+    MUL,
+    NEG,
+    POW,
+    SIN,
+    SINH,
+    SQ,
+    SQRT,
+    SUB,
+    TAN,
+    VARIABLE,
+)
 
 Floats = NDArray[np.float64]
 
@@ -23,19 +49,17 @@ Floats = NDArray[np.float64]
 def run_with_gradient(
     program: NDArray[np.int16],
     length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
+    machine: Machine,
     constants: Floats,
-    workspace: Floats,
     gradient: Floats,
-    n_variables: int,
     m: int,
 ) -> int:
     """As ``run_program``; also fills gradient (k, :m) with the derivative by each constant."""
+    opcode, workspace = machine.opcode, machine.workspace
     stack = np.empty(MAX_STACK, dtype=np.int64)
     first = np.empty(MAX_STACK, dtype=np.int64)  # constants of each operand: first .. last - 1
     last = np.empty(MAX_STACK, dtype=np.int64)
-    base = n_variables + opcode.shape[0]
+    base = machine.n_variables + opcode.shape[0]
     level = 0
     k = 0
     for i in range(length):
@@ -46,9 +70,9 @@ def run_with_gradient(
         if op <= CONSTANT:
             first[level] = last[level] = k
             if op == VARIABLE:
-                stack[level] = index[token]
+                stack[level] = machine.column[token]
             elif op == LITERAL:
-                stack[level] = n_variables + token
+                stack[level] = machine.n_variables + token
             else:
                 k -= 1
                 first[level] = k
@@ -81,32 +105,32 @@ def _chain(
     op: int, W: Floats, left: int, right: int, row: int, D: Floats, k_left: int, k_middle: int, k_right: int, m: int
 ) -> None:
     """D[k] *= d row / d left for the constants of the left argument, d row / d right for those of the right."""
-    if op == 4:
+    if op == SUB:
         for k in range(k_middle, k_right):
             for i in range(m):
                 D[k, i] = -D[k, i]
-    elif op == 5:
+    elif op == MUL:
         for k in range(k_left, k_middle):
             for i in range(m):
                 D[k, i] *= W[right, i]
         for k in range(k_middle, k_right):
             for i in range(m):
                 D[k, i] *= W[left, i]
-    elif op == 6:
+    elif op == DIV:
         for k in range(k_left, k_middle):
             for i in range(m):
                 D[k, i] /= W[right, i]
         for k in range(k_middle, k_right):
             for i in range(m):
                 D[k, i] *= -W[row, i] / W[right, i]
-    elif op == 7:
+    elif op == POW:
         for k in range(k_left, k_middle):
             for i in range(m):
                 D[k, i] *= W[right, i] * W[left, i] ** (W[right, i] - 1.0)
         for k in range(k_middle, k_right):
             for i in range(m):
                 D[k, i] *= W[row, i] * log_poly(W[left, i])
-    elif op > 7:
+    elif op > LAST_BINARY:
         for k in range(k_left, k_right):
             _chain_unary(op, W, left, row, D, k, m)
 
@@ -114,31 +138,31 @@ def _chain(
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: int) -> None:
     """D[k] *= f'(W[left]), where W[row] = f(W[left])."""
-    if op == 8:
+    if op == NEG:
         for i in range(m):
             D[k, i] = -D[k, i]
-    elif op == 9:
+    elif op == INV:
         for i in range(m):
             D[k, i] *= -W[row, i] * W[row, i]
-    elif op == 10:
+    elif op == SQ:
         for i in range(m):
             D[k, i] *= 2.0 * W[left, i]
-    elif op == 11:
+    elif op == CUBE:
         for i in range(m):
             D[k, i] *= 3.0 * W[left, i] * W[left, i]
-    elif op == 12:
+    elif op == SQRT:
         for i in range(m):
             D[k, i] *= 0.5 / W[row, i]
-    elif op == 14:
+    elif op == EXP:
         for i in range(m):
             D[k, i] *= W[row, i]
-    elif op == 15:
+    elif op == LOG:
         for i in range(m):
             D[k, i] /= W[left, i]
-    elif op == 16:
+    elif op == SIN:
         for i in range(m):
             D[k, i] *= cos_poly(W[left, i]) if abs(W[left, i]) <= TRIG_LIMIT else math.cos(W[left, i])
-    elif op == 17:
+    elif op == COS:
         for i in range(m):
             D[k, i] *= -sin_poly(W[left, i]) if abs(W[left, i]) <= TRIG_LIMIT else -math.sin(W[left, i])
     else:
@@ -149,18 +173,18 @@ def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: 
 @njit(cache=True, error_model="numpy")
 def _rare_derivative(op: int, x: float, y: float) -> float:
     """f'(x), where y = f(x), of the operations that are left to the C library."""
-    if op == 13:
+    if op == ABS:
         return 1.0 if x >= 0.0 else -1.0
-    if op == 18:
+    if op == TAN:
         return 1.0 + y * y
-    if op == 19:
+    if op == ASIN:
         return 1.0 / math.sqrt(1.0 - x * x)
-    if op == 20:
+    if op == ACOS:
         return -1.0 / math.sqrt(1.0 - x * x)
-    if op == 21:
+    if op == ATAN:
         return 1.0 / (1.0 + x * x)
-    if op == 22:
+    if op == SINH:
         return math.cosh(x)
-    if op == 23:
+    if op == COSH:
         return math.sinh(x)
     return 1.0 - y * y

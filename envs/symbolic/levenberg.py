@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.gradient import run_with_gradient
-from envs.symbolic.program import BLOCK, load_block
+from envs.symbolic.program import BLOCK, Machine, Points, load_block
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -30,13 +30,9 @@ LARGEST_DERIVATIVE = 1.0e150  # so that its square stays finite
 def fit_one(
     program: NDArray[np.int16],
     length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    columns: Floats,
-    target: Floats,
-    n: int,
+    machine: Machine,
+    points: Points,
     constants: Floats,
-    workspace: Floats,
     gradient: Floats,
     free: Flags,
     max_iterations: int,
@@ -47,15 +43,13 @@ def fit_one(
     normal, slope = np.empty((k, k)), np.empty(k)  # J^T J and J^T r at the accepted point
     new_normal, new_slope = np.empty((k, k)), np.empty(k)
     factor, step, trial = np.empty((k, k)), np.empty(k), np.empty(k)
-    error = normal_equations(
-        program, length, opcode, index, columns, target, n, constants, workspace, gradient, free, normal, slope
-    )
+    error = normal_equations(program, length, machine, points, constants, gradient, free, normal, slope)
     used = 1
     if error == np.inf:
         return np.inf, used
     damping, growth = FIRST_DAMPING, 2.0
     for _ in range(max_iterations):
-        if error <= good_enough * n or damping > HIGHEST_DAMPING:
+        if error <= good_enough * points.n or damping > HIGHEST_DAMPING:
             break
         if not solve_damped(normal, slope, damping, factor, step):
             damping *= growth
@@ -65,9 +59,7 @@ def fit_one(
         for i in range(k):
             trial[i] = constants[i] - step[i]
             predicted += step[i] * (slope[i] + damping * normal[i, i] * step[i])
-        new_error = normal_equations(
-            program, length, opcode, index, columns, target, n, trial, workspace, gradient, free, new_normal, new_slope
-        )
+        new_error = normal_equations(program, length, machine, points, trial, gradient, free, new_normal, new_slope)
         used += 1
         if new_error < error:
             gain = (error - new_error) / max(predicted, 1e-300)
@@ -86,20 +78,16 @@ def fit_one(
                 break
             damping *= growth
             growth *= 2.0
-    return error / n, used
+    return error / points.n, used
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def normal_equations(
     program: NDArray[np.int16],
     length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    columns: Floats,
-    target: Floats,
-    n: int,
+    machine: Machine,
+    points: Points,
     constants: Floats,
-    workspace: Floats,
     gradient: Floats,
     free: Flags,
     normal: Floats,
@@ -111,20 +99,20 @@ def normal_equations(
     is held has slope 0 and no part in the others' equations.
     """
     k = constants.shape[0]
-    d = columns.shape[0]
+    workspace = machine.workspace
     total = 0.0
     for a in range(k):
         slope[a] = 0.0
         for b in range(k):
             normal[a, b] = 0.0
-    for first in range(0, n, BLOCK):
-        m = min(BLOCK, n - first)
-        load_block(columns, first, m, workspace)
-        row = run_with_gradient(program, length, opcode, index, constants, workspace, gradient, d, m)
+    for first in range(0, points.n, BLOCK):
+        m = min(BLOCK, points.n - first)
+        load_block(machine, points.columns, first, m)
+        row = run_with_gradient(program, length, machine, constants, gradient, m)
         if row < 0:
             return np.inf
         for i in range(m):
-            workspace[row, i] -= target[first + i]
+            workspace[row, i] -= points.target[first + i]
             total += workspace[row, i] * workspace[row, i]
         for a in range(k):
             if not free[a]:

@@ -7,6 +7,29 @@ from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.fastmath import TRIG_LIMIT, cos_poly, exp_poly, log_poly, sin_poly
+from envs.symbolic.tokens import (
+    ABS,
+    ACOS,
+    ADD,
+    ASIN,
+    ATAN,
+    COS,
+    COSH,
+    CUBE,
+    DIV,
+    EXP,
+    INV,
+    LOG,
+    MUL,
+    NEG,
+    POW,
+    SIN,
+    SINH,
+    SQ,
+    SQRT,
+    SUB,
+    TAN,
+)
 
 Floats = NDArray[np.float64]
 
@@ -20,61 +43,46 @@ def apply_operation(op: int, W: Floats, left: int, right: int, row: int, m: int)
     ``op`` is an opcode of ``OPERATIONS``; ``row`` must be neither ``left`` nor ``right``: LLVM checks for
     overlap when the loop starts and would fall back to scalar code.
     """
-    if op == 3:
+    if op == ADD:
         for i in range(m):
             W[row, i] = W[left, i] + W[right, i]
-    elif op == 4:
+    elif op == SUB:
         for i in range(m):
             W[row, i] = W[left, i] - W[right, i]
-    elif op == 5:
+    elif op == MUL:
         for i in range(m):
             W[row, i] = W[left, i] * W[right, i]
-    elif op == 6:
+    elif op == DIV:
         for i in range(m):
             W[row, i] = W[left, i] / W[right, i]
-    elif op == 8:
+    elif op == NEG:
         for i in range(m):
             W[row, i] = -W[left, i]
         return True
-    elif op == 9:
+    elif op == INV:
         for i in range(m):
             W[row, i] = 1.0 / W[left, i]
-    elif op == 10:
+    elif op == SQ:
         for i in range(m):
             W[row, i] = W[left, i] * W[left, i]
-    elif op == 11:
+    elif op == CUBE:
         for i in range(m):
             W[row, i] = W[left, i] * W[left, i] * W[left, i]
-    elif op == 12:
+    elif op == SQRT:
         for i in range(m):
             W[row, i] = math.sqrt(W[left, i])
-    elif op == 13:
+    elif op == ABS:
         for i in range(m):
             W[row, i] = abs(W[left, i])
         return True
-    elif op == 14:
+    elif op == EXP:
         for i in range(m):
             W[row, i] = exp_poly(W[left, i])
-    elif op == 15:
+    elif op == LOG:
         for i in range(m):
             W[row, i] = log_poly(W[left, i])
-    elif op == 16:
-        far = 0
-        for i in range(m):
-            W[row, i] = sin_poly(W[left, i])
-            far += abs(W[left, i]) > TRIG_LIMIT
-        if far > 0:
-            for i in range(m):
-                W[row, i] = math.sin(W[left, i])
-        return True
-    elif op == 17:
-        far = 0
-        for i in range(m):
-            W[row, i] = cos_poly(W[left, i])
-            far += abs(W[left, i]) > TRIG_LIMIT
-        if far > 0:
-            for i in range(m):
-                W[row, i] = math.cos(W[left, i])
+    elif op in (SIN, COS):
+        _apply_trigonometric(op, W, left, row, m)
         return True
     else:
         _apply_rare(op, W[left, :m], W[right, :m], W[row, :m])
@@ -85,23 +93,43 @@ def apply_operation(op: int, W: Floats, left: int, right: int, row: int, m: int)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _apply_trigonometric(op: int, W: Floats, left: int, row: int, m: int) -> None:
+    """Polynomials, unless a value is so large that only the C library knows its period."""
+    far = 0
+    if op == SIN:
+        for i in range(m):
+            W[row, i] = sin_poly(W[left, i])
+            far += abs(W[left, i]) > TRIG_LIMIT
+        if far > 0:
+            for i in range(m):
+                W[row, i] = math.sin(W[left, i])
+    else:
+        for i in range(m):
+            W[row, i] = cos_poly(W[left, i])
+            far += abs(W[left, i]) > TRIG_LIMIT
+        if far > 0:
+            for i in range(m):
+                W[row, i] = math.cos(W[left, i])
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _apply_rare(op: int, a: Floats, b: Floats, r: Floats) -> None:
     """Operations left to the C library: too rare in laws to deserve polynomials."""
     for i in range(r.shape[0]):
         x = a[i]
-        if op == 7:
+        if op == POW:
             r[i] = x ** b[i]
-        elif op == 18:
+        elif op == TAN:
             r[i] = math.tan(x)
-        elif op == 19:
+        elif op == ASIN:
             r[i] = math.asin(x) if abs(x) <= 1.0 else np.nan
-        elif op == 20:
+        elif op == ACOS:
             r[i] = math.acos(x) if abs(x) <= 1.0 else np.nan
-        elif op == 21:
+        elif op == ATAN:
             r[i] = math.atan(x)
-        elif op == 22:
+        elif op == SINH:
             r[i] = math.sinh(x)
-        elif op == 23:
+        elif op == COSH:
             r[i] = math.cosh(x)
         else:
             r[i] = math.tanh(x)

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from envs.symbolic.program import checked_constants, checked_programs, input_columns, make_workspace, run_program
-from envs.symbolic.tokens import Library, Program
+from envs.symbolic.program import checked_constants, checked_programs, input_columns, make_machine, run_program
+from envs.symbolic.tokens import Library, Program, TokenTable
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def evaluate_pointwise(program: Program, X: Floats, library: Library, constants:
     given = None if constants is None else np.asarray(constants, dtype=np.float64)[None]
     values = checked_constants(programs, lengths, library, given)[0]
     out = np.empty(columns.shape[1])
-    _kernel(programs[0], len(program), library.opcode, library.index, library.value, columns, values, out)
+    _kernel(programs[0], len(program), library.table, columns, values, out)
     return out
 
 
@@ -34,15 +34,13 @@ def evaluate_pointwise(program: Program, X: Floats, library: Library, constants:
 def _kernel(
     program: Program,
     length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    value: Floats,
+    table: TokenTable,
     columns: Floats,
     constants: Floats,
     out: Floats,
 ) -> None:
-    workspace = make_workspace(opcode, value, columns.shape[0])
+    machine = make_machine(table, columns.shape[0])
     for i in range(columns.shape[1]):
-        workspace[: columns.shape[0], 0] = columns[:, i]
-        row = run_program(program, length, opcode, index, constants, workspace, columns.shape[0], 1)
-        out[i] = workspace[row, 0] if row >= 0 else np.nan
+        machine.workspace[: columns.shape[0], 0] = columns[:, i]
+        row = run_program(program, length, machine, constants, 1)
+        out[i] = machine.workspace[row, 0] if row >= 0 else np.nan

@@ -6,18 +6,36 @@ never copied, and a result goes to a row that is not one of its arguments, which
 aliasing and lets LLVM make vector code of them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.operations import apply_operation
-from envs.symbolic.tokens import CONSTANT, LITERAL, MAX_LENGTH, MAX_STACK, VARIABLE, Library
+from envs.symbolic.tokens import CONSTANT, LAST_BINARY, LITERAL, MAX_LENGTH, MAX_STACK, VARIABLE, Library, TokenTable
 
 BLOCK = 128  # points evaluated together: all rows of a block stay in the first-level cache
-LAST_BINARY = 7  # opcodes 3 .. 7 take two arguments
 LARGEST = np.finfo(np.float64).max
 
 Floats = NDArray[np.float64]
+
+
+class Machine(NamedTuple):
+    """The stack machine of one library: what tokens mean, and the rows that it computes in; :func:`make_machine`."""
+
+    opcode: NDArray[np.int64]  # (n,)
+    column: NDArray[np.int64]  # (n,) of a variable's values, -1 for other tokens
+    n_variables: int
+    workspace: Floats  # (rows, BLOCK)
+
+
+class Points(NamedTuple):
+    """What programs are measured on; rows behind the first ``n`` are padding."""
+
+    columns: Floats  # (d, N) inputs
+    target: Floats  # (N,)
+    n: int
 
 
 def evaluate_programs(
@@ -48,7 +66,7 @@ def evaluate_programs(
     programs, lengths = checked_programs(programs, lengths, library)
     constants = checked_constants(programs, lengths, library, constants)
     out = np.empty((len(programs), columns.shape[1]))
-    evaluate_kernel(programs, lengths, library.opcode, library.index, library.value, columns, constants, out)
+    evaluate_kernel(programs, lengths, library.table, columns, constants, out)
     return out
 
 
@@ -120,64 +138,54 @@ def first_malformed(programs: NDArray[np.int16], lengths: NDArray[np.int64], ari
 def evaluate_kernel(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    value: Floats,
+    table: TokenTable,
     columns: Floats,
     constants: Floats,
     out: Floats,
 ) -> None:
     """:func:`evaluate_programs` without checks: columns (d, n), constants (P, k), out (P, n)."""
     n = columns.shape[1]
-    workspace = make_workspace(opcode, value, columns.shape[0])
+    machine = make_machine(table, columns.shape[0])
     for first in range(0, n, BLOCK):
         m = min(BLOCK, n - first)
-        load_block(columns, first, m, workspace)
+        load_block(machine, columns, first, m)
         for p in range(programs.shape[0]):
             if first == 0 or out[p, 0] == out[p, 0]:
-                row = run_program(programs[p], lengths[p], opcode, index, constants[p], workspace, columns.shape[0], m)
+                row = run_program(programs[p], lengths[p], machine, constants[p], m)
                 if row >= 0:
                     for i in range(m):
-                        out[p, first + i] = workspace[row, i]
+                        out[p, first + i] = machine.workspace[row, i]
                 else:
                     for i in range(n):
                         out[p, i] = np.nan
 
 
 @njit(cache=True)
-def make_workspace(opcode: NDArray[np.int64], value: Floats, n_variables: int) -> Floats:
+def make_machine(table: TokenTable, n_variables: int) -> Machine:
     """Rows: variables, one per token id (literals filled in), two result rows and one constant row per level."""
-    n_tokens = opcode.shape[0]
+    n_tokens = table.opcode.shape[0]
     workspace = np.zeros((n_variables + n_tokens + 3 * MAX_STACK, BLOCK))
     for t in range(n_tokens):
-        if opcode[t] == LITERAL:
+        if table.opcode[t] == LITERAL:
             for i in range(BLOCK):
-                workspace[n_variables + t, i] = value[t]
-    return workspace
+                workspace[n_variables + t, i] = table.value[t]
+    return Machine(table.opcode, table.column, n_variables, workspace)
 
 
 @njit(cache=True)
-def load_block(columns: Floats, first: int, m: int, workspace: Floats) -> None:
+def load_block(machine: Machine, columns: Floats, first: int, m: int) -> None:
     """Put points first .. first + m - 1 of the input columns (d, n) into the workspace."""
     for d in range(columns.shape[0]):  # a loop: numba compiles slice assignment far more slowly
         for i in range(m):
-            workspace[d, i] = columns[d, first + i]
+            machine.workspace[d, i] = columns[d, first + i]
 
 
 @njit(cache=True, error_model="numpy")
-def run_program(
-    program: NDArray[np.int16],
-    length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    constants: Floats,
-    workspace: Floats,
-    n_variables: int,
-    m: int,
-) -> int:
+def run_program(program: NDArray[np.int16], length: int, machine: Machine, constants: Floats, m: int) -> int:
     """Run one program on the first m points of the workspace; the row of the result, -1 if not finite."""
+    opcode, workspace = machine.opcode, machine.workspace
     stack = np.empty(MAX_STACK, dtype=np.int64)
-    base = n_variables + opcode.shape[0]
+    base = machine.n_variables + opcode.shape[0]
     level = 0
     k = 0
     for i in range(length):
@@ -186,11 +194,11 @@ def run_program(
         token = program[i]
         op = opcode[token]
         if op == VARIABLE:
-            stack[level] = index[token]
+            stack[level] = machine.column[token]
             level += 1
             continue
         if op == LITERAL:
-            stack[level] = n_variables + token
+            stack[level] = machine.n_variables + token
             level += 1
             continue
         if op == CONSTANT:
@@ -217,41 +225,29 @@ def run_program(
 def mean_square_kernel(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    value: Floats,
+    table: TokenTable,
     columns: Floats,
     target: Floats,
     constants: Floats,
     out: Floats,
 ) -> None:
     """Mean squared error against target (n,) of every program, out (P,); inf where a step is not finite."""
-    workspace = make_workspace(opcode, value, columns.shape[0])
-    n = target.shape[0]
+    machine = make_machine(table, columns.shape[0])
+    points = Points(columns, target, target.shape[0])
     for p in range(programs.shape[0]):
-        out[p] = mean_square(programs[p], lengths[p], opcode, index, columns, target, n, constants[p], workspace)
+        out[p] = mean_square(programs[p], lengths[p], machine, points, constants[p])
 
 
 @njit(cache=True, error_model="numpy")
-def mean_square(
-    program: NDArray[np.int16],
-    length: int,
-    opcode: NDArray[np.int64],
-    index: NDArray[np.int64],
-    columns: Floats,
-    target: Floats,
-    n: int,
-    constants: Floats,
-    workspace: Floats,
-) -> float:
-    """Mean squared error of one program on the first n points; inf if a step is not finite."""
+def mean_square(program: NDArray[np.int16], length: int, machine: Machine, points: Points, constants: Floats) -> float:
+    """Mean squared error of one program; inf if a step is not finite."""
     total = 0.0
-    for first in range(0, n, BLOCK):
-        m = min(BLOCK, n - first)
-        load_block(columns, first, m, workspace)
-        row = run_program(program, length, opcode, index, constants, workspace, columns.shape[0], m)
+    for first in range(0, points.n, BLOCK):
+        m = min(BLOCK, points.n - first)
+        load_block(machine, points.columns, first, m)
+        row = run_program(program, length, machine, constants, m)
         if row < 0:
             return np.inf
         for i in range(m):
-            total += (workspace[row, i] - target[first + i]) ** 2
-    return total / n if total <= LARGEST else np.inf
+            total += (machine.workspace[row, i] - points.target[first + i]) ** 2
+    return total / points.n if total <= LARGEST else np.inf

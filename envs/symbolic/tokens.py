@@ -8,7 +8,7 @@ array (P, L) padded with ``PAD`` and an array of lengths (P,). An id is the toke
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,13 @@ OPERATIONS: dict[str, Operation] = {
     "tanh": Operation(24, 1, "tanh", "none", 3),
 }
 
+# The opcodes by name, for the kernels.
+(
+    ADD, SUB, MUL, DIV, POW, NEG, INV, SQ, CUBE, SQRT, ABS, EXP, LOG, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH,
+) = (operation.opcode for operation in OPERATIONS.values())  # fmt: skip
+LAST_BINARY = max(operation.opcode for operation in OPERATIONS.values() if operation.arity == 2)  # unary ones follow
+LAST_OPCODE = max(operation.opcode for operation in OPERATIONS.values())
+
 FUNCTION_SETS: dict[str, tuple[str, ...]] = {
     "arithmetic": ("add", "sub", "mul", "div"),
     "koza": ("add", "sub", "mul", "div", "sin", "cos", "exp", "log"),
@@ -86,6 +93,14 @@ class Token:
     complexity: int
     value: float = math.nan
     index: int = -1
+
+
+class TokenTable(NamedTuple):
+    """A library for the kernels: entries per token (n,)."""
+
+    opcode: NDArray[np.int64]
+    column: NDArray[np.int64]  # of a variable's values, else -1
+    value: NDArray[np.float64]  # number of a literal, else NaN
 
 
 class Library:
@@ -143,6 +158,7 @@ class Library:
         self.index: NDArray[np.int64] = np.array([t.index for t in tokens])  # (n,) column of a variable, else -1
         self.value: NDArray[np.float64] = np.array([t.value for t in tokens])  # (n,) number of a literal, else NaN
         self.complexity: NDArray[np.int64] = np.array([t.complexity for t in tokens])  # (n,)
+        self.table = TokenTable(self.opcode, self.index, self.value)
 
     def __len__(self) -> int:
         return len(self.tokens)

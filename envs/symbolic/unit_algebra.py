@@ -5,17 +5,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.reach import ANY, INVERTED, ROOTED, SQUARED
-from envs.symbolic.tokens import CONSTANT, OPERATIONS
+from envs.symbolic.tokens import CONSTANT, LAST_BINARY, LAST_OPCODE, OPERATIONS
 
 Ints = NDArray[np.int64]
 
 RULES = ("equal", "mul", "div", "keep", "square", "cube", "sqrt", "inverse", "none", "variable", "constant")
 EQUAL, MUL, DIV, KEEP, SQUARE, CUBE, SQRT, INVERSE, NONE = range(9)
 
-RULE_OF_OPCODE: Ints = np.zeros(max(op.opcode for op in OPERATIONS.values()) + 1, dtype=np.int64)
+RULE_OF_OPCODE: Ints = np.zeros(LAST_OPCODE + 1, dtype=np.int64)
 for _op in OPERATIONS.values():
     RULE_OF_OPCODE[_op.opcode] = RULES.index(_op.units)
-LAST_BINARY = max(op.opcode for op in OPERATIONS.values() if op.arity == 2)
 
 
 @njit(cache=True)

@@ -1,14 +1,17 @@
 """The inner loops of the symbolic regression world, over a batch of growing programs."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.datasets import Bank
-from envs.symbolic.fitting import fit_program
+from envs.symbolic.fitting import Effort, fit_program
 from envs.symbolic.grammar import Partials, Tables, append_token, clear_row, fill_mask, parent_and_sibling
 from envs.symbolic.grammar_units import UnitStack, UnitTables, append_units, fill_unit_mask
-from envs.symbolic.program import mean_square
+from envs.symbolic.program import Machine, Points, mean_square
+from envs.symbolic.tokens import CONSTANT
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -16,6 +19,15 @@ Bools = NDArray[np.bool_]
 
 GOING_ON, WHOLE, ILLEGAL = 0, 1, 2
 SOLVED = 1e-9  # share of the variance left unexplained below which a law counts as recovered
+
+
+class Scores(NamedTuple):
+    """What whole programs are worth."""
+
+    constants: Floats  # (B, K) fitted values
+    nrmse: Floats  # (B,)
+    complexity: Ints  # (B,)
+    recovered: Bools  # (B,)
 
 
 @njit(cache=True)
@@ -38,7 +50,9 @@ def _look(tables: Tables, partials: Partials, b: int, slot: NDArray[np.int16]) -
 def advance(
     actions: Ints,
     tables: Tables,
+    units: UnitTables | None,
     partials: Partials,
+    stack: UnitStack | None,
     n_variables: Ints,
     task: Ints,
     masks: Bools,
@@ -46,6 +60,8 @@ def advance(
     outcome: Ints,
 ) -> int:
     """Append a token to every row and renew its mask and slot (B, 4); writes outcomes (B,).
+
+    With ``units`` and their ``stack``, tokens follow the rules of units as well.
 
     Returns how many rows ended, or -1 - b, and nothing is changed, if row b has an action that does not exist.
     """
@@ -60,51 +76,18 @@ def advance(
             ended += 1
             masks[b] = False
             continue
+        if units is not None and stack is not None:  # numba leaves it out where they are None
+            append_units(tables, units, partials, stack, b, task[b], actions[b])
         append_token(tables, partials, b, actions[b])
         _look(tables, partials, b, slot)
         if partials.slots[b] == 0:
             outcome[b] = WHOLE
             ended += 1
             masks[b] = False
+        elif units is not None and stack is not None:
+            fill_unit_mask(tables, units, partials, stack, b, task[b], n_variables[task[b]], masks[b])
         else:
             fill_mask(tables, partials, b, n_variables[task[b]], True, masks[b])
-    return ended
-
-
-@njit(cache=True)
-def advance_with_units(
-    actions: Ints,
-    tables: Tables,
-    units: UnitTables,
-    partials: Partials,
-    stack: UnitStack,
-    n_variables: Ints,
-    task: Ints,
-    masks: Bools,
-    slot: NDArray[np.int16],
-    outcome: Ints,
-) -> int:
-    """:func:`advance` under the rules of units."""
-    wrong = _first_wrong(actions, masks.shape[1])
-    if wrong >= 0:
-        return -1 - wrong
-    ended = 0
-    for b in range(actions.shape[0]):
-        outcome[b] = GOING_ON
-        if not masks[b, actions[b]]:
-            outcome[b] = ILLEGAL
-            ended += 1
-            masks[b] = False
-            continue
-        append_units(tables, units, partials, stack, b, task[b], actions[b])
-        append_token(tables, partials, b, actions[b])
-        _look(tables, partials, b, slot)
-        if partials.slots[b] == 0:
-            outcome[b] = WHOLE
-            ended += 1
-            masks[b] = False
-        else:
-            fill_unit_mask(tables, units, partials, stack, b, task[b], n_variables[task[b]], masks[b])
     return ended
 
 
@@ -127,21 +110,15 @@ def score(
     partials: Partials,
     task: Ints,
     bank: Bank,
-    opcode: Ints,
-    index: Ints,
-    constant_id: int,
+    machine: Machine,
     weights: Ints,
-    restarts: int,
-    max_iterations: int,
-    workspace: Floats,
+    effort: Effort,
     scratch: Floats,
-    constants: Floats,
-    nrmse: Floats,
-    complexity: Ints,
-    recovered: Bools,
+    scores: Scores,
 ) -> None:
-    """Fit and measure every whole program: constants (B, K), nrmse (B,), complexity (B,), recovered (B,)."""
+    """Fit and measure every whole program; the scores of the others stay as they are. ``weights`` (n,) of tokens."""
     stream = np.zeros(1, dtype=np.uint64)
+    nrmse, complexity, recovered = scores.nrmse, scores.complexity, scores.recovered
     for b in range(outcome.shape[0]):
         if outcome[b] == GOING_ON:
             continue
@@ -150,38 +127,27 @@ def score(
         k = 0
         for i in range(length):
             complexity[b] += weights[program[i]]
-            if program[i] == constant_id:
-                constants[b, k] = 1.0
+            if machine.opcode[program[i]] == CONSTANT:
+                scores.constants[b, k] = 1.0
                 k += 1
         if outcome[b] == ILLEGAL:
             continue
         stream[0] = np.uint64(0)  # the same restarts for every program
+        points = Points(bank.columns[t], bank.target[t], bank.n_points[t])
         error, _ = fit_program(
-            program, length, k, opcode, index, bank.columns[t], bank.target[t], bank.n_points[t], constants[b],
-            workspace, scratch, restarts, max_iterations, 1e-20 * bank.variance[t], stream,
-        )  # fmt: skip
+            program, length, k, machine, points, scores.constants[b], scratch, effort, 1e-20 * bank.variance[t], stream
+        )
         nrmse[b] = np.sqrt(error / bank.variance[t])
         if error < SOLVED * bank.variance[t]:
-            recovered[b] = bank.n_test_points[t] == 0 or (
-                mean_square(
-                    program, length, opcode, index, bank.test_columns[t], bank.test_target[t], bank.n_test_points[t],
-                    constants[b], workspace,
-                )
-                < SOLVED * bank.variance[t]
-            )  # fmt: skip
+            test = Points(bank.test_columns[t], bank.test_target[t], bank.n_test_points[t])
+            recovered[b] = test.n == 0 or (
+                mean_square(program, length, machine, test, scores.constants[b]) < SOLVED * bank.variance[t]
+            )
 
 
 @njit(cache=True, error_model="numpy")
 def closed_error(
-    outcome: Ints,
-    partials: Partials,
-    task: Ints,
-    bank: Bank,
-    opcode: Ints,
-    index: Ints,
-    filler: int,
-    workspace: Floats,
-    error: Floats,
+    outcome: Ints, partials: Partials, task: Ints, bank: Bank, machine: Machine, filler: int, error: Floats
 ) -> None:
     """NRMSE (B,) of the unfinished programs as if the first variable stood in all open places, constants being 1."""
     program = np.empty(partials.tokens.shape[1], dtype=np.int16)
@@ -195,7 +161,5 @@ def closed_error(
         whole = length + partials.slots[b]
         for i in range(length, whole):
             program[i] = filler
-        mse = mean_square(
-            program, whole, opcode, index, bank.columns[t], bank.target[t], bank.n_points[t], ones, workspace
-        )
-        error[b] = np.sqrt(mse / bank.variance[t])
+        points = Points(bank.columns[t], bank.target[t], bank.n_points[t])
+        error[b] = np.sqrt(mean_square(program, whole, machine, points, ones) / bank.variance[t])

@@ -70,7 +70,6 @@ class Scorer:
         Every dataset has a target and coefficients of its own; the frame is the same for all.
         """
         errors = np.zeros((count, 3))
-        library = self.library
         target = targets[0]
         unit = self.target_units[target.name] * (not target.scaled)
         intercept = self.wild_constants or not unit.any()
@@ -112,9 +111,7 @@ class Scorer:
                 evaluate_kernel(
                     self._genes[:n_genes],
                     self._lengths[:n_genes],
-                    library.opcode,
-                    library.index,
-                    library.value,
+                    self.library.table,
                     columns,
                     self._constants[:n_genes],
                     G[:n_genes],

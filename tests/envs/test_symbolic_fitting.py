@@ -9,7 +9,7 @@ from symbolic_oracles import evaluate_with_numpy, random_batch, random_programs
 
 from envs.symbolic.fitting import fit_constants, refine_constants
 from envs.symbolic.gradient import run_with_gradient
-from envs.symbolic.program import BLOCK, evaluate_programs, make_workspace
+from envs.symbolic.program import BLOCK, evaluate_programs, make_machine
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library, pad_programs
 
@@ -23,10 +23,10 @@ STEEP_AT_THE_BORDER = {"sqrt", "asin", "acos", "pow"}
 
 def gradient_of(program, constants):
     """(k, n) from the kernel, or None where it is not finite."""
-    workspace = make_workspace(FULL.opcode, FULL.value, 1)
-    workspace[0, : len(X)] = X[:, 0]
+    machine = make_machine(FULL.table, 1)
+    machine.workspace[0, : len(X)] = X[:, 0]
     gradient = np.full((max(1, len(constants)), BLOCK), np.nan)
-    row = run_with_gradient(program, len(program), FULL.opcode, FULL.index, constants, workspace, gradient, 1, len(X))
+    row = run_with_gradient(program, len(program), machine, constants, gradient, len(X))
     return None if row < 0 else gradient[: len(constants), : len(X)]
 
 

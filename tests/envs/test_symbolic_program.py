@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbolic_oracles import assert_agree, random_batch, random_programs
 
+from envs.symbolic import tokens
 from envs.symbolic.fastmath import EXP_LOW, TRIG_LIMIT
 from envs.symbolic.program import BLOCK, count_constants, evaluate_programs, mean_square_kernel
 from envs.symbolic.text import parse, to_infix
@@ -88,14 +89,20 @@ def test_printed_text_parses_back_to_the_same_values(program):
     assert_agree(again, program, NO_POWERS, POINTS, constants)
 
 
+def test_opcodes_have_names():
+    for name, operation in tokens.OPERATIONS.items():
+        assert getattr(tokens, name.upper()) == operation.opcode
+        assert (operation.arity == 2) == (operation.opcode <= tokens.LAST_BINARY)
+    assert max(operation.opcode for operation in tokens.OPERATIONS.values()) == tokens.LAST_OPCODE
+
+
 def test_mean_square_error_matches_numpy_and_is_inf_for_bad_programs():
     library = Library("koza", ["x"])
     programs, lengths = pad_programs([library.encode(["mul", "x", "x"]), library.encode(["log", "x"])])
     x = np.linspace(-1.0, 1.0, 300)
     target = x**2 + 0.5
     out = np.empty(2)
-    tables = (library.opcode, library.index, library.value)
-    mean_square_kernel(programs, lengths, *tables, x[None], target, np.ones((2, 0)), out)
+    mean_square_kernel(programs, lengths, library.table, x[None], target, np.ones((2, 0)), out)
     assert out == pytest.approx([0.25, np.inf])
 
 
