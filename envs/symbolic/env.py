@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from envs.batch import Info, State, check_choices, discrete_actions
 from envs.streams import Rows, Streams
-from envs.symbolic.datasets import Dataset, Task, common_variables, make_bank, make_datasets, make_sample
+from envs.symbolic.datasets import Dataset, make_bank, make_sample
 from envs.symbolic.fitting import Effort
-from envs.symbolic.grammar import Grammar, Rules
+from envs.symbolic.grammar import Grammar
 from envs.symbolic.grammar_units import fill_unit_mask, start_units, unit_tables
+from envs.symbolic.options import Options
 from envs.symbolic.program import BLOCK, make_machine
 from envs.symbolic.text import to_infix
-from envs.symbolic.tokens import Library, Program
+from envs.symbolic.tokens import Program
 from envs.symbolic.units import Units
 from envs.symbolic.world_kernels import (
     GOING_ON,
@@ -101,84 +102,56 @@ class SymbolicRegression(TaskWorld):
     def __init__(
         self,
         num_envs: int = 1,
-        task: Task | Sequence[Task] = "nguyen",
-        X: NDArray[Any] | None = None,
-        y: NDArray[Any] | None = None,
-        variables: Sequence[str] | None = None,
-        units: bool | Mapping[str, str] = False,
-        target_units: str | None = None,
-        functions: str | Sequence[str] = "koza",
-        literals: Sequence[str] = (),
-        constant: bool = False,
-        max_constants: int = 3,
-        max_length: int = 30,
-        rules: Mapping[str, Any] | None = None,
-        noise: float = 0.0,
-        data_seed: int = 0,
-        n_points: int | None = None,
-        shown_points: int = 20,
-        parsimony: float = 0.0,
-        shaping: float = 0.0,
-        gamma: float = 1.0,
-        restarts: int = 2,
-        max_iterations: int = 20,
-        show_task: bool = False,
-        expressions: bool = True,
         splits: TaskSplit | None = None,
         split: str = "all",
         tasks: Sequence[int] | None = None,
+        **options: Any,
     ):
-        if X is None and y is None:
-            self.datasets = make_datasets(task, data_seed, noise, n_points)
-        elif X is None or y is None:
-            raise ValueError("own data need both X (n, d) and y (n,)")
-        else:
-            own_units = units if isinstance(units, Mapping) else None
-            own = Dataset.from_arrays(X, y, variables, own_units, target_units, free_constant=True, seed=data_seed)
-            self.datasets = [own]
+        self.options = Options(**options)
+        self.datasets = self.options.make_datasets()
         if splits is None:
             splits = TaskSplit(TaskSet(range(len(self.datasets))), TaskSet(range(0)), TaskSet(range(0)))
         super().__init__(num_envs, splits, split, tasks)
-        _check_numbers(max_constants, shown_points, parsimony, gamma, restarts, max_iterations)
-        self.library = Library(functions, common_variables(self.datasets), literals, constant)
-        limits = {self.library.tokens[self.library.constant_id].name: max_constants} if constant else {}
-        more = dict(rules or {})
-        self.rules = Rules(max_length=max_length, repeats={**limits, **more.pop("repeats", {})}, **more)
+        self.library = self.options.make_library(self.datasets)
+        self.rules = self.options.make_rules(self.library)
         self.grammar = Grammar(self.library, self.rules)
-        self.parsimony, self.shaping, self.gamma = parsimony, shaping, gamma
-        self.show_task, self.expressions = show_task, expressions
-        self._effort = Effort(restarts, max_iterations)
+        self._effort = Effort(self.options.restarts, self.options.max_iterations)
         self._bank = make_bank(self.datasets)
-        self._sample = make_sample(self.datasets, shown_points)
+        self._sample = make_sample(self.datasets, self.options.shown_points)
         self._machine = make_machine(self.library.table, self.library.n_variables)
-        self._scratch = np.empty((max_constants + 2, BLOCK))
-        self.partials = self.grammar.start(num_envs)
         self._units = self._stack = None
-        if units is not False:
-            self._units = unit_tables([_units_of(data) for data in self.datasets], self.library, max_length)
-            self._stack = start_units(num_envs, max_length, self._units)
+        if self.options.units is not False:
+            units = [_units_of(data) for data in self.datasets]
+            self._units = unit_tables(units, self.library, self.rules.max_length)
+            self._stack = start_units(num_envs, self.rules.max_length, self._units)
         self._first_masks = self._masks_of_empty_programs()
-        self.masks = np.zeros((num_envs, len(self.library)), dtype=np.bool_)
-        self.slot = np.zeros((num_envs, 4), dtype=np.int16)
-        self.outcome = np.zeros(num_envs, dtype=np.int64)
-        self.constants = np.ones((num_envs, max(1, max_constants)))
-        self.nrmse = np.zeros(num_envs)
-        self.complexity = np.zeros(num_envs, dtype=np.int64)
-        self.recovered = np.zeros(num_envs, dtype=np.bool_)
-        self.potential = np.zeros(num_envs)
-        self._scores = Scores(self.constants, self.nrmse, self.complexity, self.recovered)
         self._first_potential = np.zeros(len(self.datasets))
-        if shaping:
+        if self.options.shaping:
             self._first_potential = self._potential_of_empty_programs()
+        self._make_arrays()
+        self._make_spaces()
+
+    def _make_arrays(self) -> None:
+        n, most_constants = self.num_envs, self.options.most_constants(self.library, self.rules)
+        self.partials = self.grammar.start(n)
+        self.masks = np.zeros((n, len(self.library)), dtype=np.bool_)
+        self.slot = np.zeros((n, 4), dtype=np.int16)
+        self.outcome = np.zeros(n, dtype=np.int64)
+        self.constants = np.ones((n, most_constants))
+        self.nrmse = np.zeros(n)
+        self.complexity = np.zeros(n, dtype=np.int64)
+        self.recovered = np.zeros(n, dtype=np.bool_)
+        self.potential = np.zeros(n)
+        self._scores = Scores(self.constants, self.nrmse, self.complexity, self.recovered)
+        self._scratch = np.empty((most_constants + 2, BLOCK))
         self._nothing_yet: Info = {
             "task": self.task.copy(),
-            "nrmse": np.full(num_envs, np.inf),
-            "complexity": np.zeros(num_envs, dtype=np.int64),
-            "recovered": np.zeros(num_envs, dtype=np.bool_),
+            "nrmse": np.full(n, np.inf),
+            "complexity": np.zeros(n, dtype=np.int64),
+            "recovered": np.zeros(n, dtype=np.bool_),
         }
-        if expressions:
-            self._nothing_yet["expression"] = np.full(num_envs, "", dtype=object)
-        self._make_spaces(shown_points)
+        if self.options.expressions:
+            self._nothing_yet["expression"] = np.full(n, "", dtype=object)
 
     def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Draw a task for each of ``rows``; a world with one task draws nothing."""
@@ -211,11 +184,11 @@ class SymbolicRegression(TaskWorld):
             self._score()
             whole = self.outcome == WHOLE
             np.divide(1.0, 1.0 + self.nrmse, out=rewards, where=whole)
-            if self.parsimony:
-                rewards[whole & (rewards > 0.0)] -= self.parsimony * self.complexity[whole & (rewards > 0.0)]
-        if self.shaping:
+            if self.options.parsimony:
+                rewards[whole & (rewards > 0.0)] -= self.options.parsimony * self.complexity[whole & (rewards > 0.0)]
+        if self.options.shaping:
             before, self.potential = self.potential, self._potentials()
-            rewards += self.shaping * (self.gamma * self.potential - before)
+            rewards += self.options.shaping * (self.options.gamma * self.potential - before)
         return rewards, terminated
 
     def observe(self, rows: Rows) -> dict[str, NDArray[Any]]:
@@ -227,7 +200,7 @@ class SymbolicRegression(TaskWorld):
             "action_mask": self.masks[index].astype(np.int8),
             "data": self._sample.take(self.at(self.task, rows), axis=0),
         }
-        if self.show_task:
+        if self.options.show_task:
             seen["task"] = self.task[rows]
         return seen
 
@@ -242,7 +215,7 @@ class SymbolicRegression(TaskWorld):
             info["nrmse"][ended] = self.nrmse[of_world]
             info["complexity"][ended] = self.complexity[of_world]
             info["recovered"][ended] = self.recovered[of_world]
-            if self.expressions:
+            if self.options.expressions:
                 for i in ended[outcome[ended] == WHOLE]:
                     info["expression"][i] = self.expression(int(rows[i]))
         return info
@@ -323,16 +296,18 @@ class SymbolicRegression(TaskWorld):
         """The first variable's token."""
         return len(self.library) - self.library.n_variables
 
-    def _make_spaces(self, shown_points: int) -> None:
+    def _make_spaces(self) -> None:
         n, length = len(self.library), self.rules.max_length
         self.action_space = spaces.Discrete(n)
         parts: dict[str, spaces.Space[Any]] = {
             "tokens": spaces.MultiDiscrete([n + 1] * length, dtype=np.int16),
             "slot": spaces.MultiDiscrete([n + 1, n + 1, length + 1, length + 1], dtype=np.int16),
             "action_mask": spaces.MultiBinary(n),
-            "data": spaces.Box(-10.0, 10.0, (shown_points, self.library.n_variables + 1), dtype=np.float32),
+            "data": spaces.Box(
+                -10.0, 10.0, (self.options.shown_points, self.library.n_variables + 1), dtype=np.float32
+            ),
         }
-        if self.show_task:
+        if self.options.show_task:
             parts["task"] = spaces.Discrete(len(self.datasets))
         self.observation_space = spaces.Dict(parts)
 
@@ -341,12 +316,3 @@ def _units_of(data: Dataset) -> Units:
     if data.units is None:
         raise ValueError(f"task {data.name} declares no units; choose one of the feynman set or give units yourself")
     return data.units
-
-
-def _check_numbers(
-    max_constants: int, shown_points: int, parsimony: float, gamma: float, restarts: int, max_iterations: int
-) -> None:
-    if min(max_constants, restarts) < 0 or min(shown_points, max_iterations) < 1:
-        raise ValueError("max_constants and restarts must be >= 0, shown_points and max_iterations >= 1")
-    if parsimony < 0.0 or not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"parsimony must be >= 0 and gamma within 0..1, not {parsimony} and {gamma}")

@@ -275,3 +275,23 @@ def test_pictures_call_the_target_by_its_name(n_variables):
     assert tree.get_title() == "period = mass"
     assert fit.get_ylabel().startswith("period")
     assert "period = mass" in as_text(scene)
+
+
+@pytest.mark.parametrize("options", [{"units": True}, {"rules": {"repeats": {"c": 8}}}])
+def test_every_legal_program_has_room_for_its_constants(options):
+    """Where units leave nothing else, and where rules say so, c may be used more often than ``max_constants``."""
+    env = gym.make_vec(ID, num_envs=32, **{"task": "I.6.2a", "functions": "physics", "constant": True, **options})
+    world, rng, most = env.unwrapped.world, np.random.default_rng(0), 0
+    env.reset(seed=0)
+    for _ in range(150):
+        ended = random_legal(world.masks, rng)
+        uses = world.partials.uses[:, world.library.constant_id] + (ended == world.library.constant_id)
+        most = max(most, int(uses.max()))
+        assert most <= world.constants.shape[1]
+        env.step(ended)
+    assert most > 3
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="max_lenght"):
+        make(max_lenght=10)
