@@ -8,13 +8,18 @@ from typing import Any
 
 HOMES: dict[str, str] = {
     "EpisodeSource": "data.episodes",
+    "FewShotLearner": "learners.few_shot",
     "ImageSet": "data.images",
+    "MatchingNetwork": "learners.few_shot",
     "OmniglotTaskDataset": "data.omniglot",
+    "PrototypicalNetwork": "learners.few_shot",
+    "RelationNetwork": "learners.few_shot",
     "Task": "tasks",
     "TaskSource": "tasks",
     "create_meta_batch": "tasks",
     "from_arrays": "data.images",
     "from_dataset": "data.images",
+    "load_few_shot_learner": "predictor",
     "load_image_folder": "data.folders",
     "load_omniglot": "data.omniglot",
     "load_omniglot_dataset": "data.omniglot",

@@ -87,15 +87,36 @@ class PicturesSection(Section):
     """Episodes of validation and evaluation: classes, support and query pictures of each."""
 
 
+class FewShotSection(Section):
+    """A metric learner on pictures (``learner`` is prototypical, relation or matching)."""
+
+    widths: tuple[Count, Count, Count, Count]
+    """Channels of the encoder's four convolutions."""
+    distance: Literal["euclidean", "cosine"]
+    """Of the prototypical learner; euclidean is squared."""
+    weight_decay: NonNegative
+    symmetric: bool
+    """In training, support and query also change places: twice the gradient for the same features."""
+    autocast: bool
+    """Run the encoder in bfloat16 where the processor can."""
+    test_copies: Annotated[int, Field(ge=0)]
+    """Jittered copies whose features are averaged for the row with test-time jitter; 0: no such row."""
+    one_shot_episodes: Count
+    """20-way episodes within one group, one query of each class, of the final evaluation."""
+    runs: str | None
+    """Folder or zip archive of Omniglot's official one-shot runs; null: where Omniglot is, if they are there."""
+
+
 class MetaLearningSection(Section):
     """Tasks, a learner, and how it is trained. Each problem reads the section of its own name."""
 
-    problem: Literal["sinusoid"]
+    problem: Literal["sinusoid", "few_shot"]
     learner: str
     """Name of a learner that the problem knows."""
     loop: LoopSection
     sinusoid: SinusoidSection
     pictures: PicturesSection
+    few_shot: FewShotSection
 
 
 class MetaLearningConfig(ExperimentConfig):

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from rl_suite.run import Run
 from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 
 PROBLEMS: dict[str, str] = {
+    "few_shot": "rl_suite.meta_learning.problems.few_shot:build",
     "sinusoid": "rl_suite.meta_learning.problems.sinusoid:build",
 }
 """Name of a problem -> ``"module:function"``, called as ``build(config: MetaLearningConfig) -> Session``."""
@@ -88,8 +89,15 @@ def resume(run: Run, session: Session) -> tuple[int, float, float]:
     return int(content["step"]), float(content["cpu_seconds"]), float(content["best"])
 
 
-def restore(session: Session, content: Mapping[str, Any], path: Path) -> None:
-    """Put a checkpoint's content into a session.
+class Restorable(Protocol):
+    """What :func:`restore` fills."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back a state; raises KeyError, RuntimeError, ValueError or TypeError if it does not fit."""
+
+
+def restore(session: Restorable, content: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's content into a session, or into a learner alone.
 
     Raises:
         UserError: it belongs to another learner, or holds weights that are not finite.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rl_suite.errors import UserError
 from rl_suite.meta_learning.data.images import as_images, resize
-from rl_suite.meta_learning.data.omniglot import INK
+from rl_suite.meta_learning.data.omniglot import INK, find_folder
 from rl_suite.meta_learning.data.reading import decode, read_files
 
 LABELS = "class_labels.txt"
@@ -33,6 +33,15 @@ class OneShotRun(NamedTuple):
     support: Tensor  # (n, 1, H, W) uint8, ink 255
     query: Tensor  # (m, 1, H, W)
     answers: Tensor  # (m,) place of the right training image
+
+
+def find_runs() -> Path | None:
+    """The runs that lie beside Omniglot, as an archive or a folder, if they are there."""
+    folder = find_folder()
+    places = (
+        () if folder is None else (folder / "all_runs.zip", folder / "all_runs", folder / "one-shot-classification")
+    )
+    return next((place for place in places if place.exists()), None)
 
 
 def read_runs(path: Path, size: int) -> list[OneShotRun]:

@@ -1,6 +1,7 @@
 """Few-shot learners: an encoder that is trained on episodes, and a head that compares queries with a support set."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from rl_suite.loading import require_known
 from rl_suite.meta_learning.data.images import as_floats
 from rl_suite.meta_learning.learners.few_shot_heads import ALGORITHMS, Distance, Head, build_head
 from rl_suite.meta_learning.metrics import TaskScores
-from rl_suite.meta_learning.tasks import Task, TaskSource
+from rl_suite.meta_learning.tasks import Task, Tasks, TaskSource, unstack_tasks
 
 Labels = Sequence[Any] | np.ndarray | Tensor
 Transductive = Literal["assignment"]
@@ -36,7 +37,7 @@ class FewShotLearner(nn.Module):
         learning_rate: of Adam.
         weight_decay: of Adam, decoupled; not on the head's temperature.
         symmetric: in training, let support and query also change places; twice the gradient for the same features.
-        autocast: run the encoder in bfloat16 (a training step is 1.5x faster where the processor knows it).
+        autocast: run the encoder in bfloat16, 1.5x faster, where the processor can.
     """
 
     def __init__(
@@ -52,7 +53,12 @@ class FewShotLearner(nn.Module):
     ):
         super().__init__()
         require_known(algorithm, ALGORITHMS, "few-shot algorithm")
-        self.algorithm, self.distance, self.symmetric, self.autocast = algorithm, distance, symmetric, autocast
+        self.algorithm, self.distance, self.symmetric, self.autocast = (
+            algorithm,
+            distance,
+            symmetric,
+            autocast and bfloat16_is_fast(),
+        )
         self.encoder = encoder
         self.head: Head | None = None  # some heads depend on the shape of the features: built with the first images
         self._rates = (learning_rate, weight_decay)
@@ -91,34 +97,54 @@ class FewShotLearner(nn.Module):
             UserError: a baseline, a query whose class is not in the support set, or a model that needs more images.
             NonFiniteError: the loss is NaN or infinite; nothing was changed.
         """
-        head, optimizer = self._built(support_x)
+        return self._step([(support_x, support_y, query_x, query_y)])
+
+    def meta_train_step(self, tasks: Tasks) -> dict[str, float]:
+        """One step on the mean loss of several episodes; returns and raises as :meth:`train_episode`."""
+        return self._step(unstack_tasks(tasks))
+
+    def _step(self, episodes: Sequence[tuple[Tensor, Labels, Tensor, Labels]]) -> dict[str, float]:
+        """All pictures pass the encoder together; the loss is the mean over episodes."""
+        head, optimizer = self._built(episodes[0][0])
         if not head.learns:
             raise UserError(f"{self.algorithm} is a baseline: it has nothing to train, only predict and evaluate")
-        names, places = _places(support_y, len(support_x))
-        targets = _places_among(query_y, names, len(query_x))
         self.train()
-        features = self._encode_for_training(torch.cat([as_floats(support_x), as_floats(query_x)]))
-        support, query = features[: len(places)], features[len(places) :]
+        pictures = [as_floats(part) for support_x, _, query_x, _ in episodes for part in (support_x, query_x)]
+        features = iter(torch.split(self._encode_for_training(torch.cat(pictures)), [len(part) for part in pictures]))
+        losses, right = [], []
+        for _, support_y, _, query_y in episodes:
+            loss, accuracy = self._episode_loss(head, next(features), support_y, next(features), query_y)
+            losses.append(loss)
+            right.append(accuracy)
+        mean = torch.stack(losses).mean()
+        if not torch.isfinite(mean):
+            raise NonFiniteError(
+                f"the loss of an episode is {mean.item()}; lower the learning rate or check the images"
+            )
+        optimizer.zero_grad()
+        mean.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return {"loss": mean.item(), "accuracy": sum(right) / len(right)}
+
+    def _episode_loss(
+        self, head: Head, support: Tensor, support_y: Labels, query: Tensor, query_y: Labels
+    ) -> tuple[Tensor, float]:
+        """Loss and accuracy of one episode out of its features."""
+        names, places = places_of(support_y, len(support))
+        targets = places_among(query_y, names, len(query))
         scores = head(support, places, query, len(names))
         loss = head.loss(scores, targets)
         if self.symmetric:
             if len(set(targets.tolist())) < len(names):
                 raise UserError("symmetric training needs query images of every class")
             loss = (loss + head.loss(head(query, targets, support, len(names)), places)) / 2
-        if not torch.isfinite(loss):
-            raise NonFiniteError(
-                f"the loss of an episode is {loss.item()}; lower the learning rate or check the images"
-            )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return {"loss": loss.item(), "accuracy": _accuracy(scores, targets)}
+        return loss, _accuracy(scores, targets)
 
     @torch.no_grad()
     def scores(self, support_x: Tensor, support_y: Labels, query_x: Tensor) -> Tensor:
         """Scores (Q, n) of the classes, in the order in which they first appear in ``support_y``."""
         head, _ = self._built(support_x)
-        names, places = _places(support_y, len(support_x))
+        names, places = places_of(support_y, len(support_x))
         self.eval()
         scores: Tensor = head(self.encode(support_x), places, self.encode(query_x), len(names))
         return scores
@@ -141,15 +167,17 @@ class FewShotLearner(nn.Module):
         """
         single = query_x.ndim == support_x.ndim - 1
         scores = self.scores(support_x, support_y, query_x[None] if single else query_x)
-        places = decide(scores, transductive)
-        names, _ = _places(support_y, len(support_x))
-        if isinstance(support_y, Tensor):
-            answer: Any = torch.tensor(names, dtype=support_y.dtype)[places]
-        elif isinstance(support_y, np.ndarray):
-            answer = np.asarray(names, dtype=support_y.dtype)[places.numpy()]
-        else:
-            answer = [names[place] for place in places.tolist()]
+        answer = as_labels(decide(scores, transductive), support_y)
         return answer[0] if single else answer
+
+    def outputs(self, tasks: Tasks) -> list[Tensor]:
+        """Scores (Q, n) of every task's queries; labels are 0..n-1 and column c is label c."""
+        found = []
+        for support_x, support_y, query_x, _ in unstack_tasks(tasks):
+            names, _ = places_of(support_y, len(support_x))
+            columns = torch.tensor(names).argsort()
+            found.append(self.scores(support_x, support_y, query_x)[:, columns])
+        return found
 
     def evaluate(self, episodes: TaskSource | Iterable[Task], n_episodes: int = 600, start: int = 0) -> TaskScores:
         """Accuracy on each of ``n_episodes`` episodes, from ``start`` on where they are numbered."""
@@ -159,33 +187,45 @@ class FewShotLearner(nn.Module):
             tasks = map(episodes.task, range(start, start + n_episodes))
         found = []
         for support_x, support_y, query_x, query_y in tasks:
-            names, _ = _places(support_y, len(support_x))
-            targets = _places_among(query_y, names, len(query_x))
+            names, _ = places_of(support_y, len(support_x))
+            targets = places_among(query_y, names, len(query_x))
             found.append(_accuracy(self.scores(support_x, support_y, query_x), targets))
         if not found:
             raise UserError("there are no episodes to evaluate on")
         return TaskScores.of(found)
 
-    def get_training_state(self) -> dict[str, Any]:
-        """Everything that training goes on from: parameters, running statistics, optimizer."""
+    def set_learning_rate(self, rate: float) -> None:
+        """From the next step on; the learner must be built (:meth:`build`)."""
+        self.require_head()
+        assert self.optimizer is not None  # it comes with the head
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def get_meta_state(self) -> dict[str, Any]:
+        """A copy of everything that training goes on from: parameters, running statistics, optimizer."""
         if self.optimizer is None:
             raise UserError("nothing was trained yet: the state begins with the first episode")
-        return {"model": self.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return deepcopy({"model": self.state_dict(), "optimizer": self.optimizer.state_dict()})
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`get_training_state` gave; the learner must be built (:meth:`build`) for such images."""
-        if self.optimizer is None:
-            raise UserError("build(images) first: the head depends on the shape of the images")
+    def load_meta_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`get_meta_state` gave; the learner must be built (:meth:`build`) for such images."""
+        self.require_head()
+        assert self.optimizer is not None  # it comes with the head
         self.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+
+    def require_head(self) -> Head:
+        """The head; raises a ``UserError`` before the first images (:meth:`build`)."""
+        if self.head is None:
+            raise UserError("build(images) first: the head depends on the shape of the images")
+        return self.head
 
     def _built(self, images: Tensor) -> tuple[Head, torch.optim.Optimizer]:
         if images.ndim < 2 or not len(images):
             raise UserError(f"support images must be (S, C, H, W) with at least one, not {tuple(images.shape)}")
         self.build(images)
-        assert self.head is not None
-        assert self.optimizer is not None
-        return self.head, self.optimizer
+        assert self.optimizer is not None  # it comes with the head
+        return self.require_head(), self.optimizer
 
     def _encode_for_training(self, images: Tensor) -> Tensor:
         try:
@@ -199,6 +239,32 @@ class FewShotLearner(nn.Module):
             ) from None
 
 
+class PrototypicalNetwork(FewShotLearner):
+    """A prototypical network (Snell et al. 2017); the options are those of :class:`FewShotLearner`."""
+
+    def __init__(self, encoder: nn.Module, **options: Any):
+        super().__init__("prototypical", encoder, **options)
+
+
+class RelationNetwork(FewShotLearner):
+    """A relation network (Sung et al. 2018); the options are those of :class:`FewShotLearner`."""
+
+    def __init__(self, encoder: nn.Module, **options: Any):
+        super().__init__("relation", encoder, **options)
+
+
+class MatchingNetwork(FewShotLearner):
+    """A matching network (Vinyals et al. 2016); the options are those of :class:`FewShotLearner`."""
+
+    def __init__(self, encoder: nn.Module, **options: Any):
+        super().__init__("matching", encoder, **options)
+
+
+def bfloat16_is_fast() -> bool:
+    """Whether convolutions in bfloat16 run on this processor's own instructions (or close to them)."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def decide(scores: Tensor, transductive: Transductive | None = None) -> Tensor:
     """Chosen columns (Q,) of scores (Q, n): each row's best, or the best assignment of rows to different columns."""
     if transductive is None:
@@ -210,8 +276,12 @@ def decide(scores: Tensor, transductive: Transductive | None = None) -> Tensor:
     return torch.from_numpy(linear_sum_assignment(scores.numpy(), maximize=True)[1])
 
 
-def _places(labels: Labels, number: int) -> tuple[list[Any], Tensor]:
-    """Class names in order of appearance, and the place of each label among them."""
+def places_of(labels: Labels, number: int) -> tuple[list[Any], Tensor]:
+    """Class names in order of appearance, and the place of each of ``number`` labels among them (S,).
+
+    Raises:
+        UserError: another number of labels, or only one class.
+    """
     plain = _plain(labels, number)
     names = list(dict.fromkeys(plain))
     if len(names) < 2:
@@ -220,13 +290,24 @@ def _places(labels: Labels, number: int) -> tuple[list[Any], Tensor]:
     return names, torch.tensor([number_of[label] for label in plain])
 
 
-def _places_among(labels: Labels, names: Sequence[Any], number: int) -> Tensor:
+def places_among(labels: Labels, names: Sequence[Any], number: int) -> Tensor:
+    """The place of each of ``number`` labels among the class names (Q,); an unknown label is a ``UserError``."""
     number_of = {name: place for place, name in enumerate(names)}
     plain = _plain(labels, number)
     unknown = [label for label in plain if label not in number_of]
     if unknown:
         raise UserError(f"a query has the label {unknown[0]!r}, which no support image has")
     return torch.tensor([number_of[label] for label in plain])
+
+
+def as_labels(places: Tensor, support_y: Labels) -> Any:
+    """Labels of chosen places (Q,), in the kind that ``support_y`` is of: a tensor, an array or a list."""
+    names, _ = places_of(support_y, len(support_y))
+    if isinstance(support_y, Tensor):
+        return torch.tensor(names, dtype=support_y.dtype)[places]
+    if isinstance(support_y, np.ndarray):
+        return np.asarray(names, dtype=support_y.dtype)[places.numpy()]
+    return [names[place] for place in places.tolist()]
 
 
 def _plain(labels: Labels, number: int) -> list[Any]:
