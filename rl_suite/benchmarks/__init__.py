@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, str] = {
     "compression": "rl_suite.benchmarks.compression",
     "distillation": "rl_suite.benchmarks.distillation",
     "durotaxis": "rl_suite.benchmarks.durotaxis",
+    "few_shot": "rl_suite.benchmarks.few_shot",
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",
