@@ -34,6 +34,33 @@ class LoopSection(Section):
         return self
 
 
+class GradientSection(Section):
+    """Learners that adapt by gradients (``rl_suite.meta_learning.learners.build.GRADIENT_LEARNERS``)."""
+
+    inner_lr: Positive
+    """Where learned inner rates begin, and what fixed ones are."""
+    inner_steps: Count
+    """Inner steps of meta-training."""
+    test_steps: Count
+    """Inner steps at validation and test."""
+    order: Literal["first", "second"]
+    """Whether the outer gradient goes through the inner gradients; reptile has no choice."""
+    batch_norm: Literal["batch", "frozen", "per_step"]
+    task_axis: Literal["auto", "loop", "threads", "vmap", "compile"]
+    gradient_clip: Positive | None
+    """Largest norm of the meta-gradient."""
+    inner_clip: Positive | None
+    """Largest norm of an inner gradient."""
+    anneal_steps: Count
+    """Outer steps until the multi-step loss of maml_plus_plus is that of the last step."""
+    measure: Literal["theil", "generalised_entropy", "atkinson", "gini", "variance_of_logarithms"]
+    """Inequality of the initial losses (Jamal and Qi 2019)."""
+    inequality: NonNegative
+    """Weight of the inequality."""
+    entropy: NonNegative
+    """Weight of the entropy reduction; classification only."""
+
+
 class SinusoidSection(Section):
     """Regression of ``A sin(x - phase)`` from few points (Finn et al. 2017, section 5.1)."""
 
@@ -114,6 +141,7 @@ class MetaLearningSection(Section):
     learner: str
     """Name of a learner that the problem knows."""
     loop: LoopSection
+    gradient: GradientSection
     sinusoid: SinusoidSection
     pictures: PicturesSection
     few_shot: FewShotSection

@@ -4,8 +4,8 @@ A batch of tasks is either a ``Task`` whose tensors have a leading task axis (T,
 shapes differ, a list of tasks. :func:`unstack_tasks`, :func:`stack_tasks` and :func:`count_tasks` take both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -116,3 +116,18 @@ def create_meta_batch(
     rng = rng or np.random.default_rng()
     chosen = rng.choice(len(tasks), batch_size, replace=len(tasks) < batch_size)
     return stack_tasks([as_task(tasks[int(i)]) for i in chosen])
+
+
+def local_labels(labels: Tensor | Sequence[Hashable]) -> tuple[Tensor, list[Any]]:
+    """Number the classes of one task 0, 1, ... in the order in which they appear; never sorted by class.
+
+    Returns:
+        The numbers (S,), and the label of each number.
+
+    >>> local_labels(["cat", "dog", "cat"])
+    (tensor([0, 1, 0]), ['cat', 'dog'])
+    """
+    plain = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else list(labels)
+    classes = list(dict.fromkeys(plain))
+    place = {label: i for i, label in enumerate(classes)}
+    return torch.tensor([place[label] for label in plain]), classes
