@@ -72,7 +72,7 @@ class FunctionalModule:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FunctionalModule":
         twin = FunctionalModule(copy.deepcopy(self.module, memo), self.batch_norm, self.steps)
-        twin.statistics.load_state_dict(self.statistics.state_dict())
+        twin.statistics = copy.deepcopy(self.statistics, memo)  # the learner's own copy, if it is copied as well
         memo[id(self)] = twin
         return twin
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from rl_suite.errors import NonFiniteError
 from rl_suite.evaluation.command import Reportable
 from rl_suite.meta_learning.config import LoopSection
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores
@@ -91,6 +92,8 @@ class Problem:
     higher_is_better: bool
     controls: Mapping[str, Outputs]
     """Rows beside the learner's, such as an unadapted network, on the same tasks."""
+    adapted: str = "adapted"
+    """Name of the learner's own row."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the tasks are, for the report."""
     draw: Callable[[Path], None] | None = None
@@ -126,14 +129,20 @@ class EpisodicSession:
 
     def evaluate(self, training: Mapping[str, float]) -> TaskReport:
         """The learner and its controls on the same held-out tasks."""
-        rows: dict[str, Outputs] = {"adapted": self.learner.outputs, **self.problem.controls}
-        scores, n = {}, self.loop.test_tasks
+        rows: dict[str, Outputs] = {self.problem.adapted: self.learner.outputs, **self.problem.controls}
+        scores: dict[str, TaskScores] = {}
+        notes, n = [], self.loop.test_tasks
         with ProgressBar("evaluation", n * len(rows)) as progress:
             for i, (name, outputs) in enumerate(rows.items()):
                 say = partial(_say, progress, i * n)
-                scores[name] = measure(outputs, self.problem, self.problem.test, n, say)
+                try:
+                    scores[name] = measure(outputs, self.problem, self.problem.test, n, say)
+                except NonFiniteError as error:
+                    if not scores:
+                        raise
+                    notes.append(f"{name}: left out, because {error}")
         settings = {**self.problem.settings, "tasks": n, **training}
-        return TaskReport(self.problem.title, self.problem.what, settings, scores)
+        return TaskReport(self.problem.title, self.problem.what, settings, scores, notes)
 
     def pictures(self, folder: Path) -> None:
         """The pictures of the problem, where it has some."""
