@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rl_suite.config import Count, ExperimentConfig, NonNegative, Positive, Probability, Section
+from rl_suite.meta_learning.continual.config import ContinualSection, ContinualWorldsSection
 
 
 class LoopSection(Section):
@@ -137,7 +138,7 @@ class FewShotSection(Section):
 class MetaLearningSection(Section):
     """Tasks, a learner, and how it is trained. Each problem reads the section of its own name."""
 
-    problem: Literal["sinusoid", "few_shot"]
+    problem: Literal["sinusoid", "few_shot", "continual", "continual_worlds"]
     learner: str
     """Name of a learner that the problem knows."""
     loop: LoopSection
@@ -145,6 +146,8 @@ class MetaLearningSection(Section):
     sinusoid: SinusoidSection
     pictures: PicturesSection
     few_shot: FewShotSection
+    continual: ContinualSection
+    continual_worlds: ContinualWorldsSection
 
 
 class MetaLearningConfig(ExperimentConfig):

@@ -23,6 +23,8 @@ from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 PROBLEMS: dict[str, str] = {
     "few_shot": "rl_suite.meta_learning.problems.few_shot:build",
     "sinusoid": "rl_suite.meta_learning.problems.sinusoid:build",
+    "continual": "rl_suite.meta_learning.problems.continual:build",
+    "continual_worlds": "rl_suite.meta_learning.problems.continual_worlds:build",
 }
 """Name of a problem -> ``"module:function"``, called as ``build(config: MetaLearningConfig) -> Session``."""
 

@@ -1,0 +1,1 @@
+"""Runs that teach several learners several sequences of tasks, and what they report."""
