@@ -94,6 +94,8 @@ class PicturesSection(Section):
     your own with one folder per class."""
     size: Annotated[int, Field(ge=8, le=256)]
     """Pixels of a side."""
+    framed: bool
+    """Of Omniglot and glyphs: cut every drawing to its ink, so that position and size do not matter."""
     colour: bool
     """Of your own pictures: three channels."""
     test_share: Annotated[float, Field(gt=0, lt=1)]
@@ -129,6 +131,8 @@ class FewShotSection(Section):
     """Run the encoder in bfloat16 where the processor can."""
     test_copies: Annotated[int, Field(ge=0)]
     """Jittered copies whose features are averaged for the row with test-time jitter; 0: no such row."""
+    test_jitter: Probability
+    """Strength of that jitter, as a fraction of the training jitter."""
     one_shot_episodes: Count
     """20-way episodes within one group, one query of each class, of the final evaluation."""
     runs: str | None

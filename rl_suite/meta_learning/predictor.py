@@ -14,9 +14,11 @@ from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
 from rl_suite.loading import validate
 from rl_suite.meta_learning.config import MetaLearningConfig
+from rl_suite.meta_learning.data.framing import fit_drawings
 from rl_suite.meta_learning.data.images import as_floats, as_images, resize
 from rl_suite.meta_learning.experiment import restore
 from rl_suite.meta_learning.learners.few_shot import Labels, Transductive, as_labels, decide, places_of
+from rl_suite.meta_learning.problems.pictures import DRAWINGS
 from rl_suite.meta_learning.tasks import Task, Tasks
 from rl_suite.run import Run
 
@@ -24,7 +26,6 @@ LEARNERS: dict[str, str] = {
     "few_shot": "rl_suite.meta_learning.problems.few_shot:build_learner",
 }
 """Problem of pictures -> ``"module:function"``, called as ``build_learner(section) -> PictureLearner``."""
-INK_SETS = ("auto", "omniglot", "glyphs")  # drawings, whose ink is bright in training
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601)
 
 
@@ -48,6 +49,8 @@ class PicturePredictor:
     colour: bool
     ink: bool
     """It knows bright ink on a dark ground: where the support set is brighter than half, everything is inverted."""
+    framed: bool
+    """It knows drawings that are cut to their ink."""
 
     def predict(self, support_x: Any, support_y: Labels, query_x: Any, transductive: Transductive | None = None) -> Any:
         """Labels of pictures.
@@ -67,9 +70,13 @@ class PicturePredictor:
         """
         support, query = _arrays(support_x), _arrays(query_x)
         single = _is_single(query, support)
-        support, query = self._prepare(support), self._prepare(query[None] if single else query)
-        if self.ink and support.mean() > 0.5:
-            support, query = 1 - support, 1 - query
+        support, query = self._pixels(support), self._pixels(query[None] if single else query)
+        if self.ink:
+            if support.mean() > 0.5:
+                support, query = 1 - support, 1 - query
+            support, query = (fit_drawings(part, self.size, self.framed) for part in (support, query))
+        else:
+            support, query = resize(support, self.size), resize(query, self.size)
         names, places = places_of(support_y, len(support))
         unknown = torch.zeros(len(query), dtype=torch.int64)
         scores = self.learner.outputs([Task(support, places, query, unknown)])[0].detach()
@@ -78,8 +85,8 @@ class PicturePredictor:
         answer = as_labels(decide(scores[:, : len(names)], transductive), support_y)
         return answer[0] if single else answer
 
-    def _prepare(self, images: Tensor) -> Tensor:
-        """Pictures as the learner knows them: floats (N, C, size, size)."""
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Floats (N, C, H, W) in the learner's number of channels."""
         pixels = as_floats(as_images(images))
         if pixels.min() < 0 or pixels.max() > 1:
             raise UserError("pixels must be bytes, or floats in [0, 1]")
@@ -89,7 +96,7 @@ class PicturePredictor:
             pixels = pixels.expand(-1, 3, -1, -1)
         elif not self.colour and pixels.shape[1] == 3:
             pixels = (pixels * torch.tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
-        return resize(pixels, self.size)
+        return pixels
 
 
 def load_few_shot_learner(run_folder: Path | str) -> PicturePredictor:
@@ -112,7 +119,7 @@ def load_few_shot_learner(run_folder: Path | str) -> PicturePredictor:
     path = run.checkpoints.for_evaluation()
     restore(_Learner(learner), load_checkpoint(path), path)
     pictures = section.pictures
-    return PicturePredictor(learner, pictures.size, pictures.colour, pictures.data in INK_SETS)
+    return PicturePredictor(learner, pictures.size, pictures.colour, pictures.data in DRAWINGS, pictures.framed)
 
 
 @dataclass(frozen=True)

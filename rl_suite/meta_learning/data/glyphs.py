@@ -6,6 +6,7 @@ Every drawing moves all control points a little and is slanted, scaled and shift
 come from counters, so the same set is drawn on every machine.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rl_suite.meta_learning.data.draws import fractions, random_bits
+from rl_suite.meta_learning.data.framing import frame_ink
 from rl_suite.meta_learning.data.images import ImageSet
 from rl_suite.meta_learning.data.omniglot import INK
 
@@ -39,11 +41,16 @@ class Glyphs(NamedTuple):
     source: str
 
 
-def load_glyphs(size: int = 28, seed: int = 0) -> Glyphs:
-    """Eight alphabets for training and four for tests, 24 characters each, 20 drawings of each character."""
+def load_glyphs(size: int = 28, seed: int = 0, framed: bool = False) -> Glyphs:
+    """Eight alphabets for training and four for tests, 24 characters each, 20 drawings of each character.
+
+    ``framed`` drawings are cut to their ink.
+    """
     source = f"invented glyphs: {TRAIN_ALPHABETS} alphabets for training, {TEST_ALPHABETS} for tests"
-    train = draw_alphabets(range(TRAIN_ALPHABETS), size, seed)
-    test = draw_alphabets(range(TRAIN_ALPHABETS, TRAIN_ALPHABETS + TEST_ALPHABETS), size, seed)
+    last = TRAIN_ALPHABETS + TEST_ALPHABETS
+    train, test = (draw_alphabets(part, size, seed) for part in (range(TRAIN_ALPHABETS), range(TRAIN_ALPHABETS, last)))
+    if framed:
+        train, test = (replace(part, images=frame_ink(part.images, size)) for part in (train, test))
     return Glyphs(train, test, source)
 
 

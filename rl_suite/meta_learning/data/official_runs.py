@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rl_suite.errors import UserError
-from rl_suite.meta_learning.data.images import as_images, resize
+from rl_suite.meta_learning.data.framing import fit_drawings
+from rl_suite.meta_learning.data.images import as_images
 from rl_suite.meta_learning.data.omniglot import INK, find_folder
 from rl_suite.meta_learning.data.reading import decode, read_files
 
 LABELS = "class_labels.txt"
 Key = tuple[str, str, str]  # run, folder, file
+Pictures = list[NDArray[np.uint8]]
 
 
 class OneShotRun(NamedTuple):
@@ -44,8 +46,8 @@ def find_runs() -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def read_runs(path: Path, size: int) -> list[OneShotRun]:
-    """All runs of a folder or a zip archive, as square images of ``size`` pixels.
+def read_runs(path: Path, size: int, framed: bool = False) -> list[OneShotRun]:
+    """All runs of a folder or a zip archive, as square images of ``size`` pixels, ``framed``: cut to their ink.
 
     What ``class_labels.txt`` names is looked up among the files that were read; no name is ever opened as a path.
 
@@ -57,13 +59,17 @@ def read_runs(path: Path, size: int) -> list[OneShotRun]:
     runs = []
     for name in sorted(files):
         if PurePosixPath(name).name == LABELS:
-            runs.append(_run(PurePosixPath(name).parent.name, files[name], pictures, size, f"{path}: {name}"))
+            run = PurePosixPath(name).parent.name
+            training, test, answers = _run(files[name], pictures, f"{path}: {name}")
+            support, query = (fit_drawings(INK - as_images(part), size, framed) for part in (training, test))
+            runs.append(OneShotRun(run, support, query, answers))
     if not runs:
         raise UserError(f"{path}: holds no one-shot runs; each is a folder such as run01 with a {LABELS}")
     return runs
 
 
-def _run(name: str, text: bytes, pictures: Mapping[Key, bytes], size: int, source: str) -> OneShotRun:
+def _run(text: bytes, pictures: Mapping[Key, bytes], source: str) -> tuple[Pictures, Pictures, Tensor]:
+    """Training pictures, test pictures, and the place of the right training picture for each test picture."""
     try:
         pairs = [line.split() for line in text.decode("ascii").splitlines() if line.strip()]
     except UnicodeDecodeError:
@@ -81,11 +87,7 @@ def _run(name: str, text: bytes, pictures: Mapping[Key, bytes], size: int, sourc
     if strange:
         raise UserError(f"{source}: {'/'.join(strange[0])} is no training image of this run")
     answers = torch.tensor([classes.index(training) for _, training in keys])
-    return OneShotRun(name, _ink(support, size), _ink(query, size), answers)
-
-
-def _ink(pictures: list[NDArray[np.uint8]], size: int) -> Tensor:
-    return resize(INK - as_images(pictures), size)
+    return support, query, answers
 
 
 def _key(name: str) -> Key:

@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 
 from rl_suite.errors import UserError
 from rl_suite.meta_learning.data.episodes import EpisodeSource
-from rl_suite.meta_learning.data.images import ImageSet, as_floats, as_images, from_dataset, resize
+from rl_suite.meta_learning.data.framing import fit_drawings
+from rl_suite.meta_learning.data.images import ImageSet, as_floats, as_images, from_dataset
 from rl_suite.meta_learning.data.reading import Picture, read_pictures
 from rl_suite.meta_learning.tasks import Task
 
@@ -56,8 +57,8 @@ def find_folder(folder: Path | None = None) -> Path | None:
     return None
 
 
-def load_omniglot(folder: Path | None = None, size: int = 28) -> Omniglot:
-    """Omniglot split by alphabet, as square pictures of ``size`` pixels.
+def load_omniglot(folder: Path | None = None, size: int = 28, framed: bool = False) -> Omniglot:
+    """Omniglot split by alphabet, as square pictures of ``size`` pixels, ``framed``: cut to their ink.
 
     With both full parts, the background alphabets are for training and the evaluation alphabets for tests; with
     the small parts, those of small1 for training and those that only small2 has for tests.
@@ -73,12 +74,12 @@ def load_omniglot(folder: Path | None = None, size: int = 28) -> Omniglot:
     first, second = FULL_PARTS if set(FULL_PARTS) <= set(parts) else (SMALL_TRAINING, SMALL_TEST)
     if first not in parts or second not in parts:
         raise UserError(f"{place}: holds only {', '.join(parts)}; both {first} and {second} are needed for a split")
-    train, other = (image_set(read_pictures(parts[part]), size, str(parts[part])) for part in (first, second))
+    train, other = (image_set(read_pictures(parts[part]), size, str(parts[part]), framed) for part in (first, second))
     unseen = [group for group in dict.fromkeys(other.groups) if group not in train.groups]
     return Omniglot(train, other.only_groups(unseen), f"Omniglot: {first} for training, {second} for tests")
 
 
-def image_set(pictures: Iterable[Picture], size: int, source: str) -> ImageSet:
+def image_set(pictures: Iterable[Picture], size: int, source: str, framed: bool = False) -> ImageSet:
     """Pictures in ``alphabet/character`` folders as an image set; a character is its innermost folder.
 
     Raises:
@@ -96,7 +97,7 @@ def image_set(pictures: Iterable[Picture], size: int, source: str) -> ImageSet:
     numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
     classes = torch.tensor([numbers[owner] for owner in owners])
     names, groups = tuple(f"{a}/{c}" for a, c in numbers), tuple(alphabet for alphabet, _ in numbers)
-    return ImageSet(INK - resize(as_images(images), size), classes, names, groups)
+    return ImageSet(fit_drawings(INK - as_images(images), size, framed), classes, names, groups)
 
 
 def _parts_in(folder: Path) -> dict[str, Path]:

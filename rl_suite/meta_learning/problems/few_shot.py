@@ -27,7 +27,7 @@ from rl_suite.meta_learning.learners.few_shot_evaluation import (
 from rl_suite.meta_learning.learners.few_shot_heads import Head, LinearHead
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores, plain_json
 from rl_suite.meta_learning.problems.few_shot_pictures import draw_episodes, draw_map
-from rl_suite.meta_learning.problems.pictures import TEST_SEED, PictureEpisodes, build_episodes
+from rl_suite.meta_learning.problems.pictures import DRAWINGS, TEST_SEED, PictureEpisodes, build_episodes
 from rl_suite.meta_learning.session import Validation, cosine
 from rl_suite.progress import ProgressBar
 
@@ -153,7 +153,8 @@ class FewShotSession:
         path = self.settings.runs or find_runs()
         if path is None:
             return {}
-        runs = read_runs(Path(path), self.config.meta_learning.pictures.size)
+        pictures = self.config.meta_learning.pictures
+        runs = read_runs(Path(path), pictures.size, pictures.framed and pictures.data in DRAWINGS)
         around = self._copies()
         scores = {"trained": run_accuracies(self.learner, runs)}
         if around is not None:
@@ -165,8 +166,11 @@ class FewShotSession:
         return {"official one-shot runs": scores}
 
     def _copies(self) -> JitteredCopies | None:
-        jitter, copies = self.config.meta_learning.pictures.jitter, self.settings.test_copies
-        return JitteredCopies(Jitter(**jitter.model_dump()), copies) if jitter and copies else None
+        section, copies = self.config.meta_learning.pictures.jitter, self.settings.test_copies
+        if section is None or copies == 0:
+            return None
+        jitter = Jitter(**{name: value * self.settings.test_jitter for name, value in section.model_dump().items()})
+        return JitteredCopies(jitter, copies)
 
     def _untrained(self) -> FewShotLearner:
         with torch.random.fork_rng():

@@ -13,6 +13,7 @@ from rl_suite.meta_learning.data.images import ImageSet
 from rl_suite.meta_learning.data.jitter import Jitter
 from rl_suite.meta_learning.data.omniglot import find_folder, load_omniglot
 
+DRAWINGS = ("auto", "omniglot", "glyphs")  # data sets of drawings, whose ink is bright
 VALIDATION_SEED, TEST_SEED = 1_000_001, 1_000_002  # the same episodes for every run; runs have smaller seeds
 
 
@@ -45,11 +46,11 @@ def load_pictures(section: PicturesSection) -> Pictures:
         UserError: no such data, or too few classes.
     """
     if section.data == "glyphs" or (section.data == "auto" and find_folder() is None):
-        train, test, source = load_glyphs(section.size)
+        train, test, source = load_glyphs(section.size, framed=section.framed)
         if section.data == "auto":
             source += " (no Omniglot was found; RL_SUITE_DATA names the folder that holds it)"
     elif section.data in ("auto", "omniglot"):
-        found = load_omniglot(size=section.size)
+        found = load_omniglot(size=section.size, framed=section.framed)
         train, test, source = found.train, found.test, found.source
     else:
         folder = Path(section.data)

@@ -42,6 +42,9 @@ def test_splits_are_by_alphabet_and_ink_is_bright(omniglot, monkeypatch):
     assert found.train.images.float().mean() < 40
     assert "images_background_small1" in found.source
     assert load_omniglot(omniglot / "omniglot", size=105).train.shape == (1, 105, 105)
+    framed = load_omniglot(framed=True).train.images
+    assert framed.shape == found.train.images.shape
+    assert not torch.equal(framed, found.train.images)
 
 
 def test_the_full_set_is_preferred_and_folders_serve_as_archives(omniglot):
@@ -198,6 +201,7 @@ def test_official_runs(tmp_path):
     assert runs[0].answers.tolist() == [1, 0]
     assert runs[0].support.shape == (2, 1, 3, 3)
     assert torch.equal(runs[0].support[runs[0].answers], runs[0].query)
+    assert read_runs(tmp_path / "all_runs", size=3, framed=True)[0].support.shape == (2, 1, 3, 3)
     archive = tmp_path / "all_runs.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for path in (tmp_path / "all_runs").rglob("*.*"):
