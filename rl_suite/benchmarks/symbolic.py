@@ -4,7 +4,7 @@
     python -m rl_suite.benchmarks symbolic --set feynman --noise 0.1 --units --seeds 1
 
 A problem counts as recovered only if the law is symbolically equivalent to the truth, and its error is
-small on held-out points and in extrapolation (``rl_suite.symbolic.judge``).
+small on held-out points and in extrapolation (``rl_suite.symbolic.laws.judge``).
 """
 
 import argparse
@@ -18,9 +18,10 @@ from rich.console import Console
 from envs.symbolic.benchmarks import SETS, Problem, add_noise, problems
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.symbolic_peers import available_peers
-from rl_suite.symbolic.judge import judge
-from rl_suite.symbolic.search import Data, Search
-from rl_suite.symbolic.search import Options as SearchOptions
+from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.data import Options as SearchOptions
+from rl_suite.symbolic.laws.judge import judge
+from rl_suite.symbolic.search import Search
 
 SUMMARY = "recovery of laws (Nguyen, Livermore, Feynman, Strogatz, ...) beside gplearn and pyoperon"
 DEFAULT_BUDGET = {"nguyen": 2_000_000, "livermore": 2_000_000, "feynman": 1_000_000}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from envs.symbolic.benchmarks import Problem
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import Exact
-from rl_suite.symbolic.pieces import Piece, binary, from_program, number, unary
-from rl_suite.symbolic.polish import Polisher
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact
+from rl_suite.symbolic.laws.pieces import Piece, binary, from_program, number, unary
+from rl_suite.symbolic.laws.polish import Polisher
 
 Values = NDArray[np.float64]
 Fit = Callable[[Values, Values, Problem, int], tuple[Law, int]]

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from rl_suite.symbolic import SymbolicRegressor
+from rl_suite.symbolic.data import Options
 from rl_suite.symbolic.report import Report
-from rl_suite.symbolic.search import Options, Search
+from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.table import read_table
 
 

@@ -14,12 +14,13 @@ from rl_suite.loading import require_known
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.symbolic.config import SymbolicConfig
+from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.laws.polish import Polisher
+from rl_suite.symbolic.laws.records import read_archive
+from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.pictures import save_pictures
-from rl_suite.symbolic.polish import Polisher
-from rl_suite.symbolic.records import read_archive
 from rl_suite.symbolic.report import Report
-from rl_suite.symbolic.search import Data, Options, Search
-from rl_suite.symbolic.skeleton import Skeleton
+from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.table import Table, read_tables
 
 EXAMPLE, EXAMPLE_TARGET = Path("planets.csv"), "period"

@@ -10,9 +10,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from envs.symbolic.units import Units
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.polish import Finished
-from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.polish import Finished
+from rl_suite.symbolic.search import Search
 
 
 class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]

@@ -10,11 +10,11 @@ from typing import Any
 from rich.table import Table
 
 from rl_suite.checkpoint import write_atomically
-from rl_suite.symbolic.archive import noise_is_left
-from rl_suite.symbolic.polish import Finished, Polisher
-from rl_suite.symbolic.records import finished_record
-from rl_suite.symbolic.search import Data
-from rl_suite.symbolic.skeleton import Skeleton
+from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.laws.archive import noise_is_left
+from rl_suite.symbolic.laws.polish import Finished, Polisher
+from rl_suite.symbolic.laws.records import finished_record
+from rl_suite.symbolic.laws.skeleton import Skeleton
 
 SHOWN = 12  # laws of the front in the table
 WIDEST = 90  # characters of a formula in the table

@@ -8,7 +8,6 @@ seed gives the same laws; the budget counts evaluations of programs on the data,
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,24 +15,23 @@ from numpy.typing import NDArray
 
 from envs.symbolic.tokens import Library
 from envs.symbolic.unit_algebra import program_unit
-from envs.symbolic.units import Units
-from rl_suite.symbolic.archive import Archive, noise_is_left
-from rl_suite.symbolic.candidates import forms_of
-from rl_suite.symbolic.frames import TRANSFORMS, Target, make_target
-from rl_suite.symbolic.genome import Alphabet
-from rl_suite.symbolic.inputs import inputs_of, require_reachable
-from rl_suite.symbolic.island import NICHES, PURE_NICHES, Candidate, Island, Niche
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.openings import openings, peeled_openings
-from rl_suite.symbolic.pieces import Piece, number
-from rl_suite.symbolic.polish import Polisher
-from rl_suite.symbolic.records import archive_record, read_archive
-from rl_suite.symbolic.scoring import Scorer
+from rl_suite.symbolic.data import Data, Options, Values
+from rl_suite.symbolic.evolution.frames import TRANSFORMS, Target, make_target
+from rl_suite.symbolic.evolution.genome import Alphabet
+from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island, Niche
+from rl_suite.symbolic.evolution.scoring import Scorer
+from rl_suite.symbolic.forms.candidates import forms_of
+from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
+from rl_suite.symbolic.forms.openings import openings, peeled_openings
+from rl_suite.symbolic.laws.archive import Archive, noise_is_left
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.pieces import Piece, number
+from rl_suite.symbolic.laws.polish import Polisher
+from rl_suite.symbolic.laws.records import archive_record, read_archive
 
 if TYPE_CHECKING:
-    from rl_suite.symbolic.guidance import Guidance
+    from rl_suite.symbolic.evolution.guidance import Guidance
 
-Values = NDArray[np.float64]
 Rows = tuple[Values, Values]  # columns for programs (n, c) and target (n,) of one dataset
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 MIGRATION_EVERY = 10  # generations
@@ -45,37 +43,6 @@ MAX_OPENERS = 4  # datasets from which laws to begin with are made
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
 FEW_ROWS, FEW_ROWS_FACTOR = 50, 2  # below so many rows the tests for noise are weak: wait longer
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to search with; the defaults suit data of physics."""
-
-    functions: tuple[str, ...] = ("add", "sub", "mul", "div", "sq", "sqrt", "exp", "log", "sin", "cos", "tanh")
-    literals: tuple[str, ...] = ("1", "2", "pi")
-    constant: bool = False
-    max_length: int = 32
-    population: int = 400
-    search_points: int = 200
-    niches: tuple[Niche, ...] = NICHES
-    polynomials: bool = True
-    policy: bool = False
-    stop_at_noise: bool = True
-    known: str | None = None
-
-
-@dataclass(frozen=True)
-class Data:
-    """Points X (n, d), target y (n,), names, and units if they are known."""
-
-    X: Values
-    y: Values
-    variables: tuple[str, ...]
-    units: Units | None = None
-    target: str = field(default="y")
-    sets: NDArray[np.int64] | None = None
-    """Number of the dataset of each row (n,), 0 .. S - 1: the law is the same, measured constants are not."""
-    set_names: tuple[str, ...] = ("",)
 
 
 class Search:
@@ -131,7 +98,7 @@ class Search:
             )
         self.guidance: Guidance | None = None
         if options.policy:
-            from rl_suite.symbolic import guidance  # and torch, which a search without a policy does without
+            from rl_suite.symbolic.evolution import guidance  # and torch, which a search without a policy does without
 
             self.guidance = guidance.Guidance(self.alphabet, options.max_length, seed)
         slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from envs.symbolic.tokens import OPERATIONS, Library
 from envs.symbolic.units import Units
 from rl_suite.errors import UserError
-from rl_suite.symbolic.search import Data
+from rl_suite.symbolic.data import Data
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "data"
 MAX_COLUMNS = 30

@@ -13,9 +13,10 @@ from rl_suite.checkpoint import load_checkpoint, save_checkpoint
 from rl_suite.cli import run_command
 from rl_suite.errors import UserError
 from rl_suite.symbolic import SymbolicRegressor
-from rl_suite.symbolic.polish import Polisher, pooled
-from rl_suite.symbolic.records import archive_record
-from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.laws.polish import Polisher, pooled
+from rl_suite.symbolic.laws.records import archive_record
+from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.table import read_tables
 
 DECAYS = ((1.3, 0.7), (2.9, 0.31), (0.5, 1.7))

@@ -8,14 +8,15 @@ import pytest
 from envs.symbolic.benchmarks import add_noise, problem
 from envs.symbolic.tokens import Library
 from envs.symbolic.units import Units
-from rl_suite.symbolic.frames import make_target
-from rl_suite.symbolic.inputs import dimensionless_groups, inputs_of, product_with_unit
-from rl_suite.symbolic.judge import judge
-from rl_suite.symbolic.openings import factors_of, openings, peeled_openings
-from rl_suite.symbolic.pieces import Piece
-from rl_suite.symbolic.polish import Polisher
-from rl_suite.symbolic.rational import rational_laws
-from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.evolution.frames import make_target
+from rl_suite.symbolic.forms.inputs import dimensionless_groups, inputs_of, product_with_unit
+from rl_suite.symbolic.forms.openings import factors_of, openings, peeled_openings
+from rl_suite.symbolic.forms.rational import rational_laws
+from rl_suite.symbolic.laws.judge import judge
+from rl_suite.symbolic.laws.pieces import Piece
+from rl_suite.symbolic.laws.polish import Polisher
+from rl_suite.symbolic.search import Search
 
 RNG = np.random.default_rng(5)
 NAMES = ("a", "b", "c")

@@ -18,14 +18,15 @@ from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
 from envs.symbolic.units import Units
 from rl_suite.checkpoint import load_checkpoint, save_checkpoint
-from rl_suite.symbolic.archive import noise_is_left
-from rl_suite.symbolic.judge import judge, law_of, relative_error
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import nearest_exponent, simplest
-from rl_suite.symbolic.pieces import Piece, from_program, product, raised
-from rl_suite.symbolic.polish import Polisher, without_ones
-from rl_suite.symbolic.records import law_record, read_law
-from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.laws.archive import noise_is_left
+from rl_suite.symbolic.laws.judge import judge, law_of, relative_error
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import nearest_exponent, simplest
+from rl_suite.symbolic.laws.pieces import Piece, from_program, product, raised
+from rl_suite.symbolic.laws.polish import Polisher, without_ones
+from rl_suite.symbolic.laws.records import law_record, read_law
+from rl_suite.symbolic.search import Search
 
 SMALL = Options(population=100)
 
@@ -106,8 +107,9 @@ def test_a_search_that_was_stopped_goes_on_with_the_same_bits(policy: bool, tmp_
 NOISY_SEARCH = """
 import numpy as np
 from envs.symbolic.benchmarks import add_noise, problem
-from rl_suite.symbolic.records import law_record
-from rl_suite.symbolic.search import Data, Options, Search
+from rl_suite.symbolic.laws.records import law_record
+from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.search import Search
 p = problem("I.37.4")
 X, y = p.sample(np.random.default_rng(0), 300)
 data = Data(X, add_noise(y, 0.01, np.random.default_rng(1)), p.variables)

@@ -16,7 +16,7 @@ from rl_suite.cli import run_command
 from rl_suite.errors import UserError
 from rl_suite.examples import law_search
 from rl_suite.symbolic import SymbolicRegressor
-from rl_suite.symbolic.skeleton import Skeleton
+from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.table import MAX_ROWS, read_table
 
 Write = Callable[[str], Path]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs.symbolic.pointwise import evaluate_pointwise
 from envs.symbolic.tokens import CONSTANT, LITERAL, VARIABLE, Library, Program
-from rl_suite.symbolic.numbers import Exact
+from rl_suite.symbolic.laws.numbers import Exact
 
 Values = NDArray[np.float64]
 

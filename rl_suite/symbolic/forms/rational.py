@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.symbolic.monomials import exponents
-from rl_suite.symbolic.pieces import Piece, binary, product, weighted_sum
+from rl_suite.symbolic.forms.monomials import exponents
+from rl_suite.symbolic.laws.pieces import Piece, binary, product, weighted_sum
 
 Values = NDArray[np.float64]
 DEGREES = ((1, 1), (2, 1), (2, 2), (3, 2), (3, 3))  # of numerator and denominator, tried until a relation holds

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents.expression_policy import ExpressionPolicy
 from envs.symbolic.unit_algebra import has_units
-from rl_suite.symbolic.genome import FAMILY, Alphabet, Tokens, Values, is_legal
+from rl_suite.symbolic.evolution.genome import FAMILY, Alphabet, Tokens, Values, is_legal
 
 BATCH = 100  # programs proposed at a time
 RISK = 0.1  # share of the batch that is learnt from

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from envs.symbolic.pointwise import evaluate_pointwise
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library, Program, subtree_sizes
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import Exact
-from rl_suite.symbolic.pieces import NUMBER, Piece, from_program
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact
+from rl_suite.symbolic.laws.pieces import NUMBER, Piece, from_program
 
 Values = NDArray[np.float64]
 HOLE = "hole_"

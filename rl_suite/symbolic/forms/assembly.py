@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.symbolic.frames import EXPONENTIAL, POWER, Target
-from rl_suite.symbolic.numbers import nearest_exponent
-from rl_suite.symbolic.pieces import Piece, product, unary, undo_transform, weighted_sum
+from rl_suite.symbolic.evolution.frames import EXPONENTIAL, POWER, Target
+from rl_suite.symbolic.laws.numbers import nearest_exponent
+from rl_suite.symbolic.laws.pieces import Piece, product, unary, undo_transform, weighted_sum
 
 Values = NDArray[np.float64]
 MAX_EXPONENT = 9

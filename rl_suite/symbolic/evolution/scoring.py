@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_kernel
 from envs.symbolic.tokens import Library
-from rl_suite.symbolic.frames import MAX_GENES, Target, allowed_frames, best_frames, cut_genes, score_frames
-from rl_suite.symbolic.genome import Alphabet, Tokens, Values
+from rl_suite.symbolic.evolution.frames import MAX_GENES, Target, allowed_frames, best_frames, cut_genes, score_frames
+from rl_suite.symbolic.evolution.genome import Alphabet, Tokens, Values
 
 CHUNK = 512  # programs evaluated together: their genes' values stay in the second-level cache
 

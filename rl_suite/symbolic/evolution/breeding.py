@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from envs.streams import integer_at, normal_at, uniform_at
 from envs.symbolic.tokens import CONSTANT, PAD
 from envs.symbolic.unit_algebra import has_units
-from rl_suite.symbolic.genome import (
+from rl_suite.symbolic.evolution.genome import (
     Tokens,
     Values,
     fingerprint,

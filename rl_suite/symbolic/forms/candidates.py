@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_programs
 from envs.symbolic.tokens import CONSTANT
-from rl_suite.symbolic.assembly import assemble
-from rl_suite.symbolic.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, Target, cut_genes
-from rl_suite.symbolic.genome import Alphabet, Tokens, Values
-from rl_suite.symbolic.inputs import Inputs
-from rl_suite.symbolic.island import Candidate
-from rl_suite.symbolic.pieces import Piece, from_program
+from rl_suite.symbolic.evolution.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, Target, cut_genes
+from rl_suite.symbolic.evolution.genome import Alphabet, Tokens, Values
+from rl_suite.symbolic.evolution.island import Candidate
+from rl_suite.symbolic.forms.assembly import assemble
+from rl_suite.symbolic.forms.inputs import Inputs
+from rl_suite.symbolic.laws.pieces import Piece, from_program
 
 MAX_FORMS = 4  # forms that several datasets propose for one program, the most frequent first
 

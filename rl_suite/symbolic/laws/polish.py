@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from envs.symbolic.fitting import refine_constants
 from envs.symbolic.program import evaluate_programs
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import Exact, simplest
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact, simplest
 
 Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing

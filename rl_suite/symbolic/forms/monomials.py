@@ -12,9 +12,9 @@ from itertools import product as cartesian
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.symbolic.assembly import least_squares
-from rl_suite.symbolic.frames import Target
-from rl_suite.symbolic.pieces import Piece, product, undo_transform, weighted_sum
+from rl_suite.symbolic.evolution.frames import Target
+from rl_suite.symbolic.forms.assembly import least_squares
+from rl_suite.symbolic.laws.pieces import Piece, product, undo_transform, weighted_sum
 
 Values = NDArray[np.float64]
 MAX_MONOMIALS = 220

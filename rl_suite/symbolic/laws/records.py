@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from envs.symbolic.tokens import Library
-from rl_suite.symbolic.archive import Archive
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import Exact
-from rl_suite.symbolic.polish import Finished
+from rl_suite.symbolic.laws.archive import Archive
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact
+from rl_suite.symbolic.laws.polish import Finished
 
 
 def law_record(law: Law) -> dict[str, Any]:

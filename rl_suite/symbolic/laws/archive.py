@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import stats
 
-from rl_suite.symbolic.polish import EXACT_NMSE, Finished, Polisher, Values
+from rl_suite.symbolic.laws.polish import EXACT_NMSE, Finished, Polisher, Values
 
 SOLVED_NMSE = 1e-22  # what rounding leaves of an exact law
 MOST_FREE = 3

@@ -11,11 +11,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.symbolic.assembly import least_squares
-from rl_suite.symbolic.frames import Target, make_target
-from rl_suite.symbolic.monomials import exponents, sparse_polynomials
-from rl_suite.symbolic.pieces import Piece, binary, product, undo_transform
-from rl_suite.symbolic.rational import rational_laws
+from rl_suite.symbolic.evolution.frames import Target, make_target
+from rl_suite.symbolic.forms.assembly import least_squares
+from rl_suite.symbolic.forms.monomials import exponents, sparse_polynomials
+from rl_suite.symbolic.forms.rational import rational_laws
+from rl_suite.symbolic.laws.pieces import Piece, binary, product, undo_transform
 
 Values = NDArray[np.float64]
 POLYNOMIAL_DEGREES = (2, 3, 4, 6, 9)  # largest total degrees, one start each; fewer where there are many variables

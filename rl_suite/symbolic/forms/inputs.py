@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.units import Units, format_unit
-from rl_suite.symbolic.pieces import Piece, binary, product
-from rl_suite.symbolic.skeleton import KNOWN, read_known, substitute
+from rl_suite.symbolic.laws.pieces import Piece, binary, product
+from rl_suite.symbolic.laws.skeleton import KNOWN, read_known, substitute
 
 Values = NDArray[np.float64]
 GROUP = "group_"

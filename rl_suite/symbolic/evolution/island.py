@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.tokens import PAD
-from rl_suite.symbolic.breeding import Rates, breed
-from rl_suite.symbolic.frames import Target
-from rl_suite.symbolic.genome import FAMILY, Alphabet, Tokens, Values
-from rl_suite.symbolic.scoring import Scorer
+from rl_suite.symbolic.evolution.breeding import Rates, breed
+from rl_suite.symbolic.evolution.frames import Target
+from rl_suite.symbolic.evolution.genome import FAMILY, Alphabet, Tokens, Values
+from rl_suite.symbolic.evolution.scoring import Scorer
 
 TOURNAMENT = 5
 ELITE_SHARE = 0.1

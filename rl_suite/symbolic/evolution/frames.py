@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from envs.symbolic.fastmath import log_poly
 from envs.symbolic.tokens import CONSTANT
 from envs.symbolic.unit_algebra import program_unit
-from rl_suite.symbolic.genome import ADD, DIV, MUL, SUB, Tokens, Values, subtree_end
+from rl_suite.symbolic.evolution.genome import ADD, DIV, MUL, SUB, Tokens, Values, subtree_end
 
 MAX_GENES = 8
 SUM, POWER, EXPONENTIAL = 0, 1, 2

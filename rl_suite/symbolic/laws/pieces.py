@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from envs.symbolic.tokens import CONSTANT, Library, Program
-from rl_suite.symbolic.law import Law
-from rl_suite.symbolic.numbers import Exact
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact
 
 NUMBER = "#"  # stands for the fitted constant, whose token is named otherwise where a variable is called c
 

@@ -1,0 +1,42 @@
+"""What a search is given: observations, and what it may use to explain them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.units import Units
+from rl_suite.symbolic.evolution.island import NICHES, Niche
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to search with; the defaults suit data of physics."""
+
+    functions: tuple[str, ...] = ("add", "sub", "mul", "div", "sq", "sqrt", "exp", "log", "sin", "cos", "tanh")
+    literals: tuple[str, ...] = ("1", "2", "pi")
+    constant: bool = False
+    max_length: int = 32
+    population: int = 400
+    search_points: int = 200
+    niches: tuple[Niche, ...] = NICHES
+    polynomials: bool = True
+    policy: bool = False
+    stop_at_noise: bool = True
+    known: str | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Points X (n, d), target y (n,), names, and units if they are known."""
+
+    X: Values
+    y: Values
+    variables: tuple[str, ...]
+    units: Units | None = None
+    target: str = field(default="y")
+    sets: NDArray[np.int64] | None = None
+    """Number of the dataset of each row (n,), 0 .. S - 1: the law is the same, measured constants are not."""
+    set_names: tuple[str, ...] = ("",)

@@ -1,0 +1,1 @@
+"""Programs that are bred: their genes, breeding, scoring and islands."""

@@ -1,0 +1,1 @@
+"""Forms that are tried before and beside evolution: monomials, rational functions, assemblies."""
