@@ -172,7 +172,7 @@ def make_machine(table: TokenTable, n_variables: int) -> Machine:
     return Machine(table.opcode, table.column, n_variables, workspace)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def load_block(machine: Machine, columns: Floats, first: int, m: int) -> None:
     """Put points first .. first + m - 1 of the input columns (d, n) into the workspace."""
     for d in range(columns.shape[0]):  # a loop: numba compiles slice assignment far more slowly
@@ -180,7 +180,7 @@ def load_block(machine: Machine, columns: Floats, first: int, m: int) -> None:
             machine.workspace[d, i] = columns[d, first + i]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", forceinline=True)
 def run_program(program: NDArray[np.int16], length: int, machine: Machine, constants: Floats, m: int) -> int:
     """Run one program on the first m points of the workspace; the row of the result, -1 if not finite."""
     opcode, workspace = machine.opcode, machine.workspace

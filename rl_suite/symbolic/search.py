@@ -17,7 +17,7 @@ from envs.symbolic.tokens import Library
 from envs.symbolic.unit_algebra import program_unit
 from rl_suite.symbolic.data import Data, Options, Values
 from rl_suite.symbolic.evolution.frames import TRANSFORMS, Target, make_target
-from rl_suite.symbolic.evolution.genome import Alphabet
+from rl_suite.symbolic.evolution.genome import Alphabet, Dimensions
 from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island, Niche
 from rl_suite.symbolic.evolution.scoring import Scorer
 from rl_suite.symbolic.forms.candidates import forms_of
@@ -72,8 +72,8 @@ class Search:
         rng = np.random.default_rng(seed)
         self._order = rng.permutation(len(data.y))
         self._wide = False
-        self._units, self._target_units = self._unit_arrays()
-        self._wild_constants = data.units is not None and data.units.free_constant
+        units, self._target_units = self._unit_arrays()
+        self._dimensions = Dimensions(units, data.units is not None and data.units.free_constant)
         if data.units is not None:
             require_reachable(data.units, data.variables)
         some = self._use_points(options.search_points)
@@ -116,7 +116,7 @@ class Search:
         some = [(self._inputs.columns[rows], self.data.y[rows]) for rows in chosen]
         columns = [part for part, _ in some]
         length = self.options.max_length
-        self._scorer = Scorer(self.alphabet, columns, self._units, self._wild_constants, self._target_units, length)
+        self._scorer = Scorer(self.alphabet, columns, self._dimensions, self._target_units, length)
         return some
 
     def _targets(self, niche: Niche, datasets: list[Rows]) -> list[Target] | None:
@@ -183,7 +183,7 @@ class Search:
             guests = self._migrants(place) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
             guided = self.guidance is not None and guests is None and place == self.generation % len(self.islands)
             if guided and self.guidance is not None:
-                guests = self.guidance.propose(self._units, self._wild_constants)
+                guests = self.guidance.propose(self._dimensions)
             evaluated, candidates = island.step(self._scorer, self._seen, guests)
             self.evaluations += evaluated
             if guided and self.guidance is not None and guests is not None:
@@ -279,7 +279,7 @@ class Search:
             return True
         unit = np.zeros(len(self.data.units.base), np.int64)
         units = self.data.units.of_tokens(self.output)
-        known = program_unit(program, len(program), self.output.opcode, units, self._wild_constants, unit)
+        known = program_unit(program, len(program), self.output.opcode, units, self._dimensions.wild_constants, unit)
         return known == 0 or (known == 1 and bool((unit == self._target_units["identity"]).all()))
 
     def state(self) -> dict[str, Any]:

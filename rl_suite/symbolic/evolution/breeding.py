@@ -7,6 +7,7 @@ spent on new programs only.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -16,6 +17,9 @@ from envs.streams import integer_at, normal_at, uniform_at
 from envs.symbolic.tokens import CONSTANT, PAD
 from envs.symbolic.unit_algebra import has_units
 from rl_suite.symbolic.evolution.genome import (
+    Dimensions,
+    Programs,
+    Symbols,
     Tokens,
     Values,
     fingerprint,
@@ -26,7 +30,15 @@ from rl_suite.symbolic.evolution.genome import (
 )
 
 ATTEMPTS = 12  # draws for one offspring before it is left out of the generation
+UNARY_SHARE = 0.25  # of the insertions that insert a function
+SMALL = 3  # longest random tree that is inserted beside a subtree, in tokens
+JITTER_FACTOR, JITTER_SHIFT = 0.3, 0.05  # standard deviations: of the logarithm of the factor, and of the term
+FLIPPED = 0.1  # share of the constants that change their sign
 CROSSOVER, SUBTREE, POINT, INSERT, DELETE, JITTER, FRESH = range(7)
+
+
+Stream = NDArray[np.uint64]
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Rates:
 
 
 @njit(cache=True)
-def _tournament(score: Values, size: int, stream: NDArray[np.uint64]) -> int:
+def _tournament(score: Values, size: int, stream: Stream) -> int:
     best = integer_at(stream, 0, len(score))
     for _ in range(size - 1):
         other = integer_at(stream, 0, len(score))
@@ -58,27 +70,33 @@ def _tournament(score: Values, size: int, stream: NDArray[np.uint64]) -> int:
     return best
 
 
-@njit(cache=True)
-def _node(length: int, start: int, stream: NDArray[np.uint64]) -> int:
-    return start + integer_at(stream, 0, length - start)
+class Recipe(NamedTuple):
+    """How a generation is bred."""
+
+    rates: Values  # cumulative, in the order of the operator codes
+    tournament: int  # programs of which the best becomes a parent
+    max_length: int
+    fresh_size: int  # longest random tree
+
+
+class Draft(NamedTuple):
+    """Memory for the offspring that is being made and for a part of it, one longest program each."""
+
+    tokens: Tokens
+    values: Values
+    part: Tokens
+    part_values: Values
 
 
 @njit(cache=True)
 def _splice(
-    tokens: Tokens,
-    values: Values,
-    length: int,
-    start: int,
-    end: int,
-    part: Tokens,
-    part_values: Values,
-    part_length: int,
+    draft: Draft, length: int, start: int, end: int, part: Tokens, part_values: Values, part_length: int
 ) -> int:
-    """Replace tokens[start:end] by a part; the new length, or -1 if it does not fit."""
-    new_length = length - (end - start) + part_length
-    if new_length > len(tokens):
-        return -1
+    """Replace the tokens start .. end - 1 by a part; the new length, or -1 if it does not fit."""
+    tokens, values = draft.tokens, draft.values
     shift = part_length - (end - start)
+    if length + shift > len(tokens):
+        return -1
     if shift > 0:
         for i in range(length - 1, end - 1, -1):
             tokens[i + shift] = tokens[i]
@@ -90,142 +108,172 @@ def _splice(
     for i in range(part_length):
         tokens[start + i] = part[i]
         values[start + i] = part_values[i]
-    return new_length
+    return length + shift
+
+
+@njit(cache=True)
+def _copy_part(draft: Draft, start: int, end: int, at: int) -> int:
+    """Copy the tokens start .. end - 1 of the draft into its part, from ``at`` on; the end of the part."""
+    n = end - start
+    draft.part[at : at + n] = draft.tokens[start:end]
+    draft.part_values[at : at + n] = draft.values[start:end]
+    return at + n
+
+
+@njit(cache=True, forceinline=True)
+def _cross(draft: Draft, length: int, parents: Programs, q: int, arity: Ids, stream: Stream) -> int:
+    """A subtree gives way to one of another parent."""
+    a = integer_at(stream, 0, length)
+    a_end = subtree_end(draft.tokens, a, arity)
+    b = integer_at(stream, 0, parents.lengths[q])
+    b_end = subtree_end(parents.tokens[q], b, arity)
+    return _splice(draft, length, a, a_end, parents.tokens[q, b:b_end], parents.values[q, b:b_end], b_end - b)
+
+
+@njit(cache=True, forceinline=True)
+def _mutate_subtree(draft: Draft, length: int, fresh_size: int, symbols: Symbols, stream: Stream) -> int:
+    """A subtree gives way to a random one."""
+    a = integer_at(stream, 0, length)
+    a_end = subtree_end(draft.tokens, a, symbols.arity)
+    size = 1 + integer_at(stream, 0, min(fresh_size, a_end - a + 4))
+    n = grow(draft.part, draft.part_values, 0, size, symbols, stream)
+    return _splice(draft, length, a, a_end, draft.part, draft.part_values, n)
+
+
+@njit(cache=True, forceinline=True)
+def _mutate_points(draft: Draft, length: int, symbols: Symbols, stream: Stream) -> int:
+    """One or two tokens give way to others of the same arity."""
+    tokens, values = draft.tokens, draft.values
+    for _ in range(1 + integer_at(stream, 0, 2)):
+        a = integer_at(stream, 0, length)
+        if symbols.arity[tokens[a]] == 0:
+            grow(draft.part, draft.part_values, 0, 1, symbols, stream)
+            tokens[a], values[a] = draft.part[0], draft.part_values[0]
+        elif symbols.arity[tokens[a]] == 1:
+            tokens[a] = symbols.unary[integer_at(stream, 0, len(symbols.unary))]
+        else:
+            tokens[a] = symbols.binary[integer_at(stream, 0, len(symbols.binary))]
+    return length
+
+
+@njit(cache=True, forceinline=True)
+def _insert(draft: Draft, length: int, max_length: int, symbols: Symbols, stream: Stream) -> int:
+    """A subtree becomes the argument of a function, or of an operation beside a small random tree."""
+    part, part_values = draft.part, draft.part_values
+    a = integer_at(stream, 0, length)
+    a_end = subtree_end(draft.tokens, a, symbols.arity)
+    n = 1
+    fits = True
+    if len(symbols.unary) > 0 and uniform_at(stream, 0) < UNARY_SHARE:
+        part[0] = symbols.unary[integer_at(stream, 0, len(symbols.unary))]
+        fits = length + 1 <= max_length
+    else:
+        part[0] = symbols.binary[integer_at(stream, 0, len(symbols.binary))]
+        if uniform_at(stream, 0) < 0.5:  # the random tree comes first
+            n = grow(part, part_values, 1, 1 + integer_at(stream, 0, SMALL), symbols, stream)
+    if not fits or n + a_end - a + SMALL > len(part) or length + n + SMALL > max_length:
+        return -1
+    end = _copy_part(draft, a, a_end, n)
+    if n == 1 and symbols.arity[part[0]] == 2:
+        end = grow(part, part_values, end, 1 + integer_at(stream, 0, SMALL), symbols, stream)
+    return _splice(draft, length, a, a_end, part, part_values, end)
+
+
+@njit(cache=True, forceinline=True)
+def _delete(draft: Draft, length: int, arity: Ids, stream: Stream) -> int:
+    """An operation gives way to one of its arguments; -1 for a leaf."""
+    tokens = draft.tokens
+    a = integer_at(stream, 0, length)
+    if arity[tokens[a]] == 0:
+        return -1
+    a_end = subtree_end(tokens, a, arity)
+    b = a + 1
+    if arity[tokens[a]] == 2 and uniform_at(stream, 0) < 0.5:
+        b = subtree_end(tokens, b, arity)
+    n = _copy_part(draft, b, subtree_end(tokens, b, arity), 0)
+    return _splice(draft, length, a, a_end, draft.part, draft.part_values, n)
+
+
+@njit(cache=True, forceinline=True)
+def _jitter(draft: Draft, length: int, opcode: Ids, stream: Stream) -> int:
+    """All fitted constants move a little, some change their sign; -1 if there are none."""
+    values = draft.values
+    changed = False
+    for i in range(length):
+        if opcode[draft.tokens[i]] == CONSTANT:
+            changed = True
+            values[i] = values[i] * np.exp(JITTER_FACTOR * normal_at(stream, 0)) + JITTER_SHIFT * normal_at(stream, 0)
+            if uniform_at(stream, 0) < FLIPPED:
+                values[i] = -values[i]
+    return length if changed else -1
+
+
+@njit(cache=True, forceinline=True)
+def _offspring(draft: Draft, parents: Programs, score: Values, recipe: Recipe, symbols: Symbols, stream: Stream) -> int:
+    """Draw an operator and write what it makes into the draft; the length, below 1 if it made nothing."""
+    u = uniform_at(stream, 0)
+    kind = 0
+    while kind < FRESH and recipe.rates[kind] <= u:
+        kind += 1
+    if kind == FRESH or len(score) == 0:
+        return grow(draft.tokens, draft.values, 0, 1 + integer_at(stream, 0, recipe.fresh_size), symbols, stream)
+    p = _tournament(score, recipe.tournament, stream)
+    length = parents.lengths[p]
+    draft.tokens[:length] = parents.tokens[p, :length]
+    draft.values[:length] = parents.values[p, :length]
+    if kind == CROSSOVER:
+        q = _tournament(score, recipe.tournament, stream)
+        return _cross(draft, length, parents, q, symbols.arity, stream)
+    if kind == SUBTREE:
+        return _mutate_subtree(draft, length, recipe.fresh_size, symbols, stream)
+    if kind == POINT:
+        return _mutate_points(draft, length, symbols, stream)
+    if kind == INSERT:
+        return _insert(draft, length, recipe.max_length, symbols, stream)
+    if kind == DELETE:
+        return _delete(draft, length, symbols.arity, stream)
+    return _jitter(draft, length, symbols.opcode, stream)
 
 
 @njit(cache=True)
 def breed(
-    parents: Tokens,
-    parent_values: Values,
-    parent_lengths: NDArray[np.int64],
+    parents: Programs,
     score: Values,
-    children: Tokens,
-    child_values: Values,
-    child_lengths: NDArray[np.int64],
-    rates: Values,
-    tournament: int,
-    max_length: int,
-    fresh_size: int,
-    stream: NDArray[np.uint64],
-    table: NDArray[np.uint64],
+    children: Programs,
+    recipe: Recipe,
+    symbols: Symbols,
+    dimensions: Dimensions,
+    seen: NDArray[np.uint64],
     salt: np.uint64,
-    arity: NDArray[np.int64],
-    opcode: NDArray[np.int64],
-    leaves: NDArray[np.int64],
-    leaf_cdf: Values,
-    unary: NDArray[np.int64],
-    binary: NDArray[np.int64],
-    family: NDArray[np.int64],
-    units: NDArray[np.int64],
-    wild_constants: bool,
+    stream: Stream,
 ) -> int:
-    """Fill ``children`` (P, L) with new programs; return how many were made (fewer when few are left to find)."""
-    width = children.shape[1]
-    row, row_values = np.empty(width, np.int16), np.zeros(width)
-    part, part_values = np.empty(width, np.int16), np.zeros(width)
+    """Fill ``children`` with new programs; return how many were made (fewer when few are left to find).
+
+    ``score`` (P,) of the parents: less is better. ``seen`` holds the hashes of all programs so far, ``salt`` keeps
+    those of one population apart from those of others.
+    """
+    width = children.tokens.shape[1]
+    draft = Draft(np.empty(width, np.int16), np.zeros(width), np.empty(width, np.int16), np.zeros(width))
     hashes = np.empty(width, np.uint64)
-    n_parents = len(score)
+    row, values = draft.tokens, draft.values
+    arity, opcode = symbols.arity, symbols.opcode
     made = 0
-    for _ in range(len(children)):
+    for _ in range(len(children.tokens)):
         for _attempt in range(ATTEMPTS):
-            u = uniform_at(stream, 0)
-            kind = 0
-            while kind < FRESH and rates[kind] <= u:
-                kind += 1
-            if kind == FRESH or n_parents == 0:
-                size = 1 + integer_at(stream, 0, fresh_size)
-                length = grow(row, row_values, 0, size, stream, leaves, leaf_cdf, unary, binary, opcode)
-            else:
-                p = _tournament(score, tournament, stream)
-                length = parent_lengths[p]
-                row[:length] = parents[p, :length]
-                row_values[:length] = parent_values[p, :length]
-                if kind == CROSSOVER:
-                    q = _tournament(score, tournament, stream)
-                    a = _node(length, 0, stream)
-                    a_end = subtree_end(row, a, arity)
-                    b = _node(parent_lengths[q], 0, stream)
-                    b_end = subtree_end(parents[q], b, arity)
-                    length = _splice(
-                        row, row_values, length, a, a_end, parents[q, b:b_end], parent_values[q, b:b_end], b_end - b
-                    )
-                elif kind == SUBTREE:
-                    a = _node(length, 0, stream)
-                    a_end = subtree_end(row, a, arity)
-                    size = 1 + integer_at(stream, 0, min(fresh_size, a_end - a + 4))
-                    n = grow(part, part_values, 0, size, stream, leaves, leaf_cdf, unary, binary, opcode)
-                    length = _splice(row, row_values, length, a, a_end, part, part_values, n)
-                elif kind == POINT:
-                    for _change in range(1 + integer_at(stream, 0, 2)):
-                        a = _node(length, 0, stream)
-                        if arity[row[a]] == 0:
-                            grow(part, part_values, 0, 1, stream, leaves, leaf_cdf, unary, binary, opcode)
-                            row[a], row_values[a] = part[0], part_values[0]
-                        elif arity[row[a]] == 1:
-                            row[a] = unary[integer_at(stream, 0, len(unary))]
-                        else:
-                            row[a] = binary[integer_at(stream, 0, len(binary))]
-                elif kind == INSERT:  # op(subtree, small) or op(small, subtree) or function(subtree)
-                    a = _node(length, 0, stream)
-                    a_end = subtree_end(row, a, arity)
-                    m = a_end - a
-                    if len(unary) > 0 and uniform_at(stream, 0) < 0.25:
-                        part[0] = unary[integer_at(stream, 0, len(unary))]
-                        n = 1
-                        length = -1 if length + 1 > max_length else length
-                    else:
-                        part[0] = binary[integer_at(stream, 0, len(binary))]
-                        n = 1
-                        if uniform_at(stream, 0) < 0.5:
-                            size = 1 + integer_at(stream, 0, 3)
-                            n = grow(part, part_values, 1, size, stream, leaves, leaf_cdf, unary, binary, opcode)
-                    if length > 0 and n + m + 3 <= width and length + n + 3 <= max_length:
-                        part[n : n + m] = row[a:a_end]
-                        part_values[n : n + m] = row_values[a:a_end]
-                        if n == 1 and arity[part[0]] == 2:
-                            size = 1 + integer_at(stream, 0, 3)
-                            m = (
-                                grow(part, part_values, 1 + m, size, stream, leaves, leaf_cdf, unary, binary, opcode)
-                                - 1
-                            )
-                        length = _splice(row, row_values, length, a, a_end, part, part_values, n + m)
-                    else:
-                        length = -1
-                elif kind == DELETE:  # an operation gives way to one of its arguments
-                    a = _node(length, 0, stream)
-                    if arity[row[a]] == 0:
-                        continue
-                    a_end = subtree_end(row, a, arity)
-                    b = a + 1
-                    if arity[row[a]] == 2 and uniform_at(stream, 0) < 0.5:
-                        b = subtree_end(row, b, arity)
-                    b_end = subtree_end(row, b, arity)
-                    part[: b_end - b] = row[b:b_end]
-                    part_values[: b_end - b] = row_values[b:b_end]
-                    length = _splice(row, row_values, length, a, a_end, part, part_values, b_end - b)
-                else:
-                    changed = False
-                    for i in range(length):
-                        if opcode[row[i]] == CONSTANT:
-                            changed = True
-                            row_values[i] = row_values[i] * np.exp(0.3 * normal_at(stream, 0)) + 0.05 * normal_at(
-                                stream, 0
-                            )
-                            if uniform_at(stream, 0) < 0.1:
-                                row_values[i] = -row_values[i]
-                    if not changed:
-                        continue
-            if length < 1 or length > max_length or not is_legal(row, length, arity, opcode, family):
+            length = _offspring(draft, parents, score, recipe, symbols, stream)
+            if length < 1 or length > recipe.max_length or not is_legal(row, length, arity, opcode, symbols.family):
                 continue
-            if units.shape[1] > 0 and not has_units(row, length, opcode, units, wild_constants):
+            if dimensions.units.shape[1] > 0 and not has_units(
+                row, length, opcode, dimensions.units, dimensions.wild_constants
+            ):
                 continue
-            if not insert_new(table, salt ^ fingerprint(row, row_values, length, arity, opcode, hashes)):
+            if not insert_new(seen, salt ^ fingerprint(row, values, length, arity, opcode, hashes)):
                 continue
-            children[made, :length] = row[:length]
-            children[made, length:] = PAD
-            child_values[made, :length] = row_values[:length]
-            child_values[made, length:] = 0.0
-            child_lengths[made] = length
+            children.tokens[made, :length] = row[:length]
+            children.tokens[made, length:] = PAD
+            children.values[made, :length] = values[:length]
+            children.values[made, length:] = 0.0
+            children.lengths[made] = length
             made += 1
             break
     return made

@@ -14,15 +14,16 @@ The target t is y or a transformed y (its square, inverse, exponential, sine); r
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from envs.symbolic.fastmath import log_poly
-from envs.symbolic.tokens import CONSTANT
+from envs.symbolic.tokens import ADD, CONSTANT, DIV, MUL, SUB
 from envs.symbolic.unit_algebra import program_unit
-from rl_suite.symbolic.evolution.genome import ADD, DIV, MUL, SUB, Tokens, Values, subtree_end
+from rl_suite.symbolic.evolution.genome import Dimensions, Programs, Symbols, Tokens, Values, subtree_end
 
 MAX_GENES = 8
 SUM, POWER, EXPONENTIAL = 0, 1, 2
@@ -47,6 +48,50 @@ class Target:
     power_allowed: bool
     negative: bool  # y < 0 everywhere: the square root to take is the negative one
     scaled: bool = False  # t is a transform of y / scale, a pure number
+
+    def rows(self) -> "Rows":
+        """What the kernel needs of it."""
+        return Rows(
+            self.weight, self.log_weight, self.power_basis, self.power_residual, self.sum_residual, self.ones,
+            self.weight * self.t, self.total,
+        )  # fmt: skip
+
+
+class Rows(NamedTuple):
+    """A target for the kernel; the fields are those of :class:`Target`."""
+
+    weight: Values
+    log_weight: Values
+    power_basis: Values
+    power_residual: Values
+    sum_residual: Values
+    ones: Values
+    weighted: Values  # (n,) weight * t
+    total: float
+
+
+class Genes(NamedTuple):
+    """Programs cut at their top-level sums or products; those of program p are first[p] .. first[p + 1] - 1."""
+
+    tokens: Tokens  # (G, L)
+    constants: Values  # (G, L) one after the other
+    lengths: NDArray[np.int64]  # (G,)
+    sign: Values  # (G,) the program is the sum of sign * gene, or the product of gene ** sign
+    first: NDArray[np.int64]  # (P + 1,)
+    kind: NDArray[np.int64]  # (P,) SINGLE, ADDITIVE or MULTIPLICATIVE: at what it was cut
+
+
+def room_for_genes(count: int, max_length: int) -> Genes:
+    """Memory for the genes of ``count`` programs."""
+    n = count * MAX_GENES
+    return Genes(
+        tokens=np.zeros((n, max_length), np.int16),
+        constants=np.ones((n, max_length)),
+        lengths=np.zeros(n, np.int64),
+        sign=np.ones(n),
+        first=np.zeros(count + 1, np.int64),
+        kind=np.zeros(count, np.int64),
+    )
 
 
 TRANSFORMS = ("identity", "square", "inverse", "exp", "sin")
@@ -115,29 +160,14 @@ def make_target(name: str, X: Values, y: Values, scale: Values | None = None) ->
 
 
 @njit(cache=True)
-def cut_genes(
-    tokens: Tokens,
-    values: Values,
-    lengths: NDArray[np.int64],
-    count: int,
-    arity: NDArray[np.int64],
-    opcode: NDArray[np.int64],
-    genes: Tokens,
-    gene_constants: Values,
-    gene_lengths: NDArray[np.int64],
-    first: NDArray[np.int64],
-    kind: NDArray[np.int64],
-    sign: Values,
-) -> int:
-    """Cut ``count`` programs (P, L) at their top-level sums or products; return the number of genes.
-
-    Program p owns genes first[p] .. first[p + 1] - 1; ``kind[p]`` says at what it was cut. The program
-    is the sum of sign * gene, or the product of gene ** sign.
-    """
+def cut_genes(programs: Programs, symbols: Symbols, genes: Genes) -> int:
+    """Cut programs at their top-level sums or products; return the number of genes."""
+    tokens, arity, opcode = programs.tokens, symbols.arity, symbols.opcode
+    first, kind = genes.first, genes.kind
     n_genes = 0
     pending = np.empty(2 * MAX_GENES + 2, np.int64)
     signs = np.empty(2 * MAX_GENES + 2)
-    for p in range(count):
+    for p in range(len(programs.lengths)):
         first[p] = n_genes
         root = opcode[tokens[p, 0]]
         kind[p] = ADDITIVE if root in (ADD, SUB) else (MULTIPLICATIVE if root in (MUL, DIV) else SINGLE)
@@ -156,17 +186,17 @@ def cut_genes(
                 signs[top] = -signs[top] if code in (SUB, DIV) else signs[top]
                 top += 2
                 continue
-            sign[n_genes] = signs[top]
+            genes.sign[n_genes] = signs[top]
             end = subtree_end(tokens[p], start, arity)
             n_constants = 0
             for i in range(start, end):
-                genes[n_genes, i - start] = tokens[p, i]
+                genes.tokens[n_genes, i - start] = tokens[p, i]
                 if opcode[tokens[p, i]] == CONSTANT:
-                    gene_constants[n_genes, n_constants] = values[p, i]
+                    genes.constants[n_genes, n_constants] = programs.values[p, i]
                     n_constants += 1
-            gene_lengths[n_genes] = end - start
+            genes.lengths[n_genes] = end - start
             n_genes += 1
-    first[count] = n_genes
+    first[len(programs.lengths)] = n_genes
     return n_genes
 
 
@@ -229,23 +259,55 @@ def _combine(G: Values, start: int, end: int, sign: Values, additive: bool, out:
 
 
 @njit(cache=True)
+def _is_finite(G: Values, start: int, end: int) -> bool:
+    """Whether all values of some genes are numbers of a reasonable size."""
+    for g in range(start, end):
+        for i in range(G.shape[1]):
+            if not abs(G[g, i]) < 1e100:
+                return False
+    return True
+
+
+@njit(cache=True)
+def _begin(frame: int, target: Rows, intercept: bool, residual: Values, basis: Values) -> int:
+    """Write what a frame leaves of the target before the first gene, and its basis; the rows of the basis."""
+    if frame != SUM:
+        n_power: int = target.power_basis.shape[0]
+        residual[:] = target.power_residual
+        basis[:n_power] = target.power_basis
+        return n_power
+    if intercept:
+        residual[:] = target.sum_residual
+        basis[0] = target.ones
+        return 1
+    residual[:] = target.weighted
+    return 0
+
+
+@njit(cache=True)
+def _weigh(frame: int, weight: Values, log_weight: Values, column: Values, out: Values) -> None:
+    """The column of a gene in a frame's least-squares problem."""
+    if frame == SUM:
+        for i in range(len(out)):
+            out[i] = weight[i] * column[i]
+    elif frame == EXPONENTIAL:
+        for i in range(len(out)):
+            out[i] = log_weight[i] * column[i]
+    else:
+        for i in range(len(out)):
+            size = abs(column[i])
+            out[i] = log_weight[i] * log_poly(size) if size > 1e-300 else 0.0
+
+
+@njit(cache=True)
 def score_frames(
     G: Values,
-    first: NDArray[np.int64],
-    kind: NDArray[np.int64],
-    sign: Values,
+    genes: Genes,
     count: int,
     allowed: NDArray[np.bool_],
     split: bool,
     intercept: bool,
-    t_weight: Values,
-    log_weight: Values,
-    power_basis: Values,
-    power_residual: Values,
-    sum_residual: Values,
-    ones: Values,
-    raw_sum: Values,
-    total: float,
+    target: Rows,
     error: Values,
 ) -> None:
     """Weighted NMSE of each program in each frame, (P, 3), from its genes' values G (genes, n).
@@ -254,54 +316,29 @@ def score_frames(
     degrees of freedom. Programs that are not finite everywhere get infinity.
     """
     n = G.shape[1]
-    n_power = power_basis.shape[0]
-    basis = np.empty((n_power + MAX_GENES + 1, n))
+    basis = np.empty((target.power_basis.shape[0] + MAX_GENES + 1, n))
     v, residual, together = np.empty(n), np.empty(n), np.empty(n)
     for p in range(count):
+        start, end, kind = genes.first[p], genes.first[p + 1], genes.kind[p]
         error[p] = np.inf
-        finite = True
-        for g in range(first[p], first[p + 1]):
-            for i in range(n):
-                if not abs(G[g, i]) < 1e100:
-                    finite = False
-                    break
-        if not finite:
+        if not _is_finite(G, start, end):
             continue
         for f in range(3):
             if not allowed[p, f]:
                 continue
-            if f == SUM:
-                k = 0
-                residual[:] = raw_sum
-                if intercept:
-                    residual[:] = sum_residual
-                    basis[0] = ones
-                    k = 1
-            else:
-                residual[:] = power_residual
-                basis[:n_power] = power_basis
-                k = n_power
-            whole = kind[p] != SINGLE and (not split or (kind[p] == ADDITIVE) == (f == POWER))
-            for g in range(first[p], first[p] + 1 if whole else first[p + 1]):
+            k = _begin(f, target, intercept, residual, basis)
+            whole = kind != SINGLE and (not split or (kind == ADDITIVE) == (f == POWER))
+            for g in range(start, start + 1 if whole else end):
                 column = G[g]
                 if whole:  # a sum as one factor, or a product as one term
-                    _combine(G, first[p], first[p + 1], sign, kind[p] == ADDITIVE, together)
+                    _combine(G, start, end, genes.sign, kind == ADDITIVE, together)
                     column = together
-                if f == SUM:
-                    for i in range(n):
-                        v[i] = t_weight[i] * column[i]
-                elif f == EXPONENTIAL:
-                    for i in range(n):
-                        v[i] = log_weight[i] * column[i]
-                else:
-                    for i in range(n):
-                        size = abs(column[i])
-                        v[i] = log_weight[i] * log_poly(size) if size > 1e-300 else 0.0
+                _weigh(f, target.weight, target.log_weight, column, v)
                 if _reduce(v, residual, basis, k):
                     k += 1
             if k >= n - 1:
                 continue
-            error[p, f] = _square_sum(residual) / total * (n - 1) / (n - k)
+            error[p, f] = _square_sum(residual) / target.total * (n - 1) / (n - k)
 
 
 def best_frames(errors: Values) -> tuple[Values, NDArray[np.int64]]:
@@ -315,22 +352,20 @@ def best_frames(errors: Values) -> tuple[Values, NDArray[np.int64]]:
 
 @njit(cache=True)
 def allowed_frames(
-    genes: Tokens,
-    gene_lengths: NDArray[np.int64],
-    first: NDArray[np.int64],
+    genes: Genes,
     count: int,
     opcode: NDArray[np.int64],
-    units: NDArray[np.int64],
-    wild_constants: bool,
+    dimensions: Dimensions,
     target_unit: NDArray[np.int64],
     allowed: NDArray[np.bool_],
 ) -> None:
     """Which frames the units of the genes permit, (P, 3): sums need the target's unit, exponents pure numbers."""
+    units, wild_constants = dimensions.units, dimensions.wild_constants
     unit = np.zeros(units.shape[1], np.int64)
     for p in range(count):
         allowed[p] = True
-        for g in range(first[p], first[p + 1]):
-            known = program_unit(genes[g], gene_lengths[g], opcode, units, wild_constants, unit)
+        for g in range(genes.first[p], genes.first[p + 1]):
+            known = program_unit(genes.tokens[g], genes.lengths[g], opcode, units, wild_constants, unit)
             for k in range(len(unit)):
                 if known == 1 and unit[k] != target_unit[k]:
                     allowed[p, SUM] = False

@@ -4,24 +4,35 @@ A program is a row of ``int16`` tokens with a row of ``float64`` beside it, whic
 token is the fitted constant. Cutting a subtree out is therefore cutting a slice out of both rows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from envs.streams import integer_at, normal_at, uniform_at
-from envs.symbolic.tokens import CONSTANT, LITERAL, OPERATIONS, VARIABLE, Library
+from envs.symbolic.tokens import (
+    ADD,
+    CONSTANT,
+    DIV,
+    EXP,
+    LAST_OPCODE,
+    LITERAL,
+    LOG,
+    MUL,
+    OPERATIONS,
+    SUB,
+    VARIABLE,
+    Library,
+)
 
 Tokens = NDArray[np.int16]
 Values = NDArray[np.float64]
 
-ADD, SUB, MUL, DIV = (OPERATIONS[name].opcode for name in ("add", "sub", "mul", "div"))
-NEG, EXP, LOG = (OPERATIONS[name].opcode for name in ("neg", "exp", "log"))
-
 # Functions of one family inside each other (sin(cos(x)), exp(exp(x)), sqrt(sqrt(x))) are not searched.
 FAMILIES = {1: ("sin", "cos", "tan"), 2: ("exp", "sinh", "cosh", "tanh"), 3: ("log",), 4: ("sqrt",)}
 FAMILIES |= {5: ("asin", "acos", "atan"), 6: ("abs",)}
-MAX_OPCODE = max(op.opcode for op in OPERATIONS.values())
-FAMILY: NDArray[np.int64] = np.zeros(MAX_OPCODE + 1, dtype=np.int64)
+FAMILY: NDArray[np.int64] = np.zeros(LAST_OPCODE + 1, dtype=np.int64)
 for _family, _names in FAMILIES.items():
     for _name in _names:
         FAMILY[OPERATIONS[_name].opcode] = _family
@@ -31,29 +42,53 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 SHIFT_30, SHIFT_27, SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
+class Programs(NamedTuple):
+    """P programs."""
+
+    tokens: Tokens  # (P, L)
+    values: Values  # (P, L) of the fitted constants, where they stand
+    lengths: NDArray[np.int64]  # (P,)
+
+
+class Symbols(NamedTuple):
+    """The tokens of a search for the kernels."""
+
+    arity: NDArray[np.int64]  # (n,)
+    opcode: NDArray[np.int64]  # (n,)
+    family: NDArray[np.int64]  # (LAST_OPCODE + 1,) number of the family in FAMILIES, 0: none
+    leaves: NDArray[np.int64]  # their ids
+    leaf_cdf: Values  # cumulative probability of drawing each leaf
+    unary: NDArray[np.int64]  # ids of the functions of one argument
+    binary: NDArray[np.int64]  # and of two
+
+
+class Dimensions(NamedTuple):
+    """The units that programs must respect."""
+
+    units: NDArray[np.int64]  # (n, U) of each token; no columns where units are not used
+    wild_constants: bool  # whether a fitted constant may have any unit
+
+
 class Alphabet:
-    """A library as the flat arrays that kernels read, with the probability of drawing each token.
+    """A library with what the kernels read of it: its tokens and the probability of drawing each.
 
     Of the variables, only those that are ``drawn`` (d,) have one; all if not given.
     """
 
     def __init__(self, library: Library, drawn: NDArray[np.bool_] | None = None):
         self.library = library
-        self.arity = library.arity.astype(np.int64)
-        self.opcode = library.opcode.astype(np.int64)
-        ids = np.arange(len(library))
-        self.leaves = ids[self.arity == 0]
-        self.unary = ids[self.arity == 1]
-        self.binary = ids[self.arity == 2]
         self.constant_id = int(library.constant_id)
+        ids, arity = np.arange(len(library)), library.arity
+        leaves = ids[arity == 0]
         # Variables are drawn three times as often as all numbers together.
-        weight = np.where(self.opcode[self.leaves] == VARIABLE, 1.0, 0.0)
+        weight = np.where(library.opcode[leaves] == VARIABLE, 1.0, 0.0)
         if drawn is not None:
-            weight[~drawn[library.index[self.leaves]] & (weight > 0)] = 0.0
-        numbers = (self.opcode[self.leaves] == LITERAL) | (self.opcode[self.leaves] == CONSTANT)
+            weight[~drawn[library.index[leaves]] & (weight > 0)] = 0.0
+        numbers = (library.opcode[leaves] == LITERAL) | (library.opcode[leaves] == CONSTANT)
         if numbers.any():
             weight[numbers] = weight.sum() / (3.0 * numbers.sum())
-        self.leaf_cdf = np.cumsum(weight / weight.sum())
+        leaf_cdf = np.cumsum(weight / weight.sum())
+        self.symbols = Symbols(arity, library.opcode, FAMILY, leaves, leaf_cdf, ids[arity == 1], ids[arity == 2])
 
 
 @njit(cache=True)
@@ -141,19 +176,9 @@ def is_legal(
 
 
 @njit(cache=True)
-def grow(
-    tokens: Tokens,
-    values: Values,
-    start: int,
-    size: int,
-    stream: NDArray[np.uint64],
-    leaves: NDArray[np.int64],
-    leaf_cdf: Values,
-    unary: NDArray[np.int64],
-    binary: NDArray[np.int64],
-    opcode: NDArray[np.int64],
-) -> int:
+def grow(tokens: Tokens, values: Values, start: int, size: int, symbols: Symbols, stream: NDArray[np.uint64]) -> int:
     """Write a random tree of at most ``size`` tokens at ``start``; return its end."""
+    leaves, leaf_cdf, unary, binary = symbols.leaves, symbols.leaf_cdf, symbols.unary, symbols.binary
     missing = 1
     i = start
     left = size
@@ -171,7 +196,7 @@ def grow(
             while k < len(leaves) - 1 and leaf_cdf[k] <= u:
                 k += 1
             tokens[i] = leaves[k]
-            if opcode[tokens[i]] == CONSTANT:
+            if symbols.opcode[tokens[i]] == CONSTANT:
                 values[i] = 2.0 * normal_at(stream, 0)
             missing -= 1
         i += 1

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from agents.expression_policy import ExpressionPolicy
 from envs.symbolic.unit_algebra import has_units
-from rl_suite.symbolic.evolution.genome import FAMILY, Alphabet, Tokens, Values, is_legal
+from rl_suite.symbolic.evolution.genome import Alphabet, Dimensions, Tokens, Values, is_legal
 
 BATCH = 100  # programs proposed at a time
 RISK = 0.1  # share of the batch that is learnt from
@@ -27,19 +26,20 @@ class Guidance:
     def __init__(self, alphabet: Alphabet, max_length: int, seed: int):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.policy = ExpressionPolicy(alphabet.arity, max_length)
+            self.policy = ExpressionPolicy(alphabet.symbols.arity, max_length)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=LEARNING_RATE)
         self.generator = torch.Generator().manual_seed(seed)
         self.alphabet = alphabet
 
-    def propose(self, units: NDArray[np.int64], wild_constants: bool) -> tuple[Tokens, Values]:
-        """Legal, dimensionally consistent programs (at most BATCH) with zeros for their constants."""
-        tokens = self.policy.sample(BATCH, self.generator)
+    def propose(self, dimensions: Dimensions) -> tuple[Tokens, Values]:
+        """Legal, dimensionally consistent programs (at most BATCH) with ones for their constants."""
+        tokens, symbols = self.policy.sample(BATCH, self.generator), self.alphabet.symbols
+        units, wild_constants = dimensions
         keep = []
         for i, row in enumerate(tokens):
             n = int((row >= 0).sum())
-            legal = is_legal(row, n, self.alphabet.arity, self.alphabet.opcode, FAMILY)
-            if legal and (units.shape[1] == 0 or has_units(row, n, self.alphabet.opcode, units, wild_constants)):
+            legal = is_legal(row, n, symbols.arity, symbols.opcode, symbols.family)
+            if legal and (units.shape[1] == 0 or has_units(row, n, symbols.opcode, units, wild_constants)):
                 keep.append(i)
         return tokens[keep], np.ones((len(keep), tokens.shape[1]))
 

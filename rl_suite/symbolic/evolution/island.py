@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.tokens import PAD
-from rl_suite.symbolic.evolution.breeding import Rates, breed
+from rl_suite.symbolic.evolution.breeding import Rates, Recipe, breed
 from rl_suite.symbolic.evolution.frames import Target
-from rl_suite.symbolic.evolution.genome import FAMILY, Alphabet, Tokens, Values
+from rl_suite.symbolic.evolution.genome import Alphabet, Programs, Tokens, Values
 from rl_suite.symbolic.evolution.scoring import Scorer
+from rl_suite.symbolic.laws.law import BITS_PER_TOKEN
 
 TOURNAMENT = 5
 ELITE_SHARE = 0.1
 FRESH_SIZE = 12  # longest random tree
 IMPROVEMENT = 0.9  # a program is finished if its error is below this share of the best of its length, ...
-CLOSE_BITS, MAX_CLOSE = 25.0, 3  # ... or if its estimated price is near the best; so many per generation
-BITS_PER_TOKEN = 4.0
+CLOSE_ESTIMATE, MAX_CLOSE = 25.0, 3  # bits; ... or if its estimated price is so near the best; so many per generation
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,12 @@ class Island:
         self.best_price = np.inf
         self.newcomers = slice(0, 0)  # where the guests of the last generation stand
         self._tried: set[float] = set()
-        self._rates = Rates().cumulative(alphabet.constant_id >= 0)
+        rates = Rates().cumulative(alphabet.constant_id >= 0)
+        self._recipe = Recipe(rates, TOURNAMENT, max_length, FRESH_SIZE)
+
+    @property
+    def _programs(self) -> Programs:
+        return Programs(self.tokens, self.values, self.lengths)
 
     @property
     def score(self) -> Values:
@@ -105,32 +110,11 @@ class Island:
         children = np.full((self.size, self.max_length), PAD, np.int16)
         values = np.zeros((self.size, self.max_length))
         lengths = np.zeros(self.size, np.int64)
-        alphabet = self.alphabet
+        offspring, symbols = Programs(children, values, lengths), self.alphabet.symbols
         made = breed(
-            self.tokens,
-            self.values,
-            self.lengths,
-            self.score,
-            children,
-            values,
-            lengths,
-            self._rates,
-            TOURNAMENT,
-            self.max_length,
-            FRESH_SIZE,
+            self._programs, self.score, offspring, self._recipe, symbols, scorer.dimensions, table, self.salt,
             self.stream,
-            table,
-            self.salt,
-            alphabet.arity,
-            alphabet.opcode,
-            alphabet.leaves,
-            alphabet.leaf_cdf,
-            alphabet.unary,
-            alphabet.binary,
-            FAMILY,
-            scorer.units,
-            scorer.wild_constants,
-        )
+        )  # fmt: skip
         children, values, lengths = children[:made], values[:made], lengths[:made]
         self.newcomers = slice(made, made + (0 if guests is None else len(guests[0])))
         if guests is not None and len(guests[0]):
@@ -140,7 +124,8 @@ class Island:
         n = len(children)
         if n == 0:
             return 0, []
-        error, frame = scorer.score(children, values, lengths, n, self.targets, self.niche.frames, self.niche.split)
+        programs = Programs(children, values, lengths)
+        error, frame = scorer.score(programs, self.targets, self.niche.frames, self.niche.split)
         found = self._candidates(children, values, lengths, error, frame)
         keep = np.argsort(self.score, kind="stable")[: int(ELITE_SHARE * self.size)]
         self.tokens = np.concatenate([children, self.tokens[keep]])
@@ -158,10 +143,7 @@ class Island:
         self.best_price = np.inf
         self._tried.clear()
         if len(self.lengths):
-            n = len(self.lengths)
-            found = scorer.score(
-                self.tokens, self.values, self.lengths, n, targets, self.niche.frames, self.niche.split
-            )
+            found = scorer.score(self._programs, targets, self.niche.frames, self.niche.split)
             self.error, self.frame = found
 
     def _candidates(
@@ -176,7 +158,7 @@ class Island:
                 break
             key = round(float(np.log(error[i] + 1e-30)), 9) + 100.0 * float(frame[i])
             new = key not in self._tried  # the same error in the same frame is the same law written otherwise
-            near = new and close < MAX_CLOSE and estimate[i] < self.best_price + CLOSE_BITS
+            near = new and close < MAX_CLOSE and estimate[i] < self.best_price + CLOSE_ESTIMATE
             if near or error[i] < IMPROVEMENT * self.best[n]:
                 close += near
                 self._tried.add(key)

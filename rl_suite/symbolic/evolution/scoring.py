@@ -6,9 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_kernel
-from envs.symbolic.tokens import Library
-from rl_suite.symbolic.evolution.frames import MAX_GENES, Target, allowed_frames, best_frames, cut_genes, score_frames
-from rl_suite.symbolic.evolution.genome import Alphabet, Tokens, Values
+from rl_suite.symbolic.evolution.frames import (
+    MAX_GENES,
+    Target,
+    allowed_frames,
+    best_frames,
+    cut_genes,
+    room_for_genes,
+    score_frames,
+)
+from rl_suite.symbolic.evolution.genome import Alphabet, Dimensions, Programs, Values
 
 CHUNK = 512  # programs evaluated together: their genes' values stay in the second-level cache
 
@@ -19,8 +26,7 @@ class Scorer:
     Args:
         alphabet: the tokens of the search.
         datasets: the points of the search, of each dataset.
-        units: (tokens, U) unit of each token, with zero columns where units are not used.
-        wild_constants: whether a fitted constant may have any unit.
+        dimensions: the units of the tokens.
         target_units: unit (U,) that a sum frame needs, by name of the transform.
         max_length: longest program.
     """
@@ -29,111 +35,63 @@ class Scorer:
         self,
         alphabet: Alphabet,
         datasets: Sequence[Values],
-        units: NDArray[np.int64],
-        wild_constants: bool,
+        dimensions: Dimensions,
         target_units: dict[str, NDArray[np.int64]],
         max_length: int,
     ):
-        self.alphabet, self.units, self.target_units = alphabet, units, target_units
-        self.wild_constants = wild_constants
+        self.alphabet, self.dimensions, self.target_units = alphabet, dimensions, target_units
         self.columns = [np.ascontiguousarray(X.T) for X in datasets]
         rows_of = np.array([len(X) for X in datasets])
         self._share = rows_of / rows_of.sum()  # of each dataset in the error
-        rows = CHUNK * MAX_GENES
-        self._genes = np.zeros((rows, max_length), np.int16)
-        self._constants = np.ones((rows, max_length))
-        self._lengths = np.zeros(rows, np.int64)
-        self._first = np.zeros(CHUNK + 1, np.int64)
-        self._kind = np.zeros(CHUNK, np.int64)
-        self._sign = np.ones(rows)
+        self._genes = room_for_genes(CHUNK, max_length)
         self._allowed = np.zeros((CHUNK, 3), np.bool_)
         self._error = np.zeros((CHUNK, 3))
-        self._G = [np.zeros((rows, len(X))) for X in datasets]
-
-    @property
-    def library(self) -> Library:
-        """The tokens of the search."""
-        return self.alphabet.library
+        self._G = [np.zeros((CHUNK * MAX_GENES, len(X))) for X in datasets]
 
     def score(
         self,
-        tokens: Tokens,
-        values: Values,
-        lengths: NDArray[np.int64],
-        count: int,
+        programs: Programs,
         targets: Sequence[Target],
         frames: tuple[bool, bool, bool] = (True, True, True),
         split: bool = True,
     ) -> tuple[Values, NDArray[np.int64]]:
-        """(weighted NMSE, best frame) of the first ``count`` programs, (count,) each.
+        """(weighted NMSE, best frame) of P programs, (P,) each.
 
         Every dataset has a target and coefficients of its own; the frame is the same for all.
         """
+        count = len(programs.lengths)
         errors = np.zeros((count, 3))
         target = targets[0]
         unit = self.target_units[target.name] * (not target.scaled)
-        intercept = self.wild_constants or not unit.any()
+        intercept = self.dimensions.wild_constants or not unit.any()
         for start in range(0, count, CHUNK):
-            n = min(CHUNK, count - start)
-            rows = slice(start, start + n)
-            n_genes = cut_genes(
-                tokens[rows],
-                values[rows],
-                lengths[rows],
-                n,
-                self.alphabet.arity,
-                self.alphabet.opcode,
-                self._genes,
-                self._constants,
-                self._lengths,
-                self._first,
-                self._kind,
-                self._sign,
-            )
-            if self.units.shape[1] and not self.wild_constants:
-                allowed_frames(
-                    self._genes,
-                    self._lengths,
-                    self._first,
-                    n,
-                    self.alphabet.opcode,
-                    self.units,
-                    self.wild_constants,
-                    unit,
-                    self._allowed,
-                )
-            else:
-                self._allowed[:] = True
-            self._allowed &= frames
-            if not all(own.power_allowed for own in targets):
-                self._allowed[:, 1:] = False
+            rows = slice(start, min(start + CHUNK, count))
+            chunk = Programs(programs.tokens[rows], programs.values[rows], programs.lengths[rows])
+            n = len(chunk.lengths)
+            n_genes = cut_genes(chunk, self.alphabet.symbols, self._genes)
+            self._allow(n, unit, frames, all(own.power_allowed for own in targets))
             for own, columns, G, share in zip(targets, self.columns, self._G, self._share, strict=True):
+                values = G[:n_genes]
                 evaluate_kernel(
-                    self._genes[:n_genes],
-                    self._lengths[:n_genes],
-                    self.library.table,
+                    self._genes.tokens[:n_genes],
+                    self._genes.lengths[:n_genes],
+                    self.alphabet.library.table,
                     columns,
-                    self._constants[:n_genes],
-                    G[:n_genes],
+                    self._genes.constants[:n_genes],
+                    values,
                 )
-                score_frames(
-                    G[:n_genes],
-                    self._first,
-                    self._kind,
-                    self._sign,
-                    n,
-                    self._allowed,
-                    split,
-                    intercept,
-                    own.weight,
-                    own.log_weight,
-                    own.power_basis,
-                    own.power_residual,
-                    own.sum_residual,
-                    own.ones,
-                    own.weight * own.t,
-                    own.total,
-                    self._error,
-                )
+                score_frames(values, self._genes, n, self._allowed, split, intercept, own.rows(), self._error)
                 errors[rows] += share * self._error[:n]
         return best_frames(errors)
+
+    def _allow(self, n: int, unit: NDArray[np.int64], frames: tuple[bool, bool, bool], powers: bool) -> None:
+        """Write which frames the first n programs may have: what their units and the island permit."""
+        dimensions = self.dimensions
+        if dimensions.units.shape[1] and not dimensions.wild_constants:
+            opcode = self.alphabet.symbols.opcode
+            allowed_frames(self._genes, n, opcode, dimensions, unit, self._allowed)
+        else:
+            self._allowed[:] = True
+        self._allowed &= frames
+        if not powers:
+            self._allowed[:, 1:] = False

@@ -1,15 +1,13 @@
 """From a program that is worth finishing to laws: its genes, and what the frame makes of them on each dataset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from envs.symbolic.program import evaluate_programs
 from envs.symbolic.tokens import CONSTANT
-from rl_suite.symbolic.evolution.frames import ADDITIVE, MAX_GENES, POWER, SINGLE, Target, cut_genes
-from rl_suite.symbolic.evolution.genome import Alphabet, Tokens, Values
+from rl_suite.symbolic.evolution.frames import ADDITIVE, POWER, SINGLE, Genes, Target, cut_genes, room_for_genes
+from rl_suite.symbolic.evolution.genome import Alphabet, Programs, Values
 from rl_suite.symbolic.evolution.island import Candidate
 from rl_suite.symbolic.forms.assembly import assemble
 from rl_suite.symbolic.forms.inputs import Inputs
@@ -18,31 +16,19 @@ from rl_suite.symbolic.laws.pieces import Piece, from_program
 MAX_FORMS = 4  # forms that several datasets propose for one program, the most frequent first
 
 
-@dataclass(frozen=True)
-class Genes:
-    """The genes of one program."""
-
-    tokens: Tokens  # (K, L)
-    lengths: NDArray[np.int64]  # (K,)
-    constants: Values  # (K, L)
-
-
 def genes_of(candidate: Candidate, split: bool, alphabet: Alphabet) -> Genes:
     """Cut a program as its frame does."""
     length = len(candidate.tokens)
-    tokens, values = candidate.tokens[None], candidate.values[None]
-    genes, constants = np.zeros((MAX_GENES, length), np.int16), np.ones((MAX_GENES, length))
-    lengths, sign = np.zeros(MAX_GENES, np.int64), np.ones(MAX_GENES)
-    first, kind = np.zeros(2, np.int64), np.zeros(1, np.int64)
-    arity, opcode = alphabet.arity, alphabet.opcode
-    n = cut_genes(tokens, values, np.array([length]), 1, arity, opcode, genes, constants, lengths, first, kind, sign)
-    if whole_program(int(kind[0]), candidate.frame, split):
+    genes = room_for_genes(1, length)
+    programs = Programs(candidate.tokens[None], candidate.values[None], np.array([length]))
+    n = cut_genes(programs, alphabet.symbols, genes)
+    if whole_program(int(genes.kind[0]), candidate.frame, split):
         n = 1
-        genes[0] = candidate.tokens
-        lengths[0] = length
-        numbers = candidate.values[opcode[candidate.tokens] == CONSTANT]
-        constants[0, : len(numbers)] = numbers
-    return Genes(genes[:n], lengths[:n], constants[:n])
+        genes.tokens[0] = candidate.tokens
+        genes.lengths[0] = length
+        numbers = candidate.values[alphabet.symbols.opcode[candidate.tokens] == CONSTANT]
+        genes.constants[0, : len(numbers)] = numbers
+    return genes._replace(tokens=genes.tokens[:n], constants=genes.constants[:n], lengths=genes.lengths[:n])
 
 
 def whole_program(kind: int, frame: int, split: bool) -> bool:
