@@ -6,7 +6,7 @@ is intensity (``kpa_per_intensity`` kilopascals), angles in options are degrees 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -236,10 +236,6 @@ class Options:
             whole = {field.name: getattr(self, field.name) for field in fields(self)} | {"curriculum": ()}
             stages.append(Options.of(whole | dict(changes)))
         return tuple(stages) or (self,)
-
-    def without_curriculum(self, **changes: Any) -> "Options":
-        """The same world at its full difficulty, with some options changed."""
-        return replace(self, curriculum=(), **changes)
 
 
 def _is_finite(value: object) -> bool:

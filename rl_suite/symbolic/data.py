@@ -9,11 +9,15 @@ from envs.symbolic.units import Units
 from rl_suite.symbolic.evolution.island import NICHES, Niche
 
 Values = NDArray[np.float64]
+DEFAULT_BUDGET = 500_000  # programs that a search without a configuration may evaluate; as in ``config.yaml``
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to search with; the defaults suit data of physics."""
+    """What to search with; the defaults suit data of physics.
+
+    They serve who searches without a configuration; ``config.yaml`` holds the same, and a test compares them.
+    """
 
     functions: tuple[str, ...] = ("add", "sub", "mul", "div", "sq", "sqrt", "exp", "log", "sin", "cos", "tanh")
     literals: tuple[str, ...] = ("1", "2", "pi")

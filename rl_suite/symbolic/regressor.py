@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from envs.symbolic.units import Units
-from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.data import DEFAULT_BUDGET, Data, Options
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.search import Search
@@ -43,12 +43,12 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        budget: int = 200_000,
+        budget: int = DEFAULT_BUDGET,
         functions: Sequence[str] | None = None,
-        max_length: int = 32,
+        max_length: int = Options.max_length,
         units: Mapping[str, str] | None = None,
         target_unit: str | None = None,
-        stop_at_noise: bool = True,
+        stop_at_noise: bool = Options.stop_at_noise,
         random_state: int | None = None,
     ):
         self.budget = budget
@@ -75,11 +75,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             if self.target_unit is None:
                 raise ValueError("units were given; target_unit is needed too ('1' for a pure number)")
             units = Units.from_text(names, self.units, self.target_unit)
-        options = Options(max_length=self.max_length, stop_at_noise=self.stop_at_noise)
-        if self.functions is not None:
-            options = Options(
-                functions=tuple(self.functions), max_length=self.max_length, stop_at_noise=self.stop_at_noise
-            )
+        functions = Options.functions if self.functions is None else tuple(self.functions)
+        options = Options(functions=functions, max_length=self.max_length, stop_at_noise=self.stop_at_noise)
         seed = 0 if self.random_state is None else int(self.random_state)
         sets, labels = None, np.array([""])
         if datasets is not None:

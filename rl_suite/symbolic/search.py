@@ -36,7 +36,7 @@ Rows = tuple[Values, Values]  # columns for programs (n, c) and target (n,) of o
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
-CLOSE_BITS = 20.0  # a law whose unfinished price is further behind the best is kept as it is
+CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
 GRACE = 4_000  # evaluations after an exact law
 MIN_SET_ROWS = 20  # of each of several datasets, for breeding
 MAX_OPENERS = 4  # datasets from which laws to begin with are made
@@ -269,7 +269,7 @@ class Search:
         if not math.isfinite(draft.nmse):
             return False
         best = self.archive.best
-        if best is None or draft.bits < best.bits + CLOSE_BITS:
+        if best is None or draft.bits < best.bits + CLOSE_PRICE:
             draft = self.polisher.finish(*laws)
         return self.archive.add(draft, self.evaluations)
 

@@ -76,19 +76,8 @@ def read_table(
         messages.append(f"{len(rows)} rows: {MAX_ROWS} of them, drawn at random, are searched")
         rows = [rows[i] for i in keep]
     wanted = list(columns) or [name for name in header if name != target]
-    values: dict[str, NDArray[np.float64]] = {}
-    for name in [*wanted, target]:
-        column = _numbers(path, header.index(name), name, rows)
-        if column is None:
-            if name == target or columns:
-                raise UserError(f"{path.name}: column {name!r} holds text; choose a column of numbers")
-            messages.append(f"column {name!r} holds text and is left out")
-        elif np.ptp(column) == 0:
-            if name == target:
-                raise UserError(f"{path.name}: the target {target!r} is {column[0]:g} in every row: nothing to explain")
-            messages.append(f"column {name!r} is constant and is left out")
-        else:
-            values[name] = column
+    values, left_out = _varying_columns(path, header, rows, wanted, target, bool(columns))
+    messages += left_out
     inputs = [name for name in wanted if name in values]
     if not inputs:
         raise UserError(f"{path.name}: no column is left to explain {target!r} with")
@@ -103,6 +92,27 @@ def read_table(
     renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
     messages += [f"column {old!r} is called {new} in formulas" for new, old in renamed.items()]
     return Table(Data(X, values[target], tuple(names), given, target), tuple(messages), renamed)
+
+
+def _varying_columns(
+    path: Path, header: list[str], rows: list[list[str]], wanted: list[str], target: str, chosen: bool
+) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+    """The columns of numbers that are not constant, and what is said of the others; ``chosen`` ones must be numbers."""
+    values: dict[str, NDArray[np.float64]] = {}
+    messages = []
+    for name in [*wanted, target]:
+        column = _numbers(path, header.index(name), name, rows)
+        if column is None:
+            if name == target or chosen:
+                raise UserError(f"{path.name}: column {name!r} holds text; choose a column of numbers")
+            messages.append(f"column {name!r} holds text and is left out")
+        elif np.ptp(column) == 0:
+            if name == target:
+                raise UserError(f"{path.name}: the target {target!r} is {column[0]:g} in every row: nothing to explain")
+            messages.append(f"column {name!r} is constant and is left out")
+        else:
+            values[name] = column
+    return values, messages
 
 
 def read_tables(

@@ -12,14 +12,26 @@ from PIL import Image
 import evaluate
 import train
 from rl_suite.benchmarks.__main__ import main as benchmarks
-from rl_suite.cli import run_command
+from rl_suite.cli import DEFAULT_CONFIG, run_command
 from rl_suite.errors import UserError
 from rl_suite.examples import law_search
+from rl_suite.experiments import load_experiment
 from rl_suite.symbolic import SymbolicRegressor
+from rl_suite.symbolic.config import SymbolicConfig
+from rl_suite.symbolic.data import DEFAULT_BUDGET, Options
+from rl_suite.symbolic.experiment import options_of
 from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.table import MAX_ROWS, read_table
 
 Write = Callable[[str], Path]
+
+
+def test_the_configuration_and_the_library_search_alike():
+    config = load_experiment(DEFAULT_CONFIG, ["experiment=symbolic_search"])
+    assert isinstance(config, SymbolicConfig)
+    assert options_of(config) == Options()
+    assert config.search.budget == DEFAULT_BUDGET == SymbolicRegressor().budget
+    assert SymbolicRegressor().max_length == config.search.max_length
 
 
 @pytest.fixture

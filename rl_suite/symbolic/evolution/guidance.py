@@ -13,10 +13,11 @@ from agents.expression_policy import ExpressionPolicy
 from envs.symbolic.unit_algebra import has_units
 from rl_suite.symbolic.evolution.genome import Alphabet, Dimensions, Tokens, Values, is_legal
 
+# Constants of the method as it is built here, not the papers'.
 BATCH = 100  # programs proposed at a time
 RISK = 0.1  # share of the batch that is learnt from
 FROM_ISLAND = 20  # best programs of the island that are learnt from as well
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 2e-3  # of Adam
 ENTROPY = 0.005
 
 
