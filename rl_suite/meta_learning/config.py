@@ -116,6 +116,16 @@ class PicturesSection(Section):
     k_query: Count
     """Episodes of validation and evaluation: classes, support and query pictures of each."""
 
+    @property
+    def drawings(self) -> bool:
+        """Whether these are drawings, whose ink is bright, and no pictures of your own."""
+        return self.data in ("auto", "omniglot", "glyphs")
+
+    @property
+    def channels(self) -> int:
+        """Of one picture."""
+        return 3 if self.colour and not self.drawings else 1
+
 
 class FewShotSection(Section):
     """A metric learner on pictures (``learner`` is prototypical, relation or matching)."""
@@ -136,7 +146,8 @@ class FewShotSection(Section):
     one_shot_episodes: Count
     """20-way episodes within one group, one query of each class, of the final evaluation."""
     runs: str | None
-    """Folder or zip archive of Omniglot's official one-shot runs; null: where Omniglot is, if they are there."""
+    """Folder or zip archive of Omniglot's official one-shot runs; null: where Omniglot is, if they are there. They are
+    left out for pictures of your own."""
 
 
 class MetaLearningSection(Section):

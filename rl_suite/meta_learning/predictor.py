@@ -18,7 +18,6 @@ from rl_suite.meta_learning.data.framing import fit_drawings
 from rl_suite.meta_learning.data.images import as_floats, as_images, resize
 from rl_suite.meta_learning.experiment import restore
 from rl_suite.meta_learning.learners.few_shot import Labels, Transductive, as_labels, decide, places_of
-from rl_suite.meta_learning.problems.pictures import DRAWINGS
 from rl_suite.meta_learning.tasks import Task, Tasks
 from rl_suite.run import Run
 
@@ -46,7 +45,8 @@ class PicturePredictor:
     learner: PictureLearner
     size: int
     """Pixels of a side; other pictures are stretched to it."""
-    colour: bool
+    channels: int
+    """1 or 3; colours become grey, or grey three equal channels."""
     ink: bool
     """It knows bright ink on a dark ground: where the support set is brighter than half, everything is inverted."""
     framed: bool
@@ -92,9 +92,9 @@ class PicturePredictor:
             raise UserError("pixels must be bytes, or floats in [0, 1]")
         if pixels.shape[1] not in (1, 3):
             raise UserError(f"pictures must have 1 or 3 channels, not {pixels.shape[1]}")
-        if self.colour and pixels.shape[1] == 1:
+        if self.channels == 3 and pixels.shape[1] == 1:
             pixels = pixels.expand(-1, 3, -1, -1)
-        elif not self.colour and pixels.shape[1] == 3:
+        elif self.channels == 1 and pixels.shape[1] == 3:
             pixels = (pixels * torch.tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
         return pixels
 
@@ -119,7 +119,7 @@ def load_few_shot_learner(run_folder: Path | str) -> PicturePredictor:
     path = run.checkpoints.for_evaluation()
     restore(_Learner(learner), load_checkpoint(path), path)
     pictures = section.pictures
-    return PicturePredictor(learner, pictures.size, pictures.colour, pictures.data in DRAWINGS, pictures.framed)
+    return PicturePredictor(learner, pictures.size, pictures.channels, pictures.drawings, pictures.framed)
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,8 @@ class FewShotLearner(nn.Module):
     ):
         super().__init__()
         require_known(algorithm, ALGORITHMS, "few-shot algorithm")
-        self.algorithm, self.distance, self.symmetric, self.autocast = (
-            algorithm,
-            distance,
-            symmetric,
-            autocast and bfloat16_is_fast(),
-        )
+        self.algorithm, self.distance, self.symmetric = algorithm, distance, symmetric
+        self.autocast = autocast and bfloat16_is_fast()
         self.encoder = encoder
         self.head: Head | None = None  # some heads depend on the shape of the features: built with the first images
         self._rates = (learning_rate, weight_decay)
@@ -108,6 +104,7 @@ class FewShotLearner(nn.Module):
         head, optimizer = self._built(episodes[0][0])
         if not head.learns:
             raise UserError(f"{self.algorithm} is a baseline: it has nothing to train, only predict and evaluate")
+        _require_one_size(*(part for episode in episodes for part in (episode[0], episode[2])))
         self.train()
         pictures = [as_floats(part) for support_x, _, query_x, _ in episodes for part in (support_x, query_x)]
         features = iter(torch.split(self._encode_for_training(torch.cat(pictures)), [len(part) for part in pictures]))
@@ -146,7 +143,10 @@ class FewShotLearner(nn.Module):
         head, _ = self._built(support_x)
         names, places = places_of(support_y, len(support_x))
         self.eval()
+        _require_one_size(support_x, query_x)
         scores: Tensor = head(self.encode(support_x), places, self.encode(query_x), len(names))
+        if not torch.isfinite(scores).all():
+            raise UserError("the scores are not finite: the images hold NaN, or the learner has diverged")
         return scores
 
     def predict(
@@ -315,6 +315,12 @@ def _plain(labels: Labels, number: int) -> list[Any]:
     if len(plain) != number:
         raise UserError(f"{number} images have {len(plain)} labels; each needs one")
     return plain
+
+
+def _require_one_size(*images: Tensor) -> None:
+    sizes = sorted({tuple(part.shape[1:]) for part in images})
+    if len(sizes) > 1:
+        raise UserError(f"support and query images of mixed sizes ({', '.join(map(str, sizes))}); resize them to one")
 
 
 def _accuracy(scores: Tensor, targets: Tensor) -> float:

@@ -27,7 +27,7 @@ from rl_suite.meta_learning.learners.few_shot_evaluation import (
 from rl_suite.meta_learning.learners.few_shot_heads import Head, LinearHead
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores, plain_json
 from rl_suite.meta_learning.problems.few_shot_pictures import draw_episodes, draw_map
-from rl_suite.meta_learning.problems.pictures import DRAWINGS, TEST_SEED, PictureEpisodes, build_episodes
+from rl_suite.meta_learning.problems.pictures import TEST_SEED, PictureEpisodes, build_episodes
 from rl_suite.meta_learning.session import Validation, cosine
 from rl_suite.progress import ProgressBar
 
@@ -37,17 +37,16 @@ MANY_WAY = 20  # classes of an episode in the official one-shot runs (Lake et al
 def build_learner(section: MetaLearningSection) -> FewShotLearner:
     """The untrained learner for pictures of the configured size; its weights come from torch's global generator."""
     settings, pictures = section.few_shot, section.pictures
-    channels = 3 if pictures.colour else 1
     learner = FewShotLearner(
         section.learner,
-        ConvEncoder(channels, settings.widths),
+        ConvEncoder(pictures.channels, settings.widths),
         distance=settings.distance,
         learning_rate=section.loop.outer_lr,
         weight_decay=settings.weight_decay,
         symmetric=settings.symmetric,
         autocast=settings.autocast,
     )
-    return learner.build(torch.zeros(1, channels, pictures.size, pictures.size))
+    return learner.build(torch.zeros(1, pictures.channels, pictures.size, pictures.size))
 
 
 def build(config: MetaLearningConfig) -> "FewShotSession":
@@ -150,11 +149,11 @@ class FewShotSession:
 
     def _official(self) -> dict[str, dict[str, TaskScores]]:
         """The one-shot runs that come with Omniglot, where they are."""
-        path = self.settings.runs or find_runs()
-        if path is None:
-            return {}
         pictures = self.config.meta_learning.pictures
-        runs = read_runs(Path(path), pictures.size, pictures.framed and pictures.data in DRAWINGS)
+        path = self.settings.runs or find_runs()
+        if path is None or not pictures.drawings:
+            return {}
+        runs = read_runs(Path(path), pictures.size, pictures.framed)
         around = self._copies()
         scores = {"trained": run_accuracies(self.learner, runs)}
         if around is not None:

@@ -13,7 +13,6 @@ from rl_suite.meta_learning.data.images import ImageSet
 from rl_suite.meta_learning.data.jitter import Jitter
 from rl_suite.meta_learning.data.omniglot import find_folder, load_omniglot
 
-DRAWINGS = ("auto", "omniglot", "glyphs")  # data sets of drawings, whose ink is bright
 VALIDATION_SEED, TEST_SEED = 1_000_001, 1_000_002  # the same episodes for every run; runs have smaller seeds
 
 

@@ -177,9 +177,14 @@ def test_the_documents_encoder(source):
         nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(64 * 5 * 5, 128),
     )  # fmt: skip
-    learner = FewShotLearner(algorithm="relation", encoder=layers)
+    learner = FewShotLearner(algorithm="prototypical", encoder=layers)
     task = EpisodeSource(draw_alphabets(range(1), 28, seed=0), 5, 1, 2, seed=0).task(0)
-    assert set(learner.train_episode(*task)) == {"loss", "accuracy"}
+    support_x, support_y, query_x, query_y = task
+    metrics = learner.train_episode(support_x, support_y, query_x, query_y)
+    predictions = learner.predict(support_x, support_y, query_x)
+    assert set(metrics) == {"loss", "accuracy"}
+    assert predictions.shape == query_y.shape
+    assert set(FewShotLearner("relation", layers).train_episode(*task)) == {"loss", "accuracy"}  # vectors, not maps
 
 
 def test_bad_input(source):
@@ -199,6 +204,12 @@ def test_bad_input(source):
         learner.train_episode(task.support_x * math.nan, task.support_y, task.query_x, task.query_y)
     with pytest.raises(UserError, match="is a baseline"):
         FewShotLearner("fine_tuning", nn.Flatten()).train_episode(*task)
+    with pytest.raises(UserError, match="scores are not finite"):
+        learner.predict(task.support_x * math.nan, task.support_y, task.query_x)
+    with pytest.raises(UserError, match="mixed sizes"):
+        learner.predict(task.support_x, task.support_y, task.query_x[..., 1:])
+    with pytest.raises(UserError, match="mixed sizes"):
+        learner.train_episode(task.support_x, task.support_y, task.query_x[..., 1:], task.query_y)
     normalised = nn.Sequential(nn.Flatten(), nn.Linear(256, 4), nn.BatchNorm1d(4))
     single = FewShotLearner("prototypical", normalised).build(task.support_x)
     with pytest.raises(UserError, match="BatchNorm needs statistics"):
