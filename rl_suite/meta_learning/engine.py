@@ -181,10 +181,7 @@ def evaluate(
         cache: where the compiled objective is kept between calls (``"compile"`` only).
     """
     if task_axis in ("vmap", "compile"):
-        stacked = stack_tasks(unstack_tasks(tasks))
-        if not isinstance(stacked, Task):
-            raise UserError(f"task_axis={task_axis!r} needs tasks of one shape; use 'loop' or 'auto'")
-        return _evaluate_stack(objective, parameters, stacked, combine, task_axis, cache)
+        return _evaluate_stack(objective, parameters, require_stack(tasks, task_axis), combine, task_axis, cache)
 
     leaves = list(parameters.values())
 
@@ -216,6 +213,18 @@ def evaluate(
                 _add(total, gradients_of_part, factor)
     gradients = {name: g for name, g in zip(parameters, total, strict=True) if g is not None}
     return Evaluation(together.detach(), value.detach(), gradients, task_axis)
+
+
+def require_stack(tasks: Tasks, task_axis: str) -> Task:
+    """The batch as one stack.
+
+    Raises:
+        UserError: the tasks have different shapes.
+    """
+    stacked = tasks if isinstance(tasks, Task) else stack_tasks(tasks)
+    if not isinstance(stacked, Task):
+        raise UserError(f"task_axis={task_axis!r} needs tasks of one shape; use 'loop' or 'auto'")
+    return stacked
 
 
 def _add(total: list[Tensor | None], found: Gradients, factor: float | Tensor) -> None:
@@ -294,7 +303,7 @@ def choose_task_axis(wanted: str, tasks: Tasks, *, small: bool, draws: bool) -> 
         return wanted
     if count_tasks(tasks) == 1:
         return "loop"
-    if small and isinstance(stack_tasks(unstack_tasks(tasks)) if not isinstance(tasks, Task) else tasks, Task):
+    if small and (isinstance(tasks, Task) or isinstance(stack_tasks(tasks), Task)):
         return "vmap"
     first = unstack_tasks(tasks)[0]
     return "threads" if first.support_x.device.type == "cpu" and not draws and workers() > 1 else "loop"

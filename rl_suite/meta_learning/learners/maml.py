@@ -24,12 +24,13 @@ from rl_suite.meta_learning.engine import (
     evaluate,
     mean_over_tasks,
     over_tasks,
+    require_stack,
     spread,
 )
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
 from rl_suite.meta_learning.learners.fairness import Fairness
 from rl_suite.meta_learning.rules import Rule, Weights, fixed_rate, sgd
-from rl_suite.meta_learning.tasks import Task, Tasks, local_labels, stack_tasks, unstack_tasks
+from rl_suite.meta_learning.tasks import Task, Tasks, local_labels, unstack_tasks
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets) -> ()."""
@@ -65,6 +66,16 @@ def default_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     if outputs.shape != targets.shape:
         raise UserError(f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} differ in shape")
     return F.mse_loss(outputs, targets)
+
+
+def default_losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """:func:`default_loss` of every task of a stack, (T, N, ...) -> (T,), without the cost of ``vmap``."""
+    if not targets.is_floating_point():
+        flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+        return flat.reshape(targets.shape).mean(1)
+    if outputs.shape != targets.shape:
+        raise UserError(f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} differ in shape")
+    return (outputs - targets).square().flatten(1).mean(1)
 
 
 class MAML(nn.Module):
@@ -136,7 +147,7 @@ class MAML(nn.Module):
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """The outer optimizer."""
-        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], self.lr_meta)
+        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], self.lr_meta, fused=True)
 
     def encode(self, weights: Weights, x: Tensor, step: int, mode: Mode, judged: bool) -> Tensor:
         """What the adapted part sees of the inputs; computed once per task."""
@@ -185,10 +196,14 @@ class MAML(nn.Module):
         """Clip the meta-gradient and let the optimizer step; returns its norm before."""
         for name, parameter in parameters.items():
             parameter.grad = gradients.get(name)
-            if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
-                raise NonFiniteError(f"outer step {self.outer_steps + 1}: the meta-gradient of {name} is not finite")
         limit = math.inf if self.gradient_clip is None else self.gradient_clip
         norm = float(nn.utils.clip_grad_norm_(list(parameters.values()), limit))
+        if not math.isfinite(norm):
+            bad = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
+            self.optimizer.zero_grad(set_to_none=True)
+            raise NonFiniteError(
+                f"outer step {self.outer_steps + 1}: the meta-gradient of {', '.join(bad[:1]) or 'all'} is not finite"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
@@ -209,7 +224,7 @@ class MAML(nn.Module):
         after = self.apply_adapted(path[-1], query[0], last, mode, False)
         of_task, of_loss = self.fairness.of_task, self.loss
         if mode.stacked:
-            of_task, of_loss = vmap(of_task), vmap(of_loss)
+            of_task, of_loss = vmap(of_task), self._stacked_loss
         if self.fairness.entropy > 0:
             value = value + of_task(before, after)
         return torch.stack([value, of_loss(before, query[1])], -1)
@@ -220,7 +235,7 @@ class MAML(nn.Module):
         return losses[:, 0].mean() + inequality
 
     def _loss_of(self, mode: Mode, judged: bool = False) -> Callable[[Weights, Any, int], Tensor]:
-        loss = vmap(self.loss) if mode.stacked else self.loss
+        loss = self._stacked_loss if mode.stacked else self.loss
 
         def of(weights: Weights, data: tuple[Tensor, Tensor], step: int) -> Tensor:
             encoded, targets = data
@@ -228,6 +243,12 @@ class MAML(nn.Module):
             return value
 
         return of
+
+    @property
+    def _stacked_loss(self) -> LossFunction:
+        """The loss on a stack of outputs (T, N, ...): (T,)."""
+        stacked: LossFunction = default_losses if self.loss is default_loss else vmap(self.loss)
+        return stacked
 
     def _split(self, parameters: Weights) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weights of the model, and rates, out of this learner's parameters."""
@@ -317,10 +338,7 @@ class MAML(nn.Module):
 
         if not mode.stacked:
             return over_tasks(one, tasks, axis)
-        stack = stack_tasks(unstack_tasks(tasks))
-        if not isinstance(stack, Task):
-            raise UserError(f"task_axis={axis!r} needs tasks of one shape; use 'loop' or 'auto'")
-        return [list(parts) for parts in zip(*(output.unbind() for output in one(stack)), strict=True)]
+        return [list(parts) for parts in zip(*(o.unbind() for o in one(require_stack(tasks, axis))), strict=True)]
 
     def predict(self, support_x: Tensor, support_y: Sequence[Any] | Tensor, query_x: Tensor) -> Any:
         """Labels of the queries, as they stand in ``support_y`` (any labels, in any order); or values.
