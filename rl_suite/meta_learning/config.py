@@ -48,6 +48,12 @@ class GradientSection(Section):
     """Whether the outer gradient goes through the inner gradients; reptile has no choice."""
     batch_norm: Literal["batch", "frozen", "per_step"]
     task_axis: Literal["auto", "loop", "threads", "vmap", "compile"]
+    network: Literal["conv4", "encoder"]
+    """For pictures: the usual four equal blocks, or the encoder of the few-shot learners (``few_shot.widths``)."""
+    width: Count
+    """Channels of every block of conv4."""
+    down: Literal["pool", "stride"]
+    """How conv4 halves the picture."""
     gradient_clip: Positive | None
     """Largest norm of the meta-gradient."""
     inner_clip: Positive | None
@@ -153,7 +159,7 @@ class FewShotSection(Section):
 class MetaLearningSection(Section):
     """Tasks, a learner, and how it is trained. Each problem reads the section of its own name."""
 
-    problem: Literal["sinusoid", "few_shot", "continual", "continual_worlds"]
+    problem: Literal["sinusoid", "few_shot", "few_shot_gradient", "continual", "continual_worlds"]
     learner: str
     """Name of a learner that the problem knows."""
     loop: LoopSection

@@ -4,6 +4,7 @@ A batch of tasks is either a ``Task`` whose tensors have a leading task axis (T,
 shapes differ, a list of tasks. :func:`unstack_tasks`, :func:`stack_tasks` and :func:`count_tasks` take both.
 """
 
+import zlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -131,3 +132,12 @@ def local_labels(labels: Tensor | Sequence[Hashable]) -> tuple[Tensor, list[Any]
     classes = list(dict.fromkeys(plain))
     place = {label: i for i, label in enumerate(classes)}
     return torch.tensor([place[label] for label in plain]), classes
+
+
+def shuffled_supports(tasks: Tasks) -> list[Task]:
+    """Tasks whose support targets are dealt anew; how, depends on the task alone."""
+    dealt = []
+    for task in unstack_tasks(tasks):
+        rng = np.random.default_rng(zlib.crc32(task.support_x.contiguous().numpy().tobytes()))
+        dealt.append(task._replace(support_y=task.support_y[torch.from_numpy(rng.permutation(len(task.support_y)))]))
+    return dealt

@@ -132,7 +132,7 @@ class MAML(nn.Module):
         self.outer_steps = 0
         self.test_steps = num_inner_steps
         """Inner steps of an adaptation that does not say how many."""
-        self._warned = False
+        self.warned = False
         self._cache: dict[str, Any] = {}
 
     # What variants write differently.
@@ -357,8 +357,8 @@ class MAML(nn.Module):
         return replace(self.loop, steps=self.test_steps if steps is None else steps)
 
     def _warn(self) -> None:
-        if self.function.transductive and not self._warned:
-            self._warned = True
+        if self.function.transductive and not self.warned:
+            self.warned = True
             warnings.warn(
                 "batch_norm='batch': queries are normalised by each other's statistics (transductive); "
                 "'per_step' or 'frozen' judge every query alone",

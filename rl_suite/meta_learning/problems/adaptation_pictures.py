@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rl_suite.errors import NonFiniteError
 from rl_suite.meta_learning.data.sinusoid import INPUTS
@@ -13,6 +15,11 @@ from rl_suite.meta_learning.metrics import mean_interval
 from rl_suite.meta_learning.session import Score
 from rl_suite.meta_learning.tasks import Task, Tasks, unstack_tasks
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+QUERIES = 3  # drawn, of each class
+GIVEN, RIGHT, WRONG = "#94a3b8", "#16a34a", "#dc2626"
 COLOURS = ("#94a3b8", "#60a5fa", "#1d4ed8")  # few steps to many
 
 
@@ -59,3 +66,32 @@ def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
+
+
+def draw_answers(learner: MAML, tasks: Sequence[Task], path: Path) -> None:
+    """One column per class: its support picture above, queries below with a frame that says right or wrong."""
+    from matplotlib.figure import Figure
+
+    n = int(tasks[0].support_y.max()) + 1
+    figure = Figure(figsize=(2.1 * len(tasks), 1.8 * (QUERIES + 1) * 2.1 / n / 0.8), layout="constrained")
+    for box, task in zip(figure.subfigures(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        answers = learner.outputs([task])[0].argmax(-1)
+        box.suptitle(f"{float((answers == task.query_y).double().mean()):.0%} right", fontsize=9)
+        cells = box.subplots(QUERIES + 1, n, squeeze=False)
+        for c in range(n):
+            column = [task.support_x[task.support_y == c][0], *task.query_x[task.query_y == c][:QUERIES]]
+            given = [c, *answers[task.query_y == c][:QUERIES].tolist()]
+            for row, (image, answer) in enumerate(zip(column, given, strict=True)):
+                colour = GIVEN if row == 0 else RIGHT if answer == c else WRONG
+                _show(cells[row, c], image, colour)
+            for axes in cells[len(column) :, c]:
+                axes.set_visible(False)
+    figure.savefig(path, dpi=130)
+
+
+def _show(axes: "Axes", image: Tensor, colour: str) -> None:
+    grey = len(image) == 1
+    axes.imshow(image[0] if grey else image.permute(1, 2, 0), cmap="gray_r" if grey else None, vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color=colour, linewidth=1.6)

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.data.sinusoid import SinusoidTasks
 from rl_suite.meta_learning.learners.build import build_gradient_learner
@@ -14,7 +12,7 @@ from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_mlp
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_fits
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, squared_error
-from rl_suite.meta_learning.tasks import Task, Tasks, unstack_tasks
+from rl_suite.meta_learning.tasks import shuffled_supports, unstack_tasks
 
 EVALUATION_SEED = 1_000_002  # the same held-out curves for every run
 SHOWN_STEPS = (1, 5, 10)  # of the table, beside the number that is asked for
@@ -58,20 +56,9 @@ def gradient_controls(learner: MAML, untrained: MAML) -> dict[str, Outputs]:
     """What adaptation is worth: none, to other targets, and from weights that have not been trained."""
     return {
         "unadapted": partial(learner.outputs, steps=0),
-        "adapted to shuffled targets": lambda tasks: learner.outputs(shuffled(tasks)),
+        "adapted to shuffled targets": lambda tasks: learner.outputs(shuffled_supports(tasks)),
         "untrained, adapted": untrained.outputs,
     }
-
-
-def shuffled(tasks: Tasks) -> Tasks:
-    """Tasks whose support targets are moved on by one example, so that none fits its input."""
-
-    def moved(y: Tensor, axis: int) -> Tensor:
-        return y.roll(1, axis)
-
-    if isinstance(tasks, Task):
-        return tasks._replace(support_y=moved(tasks.support_y, 1))
-    return [task._replace(support_y=moved(task.support_y, 0)) for task in tasks]
 
 
 def draw(learner: MAML, source: SinusoidTasks, folder: Path) -> None:
