@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, str] = {
     "distillation": "rl_suite.benchmarks.distillation",
     "durotaxis": "rl_suite.benchmarks.durotaxis",
     "few_shot": "rl_suite.benchmarks.few_shot",
+    "meta_learning": "rl_suite.benchmarks.meta_learning",
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",

@@ -44,7 +44,7 @@ def train(config: MetaLearningConfig, run: Run) -> None:
     if not fit(config, session, run):
         run.finish("stopped")
         return
-    report = _measure_best(session, run.checkpoints.for_evaluation())
+    report = _measure_best(session, run.checkpoints.for_evaluation(), run)
     report.save(run.path / "evaluation.json")
     session.pictures(run.path)
     for table in report.tables():
@@ -125,7 +125,7 @@ def evaluate(config: MetaLearningConfig, request: EvaluationRequest) -> Reportab
     if path is None:
         raise UserError("controls stand beside every learner; name a run folder: python evaluate.py runs/NAME/0")
     seed_everything(config.seed)
-    return _measure_best(build_session(config), path)
+    return _measure_best(build_session(config), path, request.run)
 
 
 def require_finite_values(values: Mapping[str, float], step: int) -> None:
@@ -135,11 +135,14 @@ def require_finite_values(values: Mapping[str, float], step: int) -> None:
             raise NonFiniteError(f"step {step}: {tag} is {value}; lower the inner or the outer learning rate")
 
 
-def _measure_best(session: Session, path: Path) -> Reportable:
+def _measure_best(session: Session, path: Path, run: Run | None) -> Reportable:
+    """Evaluate a checkpoint; the report says at which step it was saved, and what the whole training took."""
     content = load_checkpoint(path)
     restore(session, content, path)
-    training = {"training_steps": float(content["step"]), "training_cpu_seconds": float(content["cpu_seconds"])}
-    return session.evaluate(training)
+    latest = run.checkpoints.latest() if run is not None else None
+    whole = content if latest is None else load_checkpoint(latest)
+    steps = {"checkpoint_of_step": float(content["step"]), "training_steps": float(whole["step"])}
+    return session.evaluate({**steps, "training_cpu_seconds": float(whole["cpu_seconds"])})
 
 
 def _content(session: Session, step: int, spent: float, best: float) -> dict[str, Any]:

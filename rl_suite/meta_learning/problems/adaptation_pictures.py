@@ -18,7 +18,7 @@ from rl_suite.meta_learning.tasks import Task, Tasks, unstack_tasks
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-QUERIES = 3  # drawn, of each class
+QUERIES, CELL = 3, 0.6  # queries drawn of each class; inches of a picture
 GIVEN, RIGHT, WRONG = "#94a3b8", "#16a34a", "#dc2626"
 COLOURS = ("#94a3b8", "#60a5fa", "#1d4ed8")  # few steps to many
 
@@ -73,19 +73,18 @@ def draw_answers(learner: MAML, tasks: Sequence[Task], path: Path) -> None:
     from matplotlib.figure import Figure
 
     n = int(tasks[0].support_y.max()) + 1
-    figure = Figure(figsize=(2.1 * len(tasks), 1.8 * (QUERIES + 1) * 2.1 / n / 0.8), layout="constrained")
+    queries = min(QUERIES, int((tasks[0].query_y == 0).sum()))
+    figure = Figure(figsize=(CELL * n * len(tasks), CELL * (queries + 1) + 0.3), layout="constrained")
     for box, task in zip(figure.subfigures(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         answers = learner.outputs([task])[0].argmax(-1)
         box.suptitle(f"{float((answers == task.query_y).double().mean()):.0%} right", fontsize=9)
-        cells = box.subplots(QUERIES + 1, n, squeeze=False)
+        cells = box.subplots(queries + 1, n, squeeze=False)
         for c in range(n):
-            column = [task.support_x[task.support_y == c][0], *task.query_x[task.query_y == c][:QUERIES]]
-            given = [c, *answers[task.query_y == c][:QUERIES].tolist()]
+            column = [task.support_x[task.support_y == c][0], *task.query_x[task.query_y == c][:queries]]
+            given = [c, *answers[task.query_y == c][:queries].tolist()]
             for row, (image, answer) in enumerate(zip(column, given, strict=True)):
                 colour = GIVEN if row == 0 else RIGHT if answer == c else WRONG
                 _show(cells[row, c], image, colour)
-            for axes in cells[len(column) :, c]:
-                axes.set_visible(False)
     figure.savefig(path, dpi=130)
 
 

@@ -79,7 +79,8 @@ def test_evaluation_has_controls_and_pictures(tmp_path):
     names = {"after 2 steps", "after 1 step", "after 5 steps", "after 10 steps"}
     assert set(report.scores) == names | {"unadapted", "adapted to shuffled targets", "untrained, adapted"}
     assert all(scores.n == 8 for scores in report.scores.values())
-    assert report.settings["training_steps"] == load_checkpoint(run.checkpoints.for_evaluation())["step"]
+    assert report.settings["checkpoint_of_step"] == load_checkpoint(run.checkpoints.for_evaluation())["step"]
+    assert report.settings["training_steps"] == 6
     assert {path.name for path in run.path.glob("*.png")} == {"adaptation.png", "fits.png"}
     assert json.loads((run.path / "evaluation.json").read_text())["results"]["unadapted"]["n"] == 8
 
