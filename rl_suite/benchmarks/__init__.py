@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, str] = {
     "compression": "rl_suite.benchmarks.compression",
     "distillation": "rl_suite.benchmarks.distillation",
     "durotaxis": "rl_suite.benchmarks.durotaxis",
+    "fairness": "rl_suite.benchmarks.fairness",
     "few_shot": "rl_suite.benchmarks.few_shot",
     "meta_learning": "rl_suite.benchmarks.meta_learning",
     "networks": "rl_suite.benchmarks.network_speed",

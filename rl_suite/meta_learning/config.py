@@ -48,8 +48,10 @@ class GradientSection(Section):
     """Whether the outer gradient goes through the inner gradients; reptile has no choice."""
     batch_norm: Literal["batch", "frozen", "per_step"]
     task_axis: Literal["auto", "loop", "threads", "vmap", "compile"]
-    network: Literal["conv4", "encoder"]
-    """For pictures: the usual four equal blocks, or the encoder of the few-shot learners (``few_shot.widths``)."""
+    network: Literal["conv4", "wide"]
+    """For pictures: the usual four equal blocks, or the layers of the few-shot encoder (``few_shot.widths``)."""
+    norm: Literal["batch", "group", "none"]
+    """For pictures: batch normalisation, whose policy is ``batch_norm``, group normalisation, or none."""
     width: Count
     """Channels of every block of conv4."""
     down: Literal["pool", "stride"]

@@ -1,5 +1,6 @@
 """The networks of the MAML literature."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -42,6 +43,29 @@ def make_conv4(
     if side < 1:
         raise UserError(f"images of {size} pixels are too small for four halvings; they need 16 at least")
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(width * side * side, n_way))
+
+
+def make_wide_net(
+    n_way: int,
+    size: int,
+    channels: int,
+    widths: Sequence[int],
+    norm: Literal["batch", "group", "none"] = "group",
+) -> nn.Sequential:
+    """The layers of the few-shot learners' encoder, with a choice of normalisation and a linear head.
+
+    A strided 5x5 convolution, three of 3x3, and two poolings: a 3x3 map is left of 28x28 pixels, so that a head can
+    tell where strokes are. With ``norm="group"`` no picture's features depend on another picture.
+    """
+    first, second, third, fourth = widths
+    side = (size + 1) // 2 // 2 // 2
+    if side < 1:
+        raise UserError(f"images of {size} pixels are too small for three halvings; they need 8 at least")
+    body: list[nn.Module] = [nn.Conv2d(channels, first, 5, 2, 2, bias=False), *_norm(norm, first), nn.ReLU()]
+    for i, o, pooled in ((first, second, True), (second, third, False), (third, fourth, True)):
+        body += [nn.Conv2d(i, o, 3, 1, 1, bias=False), *_norm(norm, o), nn.ReLU()]
+        body += [nn.MaxPool2d(2)] if pooled else []
+    return nn.Sequential(nn.Sequential(*body, nn.Flatten()), nn.Linear(fourth * side * side, n_way))
 
 
 def _norm(norm: str, width: int) -> list[nn.Module]:

@@ -11,9 +11,8 @@ from rl_suite.errors import UserError
 from rl_suite.meta_learning.config import MetaLearningConfig, MetaLearningSection
 from rl_suite.meta_learning.functional import FunctionalModule
 from rl_suite.meta_learning.learners.build import build_gradient_learner
-from rl_suite.meta_learning.learners.few_shot_encoder import ConvEncoder
 from rl_suite.meta_learning.learners.maml import MAML
-from rl_suite.meta_learning.learners.nets import make_conv4
+from rl_suite.meta_learning.learners.nets import make_conv4, make_wide_net
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_answers
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, accuracy
@@ -28,12 +27,9 @@ def build_learner(section: MetaLearningSection) -> MAML:
     channels = 3 if pictures.colour else 1
     model: nn.Module
     if settings.network == "conv4":
-        model = make_conv4(pictures.n_way, pictures.size, channels, settings.width, settings.down)
+        model = make_conv4(pictures.n_way, pictures.size, channels, settings.width, settings.down, settings.norm)
     else:
-        body = nn.Sequential(ConvEncoder(channels, section.few_shot.widths), nn.Flatten())
-        with torch.no_grad():
-            features = body(torch.zeros(2, channels, pictures.size, pictures.size)).shape[1]
-        model = nn.Sequential(body, nn.Linear(features, pictures.n_way))
+        model = make_wide_net(pictures.n_way, pictures.size, channels, section.few_shot.widths, settings.norm)
     return build_gradient_learner(section, model)
 
 
