@@ -46,7 +46,7 @@ class GradientSection(Section):
     """Inner steps at validation and test."""
     order: Literal["first", "second"]
     """Whether the outer gradient goes through the inner gradients; reptile has no choice."""
-    batch_norm: Literal["batch", "frozen", "per_step"]
+    batch_norm: Literal["batch", "support", "frozen", "per_step"]
     task_axis: Literal["auto", "loop", "threads", "vmap", "compile"]
     network: Literal["conv4", "wide"]
     """For pictures: the usual four equal blocks, or the layers of the few-shot encoder (``few_shot.widths``)."""

@@ -4,6 +4,8 @@ Calls go to copies of the module, one per thread, whose parameters and buffers a
 normalisation does is said, not left to ``module.training``:
 
 * ``"batch"``: every call is normalised by its own batch. Queries then see each other (transductive).
+* ``"support"``: everything of a task is normalised by its support set, so that no query sees another, and training and
+  test do the same (MetaBN in Bronskill et al. 2020, "TaskNorm").
 * ``"frozen"``: the running statistics of the module are used and stay as they are.
 * ``"per_step"``: batch statistics while meta-training, and statistics of each inner step, gathered with
   :meth:`FunctionalModule.observe`, when it counts (Antoniou et al. 2019, section 4, BNRS).
@@ -18,14 +20,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rl_suite.errors import UserError
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.rules import Weights
 
-BatchNormPolicy = Literal["batch", "frozen", "per_step"]
-POLICIES = ("batch", "frozen", "per_step")
+BatchNormPolicy = Literal["batch", "support", "frozen", "per_step"]
+POLICIES = ("batch", "support", "frozen", "per_step")
 MOMENTUM = 0.1  # of the running statistics per step, torch's default
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 SAFE_TOGETHER = (*ELEMENTWISE, nn.Linear, nn.LayerNorm, nn.Flatten, nn.Sequential)  # small layers that vmap well
@@ -46,6 +49,25 @@ class StepStatistics(nn.Module):
         mean = self.get_buffer(f"{self.names[layer]}/mean")
         step = min(step, len(mean) - 1)
         return mean[step], self.get_buffer(f"{self.names[layer]}/variance")[step]
+
+
+class _SupportNorm(_BatchNorm):
+    """Batch normalisation of all rows by the statistics of the first ones."""
+
+    context = 0  # how many those are; 0: all
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised x (N, C, ...)."""
+        if not self.context:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        seen = x[: self.context]
+        places = [0, *range(2, x.ndim)]
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        scale = (seen.var(places, unbiased=False) + self.eps).rsqrt()
+        scale = scale if self.weight is None else scale * self.weight
+        shift = -seen.mean(places) * scale
+        shift = shift if self.bias is None else shift + self.bias
+        return x * scale.reshape(shape) + shift.reshape(shape)
 
 
 class FunctionalModule:
@@ -96,7 +118,7 @@ class FunctionalModule:
         """Whether only small dense layers are in it, which are faster for many tasks at once."""
         return all(isinstance(part, SAFE_TOGETHER) for part in self.module.modules())
 
-    def forward(self, weights: Weights, x: Tensor, step: int = 0, judged: bool = False) -> Tensor:
+    def forward(self, weights: Weights, x: Tensor, step: int = 0, judged: bool = False, context: int = 0) -> Tensor:
         """Outputs for one task.
 
         Args:
@@ -104,11 +126,14 @@ class FunctionalModule:
             x: inputs (N, ...).
             step: how many inner steps the weights have made, for statistics per step.
             judged: whether the outputs count (evaluation), rather than train.
+            context: how many of the first inputs are the support set, for ``"support"``; their outputs are left out.
         """
         skeleton = self._skeleton()
-        if self.batch_norm == "per_step":
-            for name in self.norms:
-                layer = skeleton.get_submodule(name)
+        for name in self.norms:
+            layer = skeleton.get_submodule(name)
+            if self.batch_norm == "support":
+                layer.context = context  # type: ignore[assignment]
+            elif self.batch_norm == "per_step":
                 layer.running_mean, layer.running_var = (
                     self.statistics.row(name, step) if judged else (None, None)  # type: ignore[assignment]
                 )
@@ -123,28 +148,32 @@ class FunctionalModule:
                     "use batch_norm='frozen' or 'per_step', or give more examples"
                 ) from None
             raise
-        return outputs
+        return outputs[context:]
 
-    def forward_tasks(self, weights: Weights, x: Tensor, step: int = 0, judged: bool = False) -> Tensor:
+    def forward_tasks(
+        self, weights: Weights, x: Tensor, step: int = 0, judged: bool = False, context: int = 0
+    ) -> Tensor:
         """Outputs (T, N, ...) for a stack of tasks with weights (T, *shape) and inputs (T, N, ...)."""
         layers = self._dense_layers(x)
         if layers is not None:
-            return self._dense(layers, weights, x)
-        calls = vmap(lambda w, inputs: self.forward(w, inputs, step, judged), randomness="different")
+            return self._dense(layers, weights, x[:, context:])
+        calls = vmap(lambda w, inputs: self.forward(w, inputs, step, judged, context), randomness="different")
         outputs: Tensor = calls(dict(weights), x)
         return outputs
 
-    def capture(self, weights: Weights, x: Tensor, head: str, step: int = 0, judged: bool = False) -> Tensor:
-        """What enters the sub-module ``head`` when the module is called on ``x``."""
+    def capture(
+        self, weights: Weights, x: Tensor, head: str, step: int = 0, judged: bool = False, context: int = 0
+    ) -> Tensor:
+        """What enters the sub-module ``head`` when the module is called on ``x``; see :meth:`forward`."""
         found: list[Tensor] = []
         handle = self._skeleton().get_submodule(head).register_forward_pre_hook(lambda _, args: found.append(args[0]))
         try:
-            self.forward(weights, x, step, judged)
+            self.forward(weights, x, step, judged, context)
         finally:
             handle.remove()
         if len(found) != 1:
             raise UserError(f"the head {head!r} must be called exactly once, not {len(found)} times")
-        return found[0]
+        return found[0][context:]
 
     @contextmanager
     def _listening(self, step: int) -> Iterator[None]:
@@ -189,6 +218,8 @@ class FunctionalModule:
     def _apply_policy(self, layer: nn.Module) -> None:
         """Running statistics as they are, or none, with which torch takes those of the batch."""
         layer.training = False
+        if self.batch_norm == "support":
+            layer.__class__ = _SupportNorm  # of a copy that is ours, and whose parameters keep their names
         if self.batch_norm != "frozen":
             layer.track_running_stats = False  # type: ignore[assignment]
             layer.running_mean = layer.running_var = layer.num_batches_tracked = None  # type: ignore[assignment]

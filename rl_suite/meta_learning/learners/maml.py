@@ -4,13 +4,12 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.nn import functional as F
 
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.loading import require_known
@@ -29,11 +28,16 @@ from rl_suite.meta_learning.engine import (
 )
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
 from rl_suite.meta_learning.learners.fairness import Fairness
+from rl_suite.meta_learning.learners.losses import LossFunction, default_loss, default_losses
 from rl_suite.meta_learning.rules import Rule, Weights, fixed_rate, sgd
 from rl_suite.meta_learning.tasks import Task, Tasks, local_labels, unstack_tasks
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
-"""(outputs, targets) -> ()."""
+
+class Encoded(NamedTuple):
+    """Inputs of the part that is adapted; the first ``context`` of them are a support set to normalise by."""
+
+    x: Tensor
+    context: int = 0
 
 
 class TransductiveWarning(UserWarning):
@@ -57,25 +61,6 @@ class Options(TypedDict, total=False):
     """Largest norm of an inner gradient; default none."""
     recompute: bool | None
     """Whether second-order steps are computed twice to save memory; default: from six steps on."""
-
-
-def default_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of logits (N, C) for integer labels (N,), else the mean squared error."""
-    if not targets.is_floating_point():
-        return F.cross_entropy(outputs, targets)
-    if outputs.shape != targets.shape:
-        raise UserError(f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} differ in shape")
-    return F.mse_loss(outputs, targets)
-
-
-def default_losses(outputs: Tensor, targets: Tensor) -> Tensor:
-    """:func:`default_loss` of every task of a stack, (T, N, ...) -> (T,), without the cost of ``vmap``."""
-    if not targets.is_floating_point():
-        flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-        return flat.reshape(targets.shape).mean(1)
-    if outputs.shape != targets.shape:
-        raise UserError(f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} differ in shape")
-    return (outputs - targets).square().flatten(1).mean(1)
 
 
 class MAML(nn.Module):
@@ -149,14 +134,14 @@ class MAML(nn.Module):
         """The outer optimizer."""
         return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], self.lr_meta, fused=True)
 
-    def encode(self, weights: Weights, x: Tensor, step: int, mode: Mode, judged: bool) -> Tensor:
-        """What the adapted part sees of the inputs; computed once per task."""
-        return x
+    def encode(self, weights: Weights, x: Tensor, step: int, mode: Mode, judged: bool, context: int = 0) -> Encoded:
+        """What the adapted part sees of the inputs, computed once per task; ``context`` as in ``FunctionalModule``."""
+        return Encoded(x, context)
 
-    def apply_adapted(self, weights: Weights, encoded: Tensor, step: int, mode: Mode, judged: bool) -> Tensor:
+    def apply_adapted(self, weights: Weights, encoded: Encoded, step: int, mode: Mode, judged: bool) -> Tensor:
         """Outputs of the adapted part."""
         call = self.function.forward_tasks if mode.stacked else self.function.forward
-        return call(weights, encoded, step, judged)
+        return call(weights, encoded.x, step, judged, encoded.context)
 
     def outer_loss(self, losses: Callable[[int], Tensor], last: int) -> Tensor:
         """The query loss that counts, out of the losses after 0 ... ``last`` inner steps."""
@@ -214,8 +199,8 @@ class MAML(nn.Module):
         if mode.stacked:
             weights = spread(weights, len(task.support_x))
         last, loss = self.loop.steps, self._loss_of(mode)
-        support = self.encode(weights, task.support_x, 0, mode, False), task.support_y
-        query = self.encode(weights, task.query_x, last, mode, False), task.query_y
+        support = self.encode(weights, task.support_x, 0, mode, False).x, task.support_y
+        query = self._encode_query(weights, task, last, mode, False), task.query_y
         path = adapt(loss, weights, support, self.loop, rates, mode=mode)
         value = self.outer_loss(lambda step: loss(path[step], query, step), last)
         if not self.fairness.active:
@@ -237,12 +222,21 @@ class MAML(nn.Module):
     def _loss_of(self, mode: Mode, judged: bool = False) -> Callable[[Weights, Any, int], Tensor]:
         loss = self._stacked_loss if mode.stacked else self.loss
 
-        def of(weights: Weights, data: tuple[Tensor, Tensor], step: int) -> Tensor:
+        def of(weights: Weights, data: tuple[Tensor | Encoded, Tensor], step: int) -> Tensor:
             encoded, targets = data
+            encoded = encoded if isinstance(encoded, Encoded) else Encoded(encoded)
             value: Tensor = loss(self.apply_adapted(weights, encoded, step, mode, judged), targets)
             return value
 
         return of
+
+    def _encode_query(self, weights: Weights, task: Task, step: int, mode: Mode, judged: bool) -> Encoded:
+        """The queries, with the support set before them where it says how they are normalised."""
+        if self.function.batch_norm != "support" or not self.function.norms:
+            return self.encode(weights, task.query_x, step, mode, judged)
+        axis = 1 if mode.stacked else 0
+        both = torch.cat([task.support_x, task.query_x], axis)
+        return self.encode(weights, both, step, mode, judged, task.support_x.shape[axis])
 
     @property
     def _stacked_loss(self) -> LossFunction:
@@ -267,7 +261,7 @@ class MAML(nn.Module):
             return
         task = unstack_tasks(tasks)[0]
         weights, rates = self._split(dict(self.named_parameters()))
-        support = self.encode(weights, task.support_x, 0, Mode(), False), task.support_y
+        support = self.encode(weights, task.support_x, 0, Mode(), False).x, task.support_y
         path = adapt(self._loss_of(Mode()), weights, support, self.loop, rates, differentiable=False)
         for step, now in enumerate(path):
             self.function.observe(now, task.support_x if step < self.loop.steps else task.query_x, step)
@@ -278,7 +272,7 @@ class MAML(nn.Module):
         task, where = unstack_tasks(tasks)[bad], f"outer step {self.outer_steps + 1}, task {bad}"
         require_finite_task(task, where)
         weights, rates = self._split(dict(self.named_parameters()))
-        support = self.encode(weights, task.support_x, 0, Mode(), False), task.support_y
+        support = self.encode(weights, task.support_x, 0, Mode(), False).x, task.support_y
         path = adapt(self._loss_of(Mode()), weights, support, self.loop, rates, differentiable=False)
         require_finite_path(path, where)
         raise NonFiniteError(f"{where}: the query loss is {losses[bad].tolist()}; lower the inner or the outer rate")
@@ -301,17 +295,31 @@ class MAML(nn.Module):
         weights, rates = self._split(dict(self.named_parameters()))
         require_finite_task(Task(support_x, support_y, support_x, support_y), "the support set")
         with readable_errors():
-            support = self.encode(weights, support_x, 0, Mode(), True), support_y
+            support = self.encode(weights, support_x, 0, Mode(), True).x, support_y
             path = adapt(
                 self._loss_of(Mode(), judged=True), weights, support, loop, rates, differentiable=differentiable
             )
         require_finite_path(path, "adaptation")
         return path[-1]
 
-    def forward_with(self, x: Tensor, weights: Weights, steps: int | None = None) -> Tensor:
-        """Outputs of the model with these weights; ``steps`` says after how many inner steps, as in adapting."""
+    def forward_with(
+        self, x: Tensor, weights: Weights, steps: int | None = None, support_x: Tensor | None = None
+    ) -> Tensor:
+        """Outputs of the model with these weights.
+
+        Args:
+            x: inputs (N, ...).
+            weights: as :meth:`adapt_to_task` gave them.
+            steps: after how many inner steps, as in adapting.
+            support_x: what the weights were adapted to; needed where ``batch_norm="support"`` normalises by it.
+        """
         self._warn()
-        return self.function.forward(weights, x, self._loop(steps).steps, judged=True)
+        steps, context = self._loop(steps).steps, 0
+        if self.function.batch_norm == "support" and self.function.norms:
+            if support_x is None:
+                raise UserError("batch_norm='support' normalises by the support set; give forward_with its support_x")
+            x, context = torch.cat([support_x, x]), len(support_x)
+        return self.function.forward(weights, x, steps, True, context)
 
     _forward_with_weights = forward_with
 
@@ -329,8 +337,8 @@ class MAML(nn.Module):
         def one(task: Task) -> list[Tensor]:
             begin = spread(weights, len(task.support_x)) if mode.stacked else weights
             with torch.no_grad(), readable_errors():
-                support = self.encode(begin, task.support_x, 0, mode, True), task.support_y
-                query = self.encode(begin, task.query_x, loop.steps, mode, True)
+                support = self.encode(begin, task.support_x, 0, mode, True).x, task.support_y
+                query = self._encode_query(begin, task, loop.steps, mode, True)
                 path = adapt(self._loss_of(mode, True), begin, support, loop, rates, differentiable=False, mode=mode)
                 require_finite_path(path, "adaptation")
                 chosen = [loop.steps] if last_only else range(loop.steps + 1)

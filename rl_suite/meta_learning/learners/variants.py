@@ -10,7 +10,7 @@ from rl_suite.errors import UserError
 from rl_suite.meta_learning.checks import readable_errors, require_finite_path
 from rl_suite.meta_learning.engine import Combine, Mode, adapt, over_tasks
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
-from rl_suite.meta_learning.learners.maml import MAML, Options
+from rl_suite.meta_learning.learners.maml import MAML, Encoded, Options
 from rl_suite.meta_learning.rules import Weights, meta_sgd, meta_sgd_rates, per_step, per_step_rates
 from rl_suite.meta_learning.tasks import Task, Tasks
 
@@ -118,27 +118,26 @@ class ANIL(MAML):
         """The parameters of the head."""
         return tuple(name for name in super().adapted_names() if name.startswith(f"{self.head}."))
 
-    def encode(self, weights: Weights, x: Tensor, step: int, mode: Mode, judged: bool) -> Tensor:
+    def encode(self, weights: Weights, x: Tensor, step: int, mode: Mode, judged: bool, context: int = 0) -> Encoded:
         """What enters the head."""
 
         def features(w: Weights, inputs: Tensor) -> Tensor:
-            return self.function.capture(w, inputs, self.head, step, judged)
+            return self.function.capture(w, inputs, self.head, step, judged, context)
 
-        found: Tensor = (
-            torch.vmap(features, randomness="different")(dict(weights), x) if mode.stacked else features(weights, x)
-        )
-        if not self._checked and not mode.traced:
+        over_stack = torch.vmap(features, randomness="different")
+        found = Encoded(over_stack(dict(weights), x) if mode.stacked else features(weights, x))
+        if not self._checked and not mode.traced and not context:
             self._check(weights, x, found, step, mode, judged)
         return found
 
-    def apply_adapted(self, weights: Weights, encoded: Tensor, step: int, mode: Mode, judged: bool) -> Tensor:
+    def apply_adapted(self, weights: Weights, encoded: Encoded, step: int, mode: Mode, judged: bool) -> Tensor:
         """The head on features."""
         prefix = f"{self.head}."
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         call = self.head_function.forward_tasks if mode.stacked else self.head_function.forward
-        return call(own, encoded, step, judged)
+        return call(own, encoded.x, step, judged)
 
-    def _check(self, weights: Weights, x: Tensor, features: Tensor, step: int, mode: Mode, judged: bool) -> None:
+    def _check(self, weights: Weights, x: Tensor, features: Encoded, step: int, mode: Mode, judged: bool) -> None:
         """Nothing may come after the head: its outputs must be the module's."""
         self._checked = True
         if self.function.draws:

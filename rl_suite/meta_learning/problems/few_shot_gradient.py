@@ -91,8 +91,11 @@ def by_centroids(learner: MAML, tasks: Tasks) -> list[Tensor]:
     weights, found = learner.function.weights, []
     with torch.no_grad():
         for task in unstack_tasks(tasks):
-            features = [learner.function.capture(weights, x, head, 0, True) for x in (task.support_x, task.query_x)]
-            found.append(centroid_scores(features[0], task.support_y, features[1]))
+            support = learner.function.capture(weights, task.support_x, head, 0, True)
+            context = len(task.support_x) if learner.function.batch_norm == "support" else 0
+            asked = torch.cat([task.support_x, task.query_x]) if context else task.query_x
+            query = learner.function.capture(weights, asked, head, 0, True, context)
+            found.append(centroid_scores(support, task.support_y, query))
     return found
 
 

@@ -30,7 +30,7 @@ def test_batch_statistics_are_transductive_and_it_is_said_once():
     assert not torch.allclose(together[:2], alone, atol=1e-3)  # what is asked beside it changes the answer
 
 
-@pytest.mark.parametrize("policy", ["frozen", "per_step"])
+@pytest.mark.parametrize("policy", ["frozen", "per_step", "support"])
 @pytest.mark.parametrize("kind", [MAML, ANIL])
 def test_other_policies_judge_every_query_alone(policy, kind):
     model = conv()
@@ -86,3 +86,29 @@ def test_statistics_per_step_are_saved_and_agree_over_task_axes():
     twin = MAMLPlusPlus(conv(), 0.1, num_inner_steps=2)
     twin.load_meta_state(learners["loop"].get_meta_state())
     assert torch.equal(torch.stack(twin.outputs(tasks)), outputs["loop"])
+
+
+@pytest.mark.parametrize("kind", [MAML, ANIL])
+def test_queries_normalised_by_the_support_agree_over_task_axes(kind):
+    tasks, found = toy_images(), {}
+    for axis in ("loop", "threads", "vmap"):
+        learner = kind(conv(), 0.1, num_inner_steps=2, order="second", batch_norm="support", task_axis=axis)
+        loss = learner.meta_train_step(tasks)["meta_loss"]
+        found[axis] = loss, torch.stack(learner.outputs(tasks))
+    assert found["threads"][0] == found["loop"][0]
+    assert found["vmap"][0] == pytest.approx(found["loop"][0], rel=1e-5)
+    assert torch.equal(found["threads"][1], found["loop"][1])
+
+
+def test_support_statistics_by_hand():
+    model = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+    function = FunctionalModule(model[:1], "support")
+    x = torch.tensor([[1.0], [3.0], [5.0]])  # the support set, 1 and 3, has mean 2 and variance 1
+    with torch.no_grad():
+        assert function.forward(function.weights, x, context=2).flatten().tolist() == pytest.approx([3.0], abs=1e-4)
+    learner = MAML(model, 0.1, batch_norm="support")
+    weights = learner.adapt_to_task(x[:2], torch.zeros(2, 1))
+    with pytest.raises(UserError, match="give forward_with its support_x"):
+        learner.forward_with(x, weights)
+    alone = learner.forward_with(x[2:], weights, support_x=x[:2])
+    assert torch.allclose(alone, learner.forward_with(x, weights, support_x=x[:2])[2:])
