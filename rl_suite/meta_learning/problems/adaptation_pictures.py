@@ -90,7 +90,8 @@ def draw_answers(learner: MAML, tasks: Sequence[Task], path: Path) -> None:
 
 def _show(axes: "Axes", image: Tensor, colour: str) -> None:
     grey = len(image) == 1
-    axes.imshow(image[0] if grey else image.permute(1, 2, 0), cmap="gray_r" if grey else None, vmin=0, vmax=1)
+    pixels = (image[0] if grey else image.permute(1, 2, 0)).numpy()
+    axes.imshow(pixels, cmap="gray_r" if grey else None, vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=1.6)
