@@ -100,8 +100,9 @@ class FewShotSession:
         return FewShotReport(self.learner.algorithm, settings, {**tables, **official})
 
     def pictures(self, folder: Path) -> None:
-        """Episodes with answers, and a map of the features of unseen classes."""
-        draw_episodes(self.learner, self.episodes.test, folder / "episodes.png")
+        """Episodes with answers, within one group where that can be, and a map of the features of unseen classes."""
+        inside = [source for _, source, _ in self._protocols() if source.within and source.n_way < MANY_WAY]
+        draw_episodes(self.learner, next(iter(inside), self.episodes.test), folder / "episodes.png")
         draw_map(self.learner, self.episodes.pictures.test, folder / "map.png")
 
     def state_dict(self) -> dict[str, Any]:

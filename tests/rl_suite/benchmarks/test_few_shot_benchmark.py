@@ -41,5 +41,5 @@ def test_folders_without_an_evaluation(tmp_path):
 
 def test_quick():
     result = run(Options(quick=True, repeats=1))
-    assert [row.name for row in result.rows] == ["episode sampling", "loading all pictures"]
+    assert [row.name for row in result.rows] == ["episode sampling", "loading and cutting all pictures"]
     assert result.rows[0].ratio > 1
