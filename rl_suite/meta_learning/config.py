@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from rl_suite.config import Count, ExperimentConfig, NonNegative, Positive, Probability, Section
 from rl_suite.meta_learning.continual.config import ContinualSection, ContinualWorldsSection
 
+Width = Annotated[int, Field(ge=1, le=1024)]  # channels; a run folder cannot ask for more memory than there is
+
 
 class LoopSection(Section):
     """The outer loop: how long, how fast, how often it is looked at."""
@@ -138,7 +140,7 @@ class PicturesSection(Section):
 class FewShotSection(Section):
     """A metric learner on pictures (``learner`` is prototypical, relation or matching)."""
 
-    widths: tuple[Count, Count, Count, Count]
+    widths: tuple[Width, Width, Width, Width]
     """Channels of the encoder's four convolutions."""
     distance: Literal["euclidean", "cosine"]
     """Of the prototypical learner; euclidean is squared."""

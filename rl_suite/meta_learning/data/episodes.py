@@ -133,7 +133,9 @@ class EpisodeSource:
         members = [np.flatnonzero([group == name for group in self.data.groups]) for name in names]
         members = [m for m in members if len(m) >= self.n_way]
         if self.within and not members:
-            raise UserError(f"no group has {self.n_way} classes, so no episode can stay within one")
+            raise UserError(
+                f"no group has {self.n_way} classes, so no episode can stay within one; draw fewer, or set within to 0"
+            )
         groups = np.zeros((len(members), max(map(len, members), default=0)), dtype=np.int64)
         for row, m in zip(groups, members, strict=True):
             row[: len(m)] = m

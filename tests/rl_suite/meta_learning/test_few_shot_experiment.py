@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,11 @@ def test_folders_that_hold_no_such_learner(tmp_path, run_path):
     (tmp_path / "config.yaml").write_text((run_path / "config.yaml").read_text())
     with pytest.raises(UserError, match="no checkpoint yet"):
         load_few_shot_learner(tmp_path)
+    text = (run_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(re.sub(r"(widths:\n +- )\d+", r"\g<1>1000000000", text))
+    with pytest.raises(UserError, match=r"widths\.0: input should be less than or equal to 1024"):
+        load_few_shot_learner(tmp_path)
+    (tmp_path / "config.yaml").write_text(text)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(UserError, match="not a checkpoint"):
