@@ -33,9 +33,9 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "sb3": Kind(
-        config="rl_suite.training.sb3_config:SB3Config",
-        train="rl_suite.training.sb3:train",
-        evaluate="rl_suite.training.sb3_evaluation:evaluate",
+        config="rl_suite.sb3.config:SB3Config",
+        train="rl_suite.sb3.experiment:train",
+        evaluate="rl_suite.sb3.evaluation:evaluate",
     ),
     "symbolic": Kind(
         config="rl_suite.symbolic.config:SymbolicConfig",

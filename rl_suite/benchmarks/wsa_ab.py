@@ -15,10 +15,10 @@ from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.evaluation.evaluate import evaluate_agent
 from rl_suite.evaluation.statistics import iqm, paired_bootstrap, stratified_bootstrap
 from rl_suite.experiments import load_experiment
+from rl_suite.sb3.build import build_env, build_model
+from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.evaluation import as_agent, evaluation_spec
 from rl_suite.seeding import seed_everything
-from rl_suite.training.sb3_build import build_env, build_model
-from rl_suite.training.sb3_config import SB3Config
-from rl_suite.training.sb3_evaluation import as_agent, evaluation_spec
 
 SUMMARY = "Weight Sharing Attention against the plain actor: returns, speed, memory, time to the baseline's return"
 CONFIG = Path(__file__).resolve().parents[2] / "config.yaml"

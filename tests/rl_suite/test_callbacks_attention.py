@@ -10,8 +10,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import HybridActorCritic
 from agents.weight_sharing import MultiPTMFeatureExtractor
-from rl_suite.callbacks_attention import AttentionCallback, attention_figures, attention_of, draw_episode
-from rl_suite.callbacks_components import ComponentValueCallback, lambda_returns
+from rl_suite.sb3.component_values import ComponentValueCallback, lambda_returns
+from rl_suite.sb3.ptm_callback import AttentionCallback, attention_figures, attention_of, draw_episode
 from rl_suite.vec_env import make_vec_env
 
 CNN = {"model_type": "graph_cnn", "options": {"width": 4}}
@@ -71,7 +71,7 @@ def test_it_advances_the_curriculum_and_logs_everything(caplog):
     late = {**CNN, "freeze": False, "join_at": 100}
     thaw = {**CNN, "unfreeze_at": 150}
     model, seen = durotaxis_ppo(use_wsa=True, ptms=[thaw, late], wsa_config={"embedding_dim": 8, "context_dim": 8})
-    with caplog.at_level(logging.INFO, logger="rl_suite.callbacks_attention"):
+    with caplog.at_level(logging.INFO, logger="rl_suite.sb3.ptm_callback"):
         model.learn(192, AttentionCallback(sample=32, images_every=128))
     assert "graph_cnn_1 joins" in caplog.text
     assert "graph_cnn_0 is trained from now on" in caplog.text
@@ -106,7 +106,7 @@ def test_rollouts_begin_with_empty_caches():
 def test_a_collapse_is_said_once(caplog, monkeypatch):
     model, _ = durotaxis_ppo(use_wsa=True, ptms=[CNN, CNN], wsa_config={"embedding_dim": 8, "context_dim": 8})
     monkeypatch.setattr(
-        "rl_suite.callbacks_attention.attention_of", lambda *_: np.tile([0.99, 0.01], (8, 1)) + np.eye(8)[:, :2] * 0.001
+        "rl_suite.sb3.ptm_callback.attention_of", lambda *_: np.tile([0.99, 0.01], (8, 1)) + np.eye(8)[:, :2] * 0.001
     )
     model.learn(192, AttentionCallback())
     assert caplog.text.count("over 90 %") == 1

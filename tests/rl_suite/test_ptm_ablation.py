@@ -6,7 +6,7 @@ from stable_baselines3 import PPO
 from agents.actor_critic import HybridActorCritic
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec
-from rl_suite.evaluation.ptm_ablation import PTMAblation, ablate_ptms
+from rl_suite.sb3.ptm_ablation import PTMAblation, ablate_ptms
 from rl_suite.vec_env import make_vec_env
 
 CNN = {"model_type": "graph_cnn", "options": {"width": 4}}

@@ -14,11 +14,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_suite.checkpoint import load_checkpoint, save_checkpoint
 from rl_suite.experiments import load_experiment
+from rl_suite.sb3.build import build_env, build_model
+from rl_suite.sb3.evaluation import validation_score
+from rl_suite.sb3.snapshot import restore, snapshot
+from rl_suite.sb3.watch import watchers
 from rl_suite.seeding import seed_everything
-from rl_suite.training.resume import restore, snapshot
-from rl_suite.training.sb3_build import build_env, build_model
-from rl_suite.training.sb3_evaluation import validation_score
-from rl_suite.training.sb3_watch import watchers
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = ["train.total_timesteps=4096", "train.checkpoint_every=512", "train.evaluate_every=2048", "train.log_every=512"]

@@ -14,10 +14,10 @@ from rich.table import Table
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.protocol import Agent
-from rl_suite.callbacks_attention import multi_ptm_of
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent
 from rl_suite.evaluation.statistics import Interval, mean, paired_bootstrap
+from rl_suite.sb3.ptm_callback import multi_ptm_of
 
 
 @dataclass(frozen=True)

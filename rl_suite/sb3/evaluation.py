@@ -25,9 +25,9 @@ from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
-from rl_suite.training.resume import set_normalization
-from rl_suite.training.sb3_build import ALGORITHMS, build_env, build_model, first_line
-from rl_suite.training.sb3_config import SB3Config
+from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
+from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.snapshot import set_normalization
 
 
 def evaluation_spec(config: SB3Config, kwargs: dict[str, Any]) -> EvaluationSpec:
@@ -89,7 +89,7 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
 
 def _ablation(name: str, model: BaseAlgorithm, agent: Agent, spec: EvaluationSpec) -> dict[str, Section]:
     """What each pre-trained model of a policy is worth; nothing for a policy with fewer than two."""
-    from rl_suite.evaluation.ptm_ablation import ablate_ptms, can_ablate  # imports graph networks
+    from rl_suite.sb3.ptm_ablation import ablate_ptms, can_ablate  # imports graph networks
 
     if not can_ablate(model):
         return {}

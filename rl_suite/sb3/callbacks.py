@@ -14,8 +14,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from rl_suite.errors import NonFiniteError
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
-from rl_suite.training.resume import snapshot
-from rl_suite.training.sb3_config import TrainSection
+from rl_suite.sb3.config import TrainSection
+from rl_suite.sb3.snapshot import snapshot
 
 
 class RunWriter(TensorBoardOutputFormat):

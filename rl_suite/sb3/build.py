@@ -12,11 +12,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from rl_suite.callbacks import CheckFinite
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
 from rl_suite.loading import require_known
-from rl_suite.training.sb3_config import OnPolicySection, SB3Config
+from rl_suite.sb3.callbacks import CheckFinite
+from rl_suite.sb3.config import OnPolicySection, SB3Config
 from rl_suite.vec_env import make_vec_env
 
 REAL = (np.float32, np.float64)

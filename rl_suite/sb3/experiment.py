@@ -7,18 +7,18 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import HParam, Logger
 
-from rl_suite.callbacks import RunCallback, RunWriter
 from rl_suite.checkpoint import load_checkpoint, write_atomically
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
+from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
+from rl_suite.sb3.callbacks import RunCallback, RunWriter
+from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.evaluation import report_final, validation_score
+from rl_suite.sb3.snapshot import restore
+from rl_suite.sb3.watch import watchers
 from rl_suite.seeding import seed_everything
-from rl_suite.training.resume import restore
-from rl_suite.training.sb3_build import ALGORITHMS, build_env, build_model, first_line
-from rl_suite.training.sb3_config import SB3Config
-from rl_suite.training.sb3_evaluation import report_final, validation_score
-from rl_suite.training.sb3_watch import watchers
 
 CHARTS = {
     "overview": {

@@ -6,7 +6,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_suite.errors import UserError
-from rl_suite.training.sb3_config import SB3Config
+from rl_suite.sb3.config import SB3Config
 
 
 def watchers(config: SB3Config, model: BaseAlgorithm) -> list[BaseCallback]:
@@ -19,8 +19,8 @@ def watchers(config: SB3Config, model: BaseAlgorithm) -> list[BaseCallback]:
     found: list[BaseCallback] = []
     if not hasattr(policy, "multi_ptm") and not hasattr(getattr(policy, "features_extractor", None), "ptms"):
         return found  # do not import what stock policies have no use for
-    from rl_suite.callbacks_attention import AttentionCallback, multi_ptm_of
-    from rl_suite.callbacks_components import ComponentValueCallback
+    from rl_suite.sb3.component_values import ComponentValueCallback
+    from rl_suite.sb3.ptm_callback import AttentionCallback, multi_ptm_of
 
     if multi_ptm_of(policy) is not None:
         found.append(AttentionCallback(images_every=config.train.evaluate_every))
