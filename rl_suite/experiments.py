@@ -43,9 +43,9 @@ KINDS: dict[str, Kind] = {
         evaluate="rl_suite.symbolic.experiment:evaluate",
     ),
     "distillation": Kind(
-        config="rl_suite.training.distillation_config:DistillationConfig",
-        train="rl_suite.training.distillation:train",
-        evaluate="rl_suite.training.distillation:evaluate",
+        config="rl_suite.distillation.config:DistillationConfig",
+        train="rl_suite.distillation.experiment:train",
+        evaluate="rl_suite.distillation.experiment:evaluate",
     ),
     "meta_learning": Kind(
         config="rl_suite.meta_learning.config:MetaLearningConfig",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.cli import DEFAULT_CONFIG, show
-from rl_suite.distillation.compression_trials import Outcome, measure, play_whole
+from rl_suite.distillation.compression.pictures import draw_compression
+from rl_suite.distillation.compression.trials import Outcome, measure, play_whole
+from rl_suite.distillation.config import DistillationConfig
+from rl_suite.distillation.experiment import load_agent, train, trial_spec
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.experiments import EvaluationRequest, load_experiment
 from rl_suite.run import Run
-from rl_suite.training.distillation import load_agent, train, trial_spec
-from rl_suite.training.distillation_config import DistillationConfig
-from rl_suite.viz.compression import draw_compression
 
 SUMMARY = "in-context agents with a part of their context against the whole of it"
 

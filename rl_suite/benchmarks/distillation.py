@@ -13,8 +13,8 @@ from agents.in_context import InContextModel, Steps, action_loss
 from agents.tabular import QLearning
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.timing import interleave
-from rl_suite.distillation.rollout import roll_out
-from rl_suite.distillation.sources import TabularSource
+from rl_suite.distillation.sources.rollout import roll_out
+from rl_suite.distillation.sources.sources import TabularSource
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.vec_env import make_vec_env
 

@@ -1,15 +1,22 @@
-"""The history doctor: does a folder hold what a student can learn to learn from?"""
+"""Does a folder of histories hold what a student can learn to learn from?
 
-from collections.abc import Iterator
+``python -m rl_suite.distillation.doctor check FOLDER`` says so, line by line.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from rl_suite.distillation.histories import Histories, Manifest, load_histories
 from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.errors import UserError
 
 Verdict = Literal["good", "note", "problem"]
 COLOURS: dict[Verdict, str] = {"good": "green", "note": "yellow", "problem": "red"}
@@ -148,3 +155,24 @@ def _entropy(actions: NDArray[np.generic], n_actions: int) -> float:
     counts = np.bincount(actions.ravel(), minlength=n_actions)
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum() / np.log(n_actions))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 1 where there is a problem, 2 where nothing could be read."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.doctor", description="History doctor.")
+    parser.add_argument("command", choices=["check"])
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        findings = examine(options.folder)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        console.print(f"[{finding.colour}]{finding.verdict:7s}[/] {finding.text}")
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

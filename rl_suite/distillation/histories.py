@@ -13,14 +13,13 @@
         labels             (N, T)     the action to imitate, -1 = none; or (N, T, A) probabilities
         tasks              (N,)       number of the task
 
-Written by ``rl_suite.distillation.collect``; ``python -m rl_suite.distillation.histories check FOLDER`` examines them.
+Written by ``rl_suite.distillation.collect``; ``python -m rl_suite.distillation.doctor check FOLDER`` examines them.
 """
 
-import argparse
 import hashlib
 import io
 import json
-import sys
+import runpy
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -200,26 +199,5 @@ def load_histories(folder: Path) -> tuple[Histories, Manifest, list[str]]:
     return join(parts), manifest, problems
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of the history doctor."""
-    from rich.console import Console
-
-    from rl_suite.distillation.doctor import examine
-
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.histories", description="History doctor.")
-    parser.add_argument("command", choices=["check"])
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args(arguments)
-    try:
-        findings = examine(options.folder)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    console = Console(highlight=False, soft_wrap=True)
-    for finding in findings:
-        console.print(f"[{finding.colour}]{finding.verdict:7s}[/] {finding.text}")
-    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # an older name of the doctor's command
+    runpy.run_module("rl_suite.distillation.doctor", run_name="__main__")

@@ -99,7 +99,7 @@ class TrialReport:
 
     def save(self, path: Path) -> None:
         """Write ``evaluation.json`` and, beside it, the picture of the in-context curves."""
-        from rl_suite.viz.in_context import draw_curves
+        from rl_suite.distillation.pictures import draw_curves
 
         self.report.save(path)
         curves = {name: result.curve for name, result in self.report.results.items() if result.curve is not None}

@@ -10,10 +10,10 @@ from rich.console import Console
 from agents.acting import InContextAgent
 from agents.in_context import InContextModel, action_loss
 from agents.tabular import ThompsonSampling
-from rl_suite.distillation.compression import compress_history
+from rl_suite.distillation.compression.strategies import compress_history
 from rl_suite.distillation.dataset import Windows
-from rl_suite.distillation.rollout import roll_out
-from rl_suite.distillation.sources import TabularSource
+from rl_suite.distillation.sources.rollout import roll_out
+from rl_suite.distillation.sources.sources import TabularSource
 from rl_suite.distillation.worlds import TaskFamily
 
 PULLS, HISTORIES, STEPS, BATCH, TRIALS = 60, 1024, 150, 16, 256

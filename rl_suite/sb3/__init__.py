@@ -14,7 +14,7 @@ __all__ = ["AttentionCallback", "ComponentValueCallback", "attention_of"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the callbacks, and with them torch, only when they are asked for: reading a configuration needs neither."""
+    """Import the callbacks, and with them torch, only when asked: reading a configuration needs neither."""
     if name in ("AttentionCallback", "attention_of"):
         from rl_suite.sb3 import ptm_callback
 

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from agents.in_context import InContextModel, Steps
-from rl_suite.distillation.attention_probe import attention_values, query_attention
+from rl_suite.distillation.attention.probe import attention_values, query_attention
 
 B, T = 3, 9
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rl_suite.distillation.attention_statistics import (
+from rl_suite.distillation.attention.pictures import Heatmaps
+from rl_suite.distillation.attention.statistics import (
     classic_statistics,
     head_statistics,
     recommend,
     verdict,
     without_sinks,
 )
-from rl_suite.distillation.compression_trials import compare
+from rl_suite.distillation.compression.trials import compare
 from rl_suite.evaluation.evaluate import EvaluationSpec
 from rl_suite.evaluation.report import EvaluationResult
-from rl_suite.viz.attention import Heatmaps
 
 ROW = np.array([0.4, 0.0, 0.1, 0.0, 0.0, 0.1, 0.0, 0.2, 0.2])  # eight context steps and the query itself
 NONE = np.zeros(8, dtype=bool)

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from agents.acting import InContextAgent, SlotNotes
 from agents.in_context import InContextModel
 from agents.transformer import TokenMemory
-from rl_suite.distillation.compression import STRATEGIES, Candidates, MemoryCompressor, compress_history, select
+from rl_suite.distillation.compression.strategies import (
+    STRATEGIES,
+    Candidates,
+    MemoryCompressor,
+    compress_history,
+    select,
+)
 
 STEPS = torch.arange(8)
 ATTENTION = torch.tensor([0.02, 0.30, 0.01, 0.25, 0.02, 0.15, 0.05, 0.20])

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rl_suite.training import distillation as training
 
 from rl_suite.checkpoint import save_checkpoint
 from rl_suite.cli import DEFAULT_CONFIG
-from rl_suite.distillation import attention
-from rl_suite.distillation.players import make_player
+from rl_suite.distillation import look as attention
+from rl_suite.distillation.config import FitSection
 from rl_suite.distillation.scorecard import score
+from rl_suite.distillation.sources.players import make_player
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.evaluate import evaluate_agent
 from rl_suite.examples import in_context_bandit
 from rl_suite.experiments import EvaluationRequest, load_experiment
 from rl_suite.run import Run
-from rl_suite.training import distillation as training
-from rl_suite.training.distillation_config import FitSection
 
 BOOTSTRAP = {"resamples": 200, "confidence": 0.95, "seed": 0}
 

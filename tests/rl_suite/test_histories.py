@@ -14,10 +14,10 @@ from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.distillation import collect as collect_module
 from rl_suite.distillation.collect import collect
 from rl_suite.distillation.dataset import Windows, rewards_before
-from rl_suite.distillation.doctor import examine
-from rl_suite.distillation.histories import ARRAYS, Histories, Manifest, load_histories, main, save_manifest, save_shard
-from rl_suite.distillation.players import make_player
-from rl_suite.distillation.sources import make_histories
+from rl_suite.distillation.doctor import examine, main
+from rl_suite.distillation.histories import ARRAYS, Histories, Manifest, load_histories, save_manifest, save_shard
+from rl_suite.distillation.sources.players import make_player
+from rl_suite.distillation.sources.sources import make_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_experiment

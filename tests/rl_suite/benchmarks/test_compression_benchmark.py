@@ -6,9 +6,9 @@ import pytest
 
 from rl_suite.benchmarks import compression
 from rl_suite.benchmarks.harness import Options
-from rl_suite.distillation.compression_trials import Outcome
+from rl_suite.distillation.compression.pictures import draw_compression
+from rl_suite.distillation.compression.trials import Outcome
 from rl_suite.evaluation.statistics import Interval
-from rl_suite.viz.compression import draw_compression
 
 
 def outcome(strategy, fraction, kept, mode="ring"):

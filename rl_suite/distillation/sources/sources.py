@@ -14,13 +14,13 @@ from agents.tabular import UCB1, QLearning, TabularLearner, ThompsonSampling
 from envs.bandit import Bandit
 from envs.batch import World
 from envs.gridworld import DarkKeyToDoor, DarkRoom, GridWorld
-from rl_suite.distillation.explorer import Explorer, Sweeper
+from rl_suite.distillation.config import SourceSection
 from rl_suite.distillation.histories import Histories
-from rl_suite.distillation.ppo_source import ppo_histories
-from rl_suite.distillation.rollout import Source, roll_out
+from rl_suite.distillation.sources.explorer import Explorer, Sweeper
+from rl_suite.distillation.sources.ppo import ppo_histories
+from rl_suite.distillation.sources.rollout import Source, roll_out
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
-from rl_suite.training.distillation_config import SourceSection
 
 
 def make_histories(family: TaskFamily, section: SourceSection, n: int, rng: np.random.Generator) -> Histories:

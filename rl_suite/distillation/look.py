@@ -1,4 +1,4 @@
-"""Look at the attention of an in-context agent: ``python -m rl_suite.distillation.attention runs/<experiment>/<seed>``.
+"""Look at the attention of an in-context agent: ``python -m rl_suite.distillation.look runs/<experiment>/<seed>``.
 
 Plays trials on held-out tasks, reads the last steps of each again and writes pictures, printed statistics and
 ``attention.json`` to ``figs/attention/`` of the run folder.
@@ -8,9 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,34 +17,18 @@ from numpy.typing import NDArray
 from agents.acting import InContextAgent
 from agents.in_context import Steps
 from rl_suite.checkpoint import write_atomically
-from rl_suite.distillation.attention_probe import query_attention
-from rl_suite.distillation.attention_report import ablation_lines, draw_sample, draw_whole, report_lines
+from rl_suite.distillation.attention.probe import query_attention
+from rl_suite.distillation.attention.sample import Sample
+from rl_suite.distillation.config import DistillationConfig
+from rl_suite.distillation.experiment import load_agent, trial_spec
+from rl_suite.distillation.look_report import ablation_lines, draw_sample, draw_whole, report_lines
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
-from rl_suite.training.distillation import load_agent, trial_spec
-from rl_suite.training.distillation_config import DistillationConfig
 
 MAX_ROWS = 256  # attention rows that are kept of a long context: memory grows with its length, not with its square
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One context, ending with a query, and the attention in it."""
-
-    task: int
-    observations: NDArray[Any]  # (T, n)
-    rewarded: NDArray[np.bool_]  # (T,) tokens that came with a reward
-    first: NDArray[np.bool_]  # (T,) first steps of episodes
-    weights: NDArray[np.float64]  # (layers, H, rows, T)
-    rows: NDArray[np.int64]  # (rows,) which tokens look; the last is T - 1
-
-    @property
-    def query(self) -> NDArray[np.float64]:
-        """Attention of the last token, (layers, H, T)."""
-        return self.weights[:, :, -1]
 
 
 def record(agent: InContextAgent, family: TaskFamily, tasks: NDArray[np.int64], n_steps: int, seed: int) -> Steps:
@@ -140,7 +122,7 @@ def chosen_tasks(family: TaskFamily, names: Sequence[int] | None, count: int) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 where the user has to mend something."""
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.attention", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.look", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder of a distillation experiment")
     parser.add_argument("--samples", type=int, default=5, help="trials to look at (default 5)")
     parser.add_argument("--tasks", type=int, nargs="+", help="look at trials on these test tasks instead")

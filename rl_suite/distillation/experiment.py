@@ -12,13 +12,14 @@ from agents.in_context import InContextModel, Steps, action_loss
 from agents.protocol import Agent
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show
-from rl_suite.distillation.attention_probe import attention_values
+from rl_suite.distillation.attention.probe import attention_values
 from rl_suite.distillation.collect import collect
+from rl_suite.distillation.config import DistillationConfig, FitSection
 from rl_suite.distillation.dataset import Windows
 from rl_suite.distillation.histories import Histories, Manifest, load_histories
-from rl_suite.distillation.players import make_player
 from rl_suite.distillation.scorecard import REGRET, TrialReport
-from rl_suite.distillation.sources import make_histories
+from rl_suite.distillation.sources.players import make_player
+from rl_suite.distillation.sources.sources import make_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
@@ -27,7 +28,6 @@ from rl_suite.experiments import EvaluationRequest
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.seeding import seed_everything
-from rl_suite.training.distillation_config import DistillationConfig, FitSection
 
 PROBES = 16  # windows whose attention is followed during training
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from rl_suite.distillation.compression_trials import Outcome
+    from rl_suite.distillation.compression.trials import Outcome
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#db2777", "#0891b2", "#65a30d", "#dc2626", "#475569", "#a16207")
 MARKERS = "osD^vP*X<>"

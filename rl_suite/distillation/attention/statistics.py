@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.distillation.compression import choose_strategy
+from rl_suite.distillation.compression.strategies import choose_strategy
 
 Floats = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from envs.batch import BatchEnv
+from rl_suite.distillation.config import SourceSection
 from rl_suite.distillation.histories import Histories, join
 from rl_suite.distillation.worlds import TaskFamily
-from rl_suite.training.distillation_config import SourceSection
 from rl_suite.vec_env import SB3VecEnv
 
 

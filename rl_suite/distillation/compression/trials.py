@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.acting import InContextAgent, Mode
-from rl_suite.distillation.compression import MemoryCompressor
+from rl_suite.distillation.compression.strategies import MemoryCompressor
 from rl_suite.distillation.scorecard import LATE, REGRET
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent
 from rl_suite.evaluation.report import EvaluationResult

@@ -17,7 +17,7 @@ class WorldSection(Section):
 
 
 class ExplorerSection(Section):
-    """See ``rl_suite.distillation.explorer.Explorer``."""
+    """See ``rl_suite.distillation.sources.explorer.Explorer``."""
 
     memory: Count
     noise: Probability
@@ -25,7 +25,7 @@ class ExplorerSection(Section):
 
 
 class SweeperSection(Section):
-    """See ``rl_suite.distillation.explorer.Sweeper``."""
+    """See ``rl_suite.distillation.sources.explorer.Sweeper``."""
 
     noise: Probability
     detours: Probability
@@ -60,7 +60,7 @@ class ThompsonSection(Section):
 
 
 class NoisyExpertSection(Section):
-    """See ``rl_suite.distillation.sources.NoisyExpert``."""
+    """See ``rl_suite.distillation.sources.sources.NoisyExpert``."""
 
     first_noise: Probability
     last_noise: Probability

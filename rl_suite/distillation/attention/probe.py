@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.in_context import InContextModel, Steps
-from rl_suite.distillation.attention_statistics import HeadStatistics, head_statistics
+from rl_suite.distillation.attention.statistics import HeadStatistics, head_statistics
 
 PER_HEAD = ("entropy", "rewarded")  # written head by head; the others as a mean over layers and heads
 AVERAGED = ("recency", "effective", "sink", "recent", "same_state")

@@ -10,11 +10,11 @@ from agents.tabular import UCB1, QLearning, ThompsonSampling
 from envs.bandit import Bandit
 from envs.grid_kernels import next_cells
 from envs.gridworld import GridWorld
-from rl_suite.distillation.explorer import Explorer
-from rl_suite.distillation.sources import make_explorer, make_learner, make_sweeper
+from rl_suite.distillation.config import SourceSection
+from rl_suite.distillation.sources.explorer import Explorer
+from rl_suite.distillation.sources.sources import make_explorer, make_learner, make_sweeper
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
-from rl_suite.training.distillation_config import SourceSection
 
 
 class ExplorerAgent:

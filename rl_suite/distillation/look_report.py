@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.acting import InContextAgent
-from rl_suite.distillation.attention_statistics import (
+from rl_suite.distillation.attention.pictures import Heatmaps, Lines, draw_age, draw_overview, draw_room, draw_summary
+from rl_suite.distillation.attention.sample import Sample
+from rl_suite.distillation.attention.statistics import (
     ClassicStatistics,
     HeadStatistics,
     classic_statistics,
@@ -18,12 +20,8 @@ from rl_suite.distillation.attention_statistics import (
     verdict,
     without_sinks,
 )
+from rl_suite.distillation.config import DistillationConfig
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent
-from rl_suite.training.distillation_config import DistillationConfig
-from rl_suite.viz.attention import Heatmaps, Lines, draw_age, draw_overview, draw_room, draw_summary
-
-if TYPE_CHECKING:
-    from rl_suite.distillation.attention import Sample
 
 LABELS = {
     "mean": "Mean context attention",
@@ -34,7 +32,7 @@ LABELS = {
 
 
 def draw_sample(
-    samples: "Sequence[Sample]", layers: Sequence[int], folder: Path, progress: Callable[[int], None]
+    samples: Sequence[Sample], layers: Sequence[int], folder: Path, progress: Callable[[int], None]
 ) -> None:
     """Heatmap and lines of every sample and layer."""
     n_heads, _, n_keys = samples[0].weights.shape[1:]
@@ -55,7 +53,7 @@ def draw_sample(
         progress(done + 1)
 
 
-def draw_whole(samples: "Sequence[Sample]", layers: Sequence[int], episode_steps: int, folder: Path) -> None:
+def draw_whole(samples: Sequence[Sample], layers: Sequence[int], episode_steps: int, folder: Path) -> None:
     """One summary per layer, and three pictures over all of them."""
     for layer in layers:
         classic = [classic_statistics(sample.query[layer].mean(0)) for sample in samples]
@@ -84,7 +82,7 @@ def draw_whole(samples: "Sequence[Sample]", layers: Sequence[int], episode_steps
         draw_room(*_rooms(samples, layers), folder / "attention_in_room.png")
 
 
-def report_lines(samples: "Sequence[Sample]", layers: Sequence[int], k: int) -> tuple[list[str], dict[str, Any]]:
+def report_lines(samples: Sequence[Sample], layers: Sequence[int], k: int) -> tuple[list[str], dict[str, Any]]:
     """What to print, and the same as plain values."""
     n = samples[0].weights.shape[3] - 1
     classic = [classic_statistics(sample.query[layer].mean(0)) for layer in layers for sample in samples]
@@ -134,7 +132,7 @@ def ablation_lines(
     return ["", f"Share of the return ({whole:.1f} per trial) left without a head, worst first: {listed}"], effects
 
 
-def _heads(sample: "Sample", layer: int, sinks: bool = True) -> HeadStatistics:
+def _heads(sample: Sample, layer: int, sinks: bool = True) -> HeadStatistics:
     rows = sample.query[layer]
     rewarded, same = sample.rewarded[:-1], _same_state(sample)
     if not sinks:
@@ -143,7 +141,7 @@ def _heads(sample: "Sample", layer: int, sinks: bool = True) -> HeadStatistics:
     return head_statistics(rows, rewarded, same)
 
 
-def _same_state(sample: "Sample") -> NDArray[np.bool_]:
+def _same_state(sample: Sample) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = (sample.observations[:-1] == sample.observations[-1]).all(1)
     return same
 
@@ -165,14 +163,14 @@ def _head_lines(heads: Sequence[HeadStatistics]) -> list[str]:
     return [f"{label}: {stacked[name].mean():.3f} ± {stacked[name].std():.3f}" for name, label in names.items()]
 
 
-def _layer_values(samples: "Sequence[Sample]", layer: int) -> dict[str, Any]:
+def _layer_values(samples: Sequence[Sample], layer: int) -> dict[str, Any]:
     heads = [_heads(sample, layer) for sample in samples]
     per_head = {f.name: np.mean([getattr(h, f.name) for h in heads], axis=0).tolist() for f in fields(HeadStatistics)}
     classic: list[ClassicStatistics] = [classic_statistics(sample.query[layer].mean(0)) for sample in samples]
     return {"per_head": per_head, "per_sample": [asdict(s) for s in classic]}
 
 
-def _rooms(samples: "Sequence[Sample]", layers: Sequence[int]) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
+def _rooms(samples: Sequence[Sample], layers: Sequence[int]) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
     """Mass on the cells of the room (samples, rows, columns), and the cell that paid last (-1, -1 if none)."""
     size = int(max(sample.observations.max() for sample in samples)) + 1
     mass, goals = np.zeros((len(samples), size, size)), []

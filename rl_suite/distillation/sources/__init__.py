@@ -1,0 +1,1 @@
+"""Who writes learning histories, and how they are played."""

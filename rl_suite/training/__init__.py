@@ -1,1 +1,0 @@
-"""Training loops: one file per kind of experiment, each readable top to bottom."""
