@@ -15,15 +15,15 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from agents.circular import SharedAngles
-from agents.combiners import require_sizes
-from agents.correlated import SharedNoise
-from agents.graph_batch import GraphBatch, GraphShape, Tokens
-from agents.graph_encoder import ENCODERS, EncoderName
-from agents.graph_picture import graph_pictures
-from agents.hybrid import LOG_STD_RANGE, ActionLayout, HybridActorCriticPolicy, MaskedHybrid
-from agents.segments import segment_mean
-from agents.weight_sharing import ActionHeads, ActionParameters, MultiPTMFeatureExtractor, WSAEnhancedActor
+from agents.graph.batch import GraphBatch, GraphShape, Tokens
+from agents.graph.encoder import ENCODERS, EncoderName
+from agents.graph.picture import graph_pictures
+from agents.hybrid.circular import SharedAngles
+from agents.hybrid.correlated import SharedNoise
+from agents.hybrid.policy import LOG_STD_RANGE, ActionLayout, HybridPolicy, MaskedHybrid
+from agents.hybrid.segments import segment_mean
+from agents.ptm.combiners import require_sizes
+from agents.ptm.weight_sharing import ActionHeads, ActionParameters, MultiPTMFeatureExtractor, WSAEnhancedActor
 
 __all__ = ["Actor", "Critic", "HybridActorCritic", "WSAEnhancedActor"]
 
@@ -31,7 +31,7 @@ __all__ = ["Actor", "Critic", "HybridActorCritic", "WSAEnhancedActor"]
 class Actor(nn.Module):
     """The plain actor: one hidden layer on the token of each part, and the heads.
 
-    Its constructor and its call are those of :class:`agents.weight_sharing.WSAEnhancedActor`, so that one can
+    Its constructor and its call are those of :class:`agents.ptm.weight_sharing.WSAEnhancedActor`, so that one can
     take the other's place; ``graph_token`` enters beside the node's own.
     """
 
@@ -98,22 +98,22 @@ class GraphLatents(NamedTuple):
     pictures: Tensor | None
 
 
-class HybridActorCritic(HybridActorCriticPolicy):
-    """SB3 policy for padded graphs (see :mod:`agents.graph_batch` for the observation).
+class HybridActorCritic(HybridPolicy):
+    """SB3 policy for padded graphs (see :mod:`agents.graph.batch` for the observation).
 
     Args:
-        encoder: ``"features"``, ``"deepsets"`` or ``"gnn"`` (:mod:`agents.graph_encoder`).
+        encoder: ``"features"``, ``"deepsets"`` or ``"gnn"`` (:mod:`agents.graph.encoder`).
         encoder_kwargs: further arguments of the encoder.
         hidden_dim: width of tokens and hidden layers.
         use_wsa: whether pre-trained models take part.
         wsa_placement: ``"actor"`` replaces the actor by WSAEnhancedActor; ``"features"`` keeps actor and critic
             as they are and adds what the models see to the graph token of both.
-        ptms: the pre-trained models (:class:`agents.pretrained.PTMConfig`).
+        ptms: the pre-trained models (:class:`agents.ptm.models.PTMConfig`).
         wsa_config: further arguments of WSAEnhancedActor or MultiPTMFeatureExtractor; may hold ``ptms`` too.
         reward_components: names of the critic's heads.
         angles: which of the continuous values are angles in units of pi, hence wrap around.
         shared_noise: whether the nodes of a graph share a part of the noise of their plain values, so that what
-            they do together is explored too (:mod:`agents.correlated`).
+            they do together is explored too (:mod:`agents.hybrid.correlated`).
         log_std_init: logarithm of the standard deviations to begin with.
         **kwargs: of SB3's ActorCriticPolicy.
 

@@ -8,8 +8,8 @@ from stable_baselines3 import PPO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.acting import InContextAgent
-from agents.in_context import InContextModel, Steps, action_loss
+from agents.in_context.agent import InContextAgent
+from agents.in_context.model import InContextModel, Steps, action_loss
 from agents.tabular import QLearning
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.timing import interleave

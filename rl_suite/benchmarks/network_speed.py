@@ -9,9 +9,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.utils import obs_as_tensor
 
 from agents.actor_critic import HybridActorCritic
-from agents.graph_batch import GraphBatch
-from agents.graph_picture import graph_pictures
-from agents.weight_sharing import MultiPTMFeatureExtractor
+from agents.graph.batch import GraphBatch
+from agents.graph.picture import graph_pictures
+from agents.ptm.weight_sharing import MultiPTMFeatureExtractor
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.timing import interleave
 from rl_suite.vec_env import make_vec_env

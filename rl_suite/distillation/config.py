@@ -107,7 +107,7 @@ class SourceSection(Section):
 
 
 class ModelSection(Section):
-    """See ``agents.in_context.InContextModel``."""
+    """See ``agents.in_context.model.InContextModel``."""
 
     width: Count
     n_layers: Count

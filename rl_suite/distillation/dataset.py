@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.in_context import Layout, Steps
+from agents.in_context.model import Layout, Steps
 from rl_suite.distillation.histories import Histories
 
 

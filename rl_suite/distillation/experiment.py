@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.acting import InContextAgent
-from agents.in_context import InContextModel, Steps, action_loss
+from agents.in_context.agent import InContextAgent
+from agents.in_context.model import InContextModel, Steps, action_loss
 from agents.protocol import Agent
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.acting import InContextAgent
-from agents.in_context import Steps
+from agents.in_context.agent import InContextAgent
+from agents.in_context.model import Steps
 from rl_suite.checkpoint import write_atomically
 from rl_suite.distillation.attention.probe import query_attention
 from rl_suite.distillation.attention.sample import Sample

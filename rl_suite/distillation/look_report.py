@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.acting import InContextAgent
+from agents.in_context.agent import InContextAgent
 from rl_suite.distillation.attention.pictures import Heatmaps, Lines, draw_age, draw_overview, draw_room, draw_summary
 from rl_suite.distillation.attention.sample import Sample
 from rl_suite.distillation.attention.statistics import (

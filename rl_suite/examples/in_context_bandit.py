@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from agents.acting import InContextAgent
-from agents.in_context import InContextModel, action_loss
+from agents.in_context.agent import InContextAgent
+from agents.in_context.model import InContextModel, action_loss
 from agents.tabular import ThompsonSampling
 from rl_suite.distillation.compression.strategies import compress_history
 from rl_suite.distillation.dataset import Windows

@@ -23,10 +23,10 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from agents.actor_critic import HybridActorCritic
-from agents.combiners import attention_entropy
-from agents.graph_batch import GraphBatch
-from agents.graph_picture import graph_pictures
-from agents.weight_sharing import MultiPTMFeatureExtractor
+from agents.graph.batch import GraphBatch
+from agents.graph.picture import graph_pictures
+from agents.ptm.combiners import attention_entropy
+from agents.ptm.weight_sharing import MultiPTMFeatureExtractor
 
 COLLAPSED = 0.9  # mean weight of one model above which the others are as good as absent
 DEAD = 1e-6  # spread of weights below which the scores say nothing

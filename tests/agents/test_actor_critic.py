@@ -10,8 +10,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import Actor, Critic, HybridActorCritic
-from agents.graph_batch import GraphBatch, GraphShape
-from agents.graph_encoder import ENCODERS, GraphTransformer, moments, moments_width
+from agents.graph.batch import GraphBatch, GraphShape
+from agents.graph.encoder import ENCODERS, GraphTransformer, moments, moments_width
 from envs.spaces import HybridBox
 
 SMALL_PTMS = [

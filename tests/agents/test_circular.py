@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import VonMises
 
-from agents.circular import SharedAngles, angle_entropy, angle_kl, angle_log_prob, angle_mode, sample_angle
+from agents.hybrid.circular import SharedAngles, angle_entropy, angle_kl, angle_log_prob, angle_mode, sample_angle
 
 VECTORS = torch.tensor([[0.0, 0.0], [0.5, 0.2], [-3.0, 1.0], [0.0, -40.0], [-400.0, -1.0]])
 

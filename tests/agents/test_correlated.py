@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from agents.correlated import SharedNoise
+from agents.hybrid.correlated import SharedNoise
 
 COUNTS = torch.tensor([3, 1, 0, 4])
 GRAPH = torch.tensor([0, 0, 0, 1, 3, 3, 3, 3])

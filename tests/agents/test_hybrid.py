@@ -11,8 +11,8 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from agents.circular import angle_entropy, angle_kl, angle_log_prob
-from agents.hybrid import ActionLayout, HybridActorCriticPolicy, MaskedHybrid, Parts
+from agents.hybrid.circular import angle_entropy, angle_kl, angle_log_prob
+from agents.hybrid.policy import ActionLayout, HybridPolicy, MaskedHybrid, Parts
 from envs.spaces import HybridBox
 
 LAYOUT = ActionLayout((3, 2), 2, 4)
@@ -136,7 +136,7 @@ def test_the_toy_is_a_proper_world():
 
 @pytest.mark.parametrize("algorithm", [PPO, A2C, TRPO])
 def test_stock_algorithms_train_it_and_ratios_are_exactly_one(algorithm):
-    model = algorithm(HybridActorCriticPolicy, DummyVecEnv([MatchParts] * 4), n_steps=32, seed=0, device="cpu")
+    model = algorithm(HybridPolicy, DummyVecEnv([MatchParts] * 4), n_steps=32, seed=0, device="cpu")
     model.learn(256)
     model.policy.set_training_mode(False)
     model.collect_rollouts(model.env, _callback(model), model.rollout_buffer, 32)
@@ -153,7 +153,7 @@ def _callback(model):
 def test_ppo_learns_hybrid_actions():
     make = lambda: MatchParts(n_parts=2)  # noqa: E731
     model = PPO(
-        HybridActorCriticPolicy,
+        HybridPolicy,
         DummyVecEnv([make] * 16),
         n_steps=64,
         batch_size=256,
@@ -176,15 +176,15 @@ def test_ppo_learns_hybrid_actions():
 def test_save_load_and_set_parameters(tmp_path):
     env = VecNormalize(DummyVecEnv([MatchParts] * 2), norm_obs_keys=["shown"])
     kwargs = {"n_steps": 16, "batch_size": 16, "device": "cpu", "policy_kwargs": {"angles": [0]}}
-    model = PPO(HybridActorCriticPolicy, env, seed=0, **kwargs).learn(64)
+    model = PPO(HybridPolicy, env, seed=0, **kwargs).learn(64)
     observation = env.reset()
     expected = model.predict(observation, deterministic=True)[0]
     model.save(tmp_path / "model.zip")
     model.policy.save(str(tmp_path / "policy.pt"))
     loaded = PPO.load(tmp_path / "model.zip", env=env, device="cpu")
-    fresh = PPO(HybridActorCriticPolicy, env, seed=5, **kwargs)
+    fresh = PPO(HybridPolicy, env, seed=5, **kwargs)
     fresh.set_parameters(tmp_path / "model.zip")
-    policy = HybridActorCriticPolicy.load(str(tmp_path / "policy.pt"), device="cpu")
+    policy = HybridPolicy.load(str(tmp_path / "policy.pt"), device="cpu")
     for agent in (loaded, fresh, policy):
         np.testing.assert_array_equal(agent.predict(observation, deterministic=True)[0], expected)
     loaded.learn(32)
@@ -202,16 +202,14 @@ def test_plain_boxes_are_rescaled_to_their_bounds():
             assert self.action_space.contains(action)
             return np.zeros(1, np.float32), -float(abs(action[0] - 0.4) + abs(action[1] - 1)), False, False, {}
 
-    model = PPO(
-        HybridActorCriticPolicy, DummyVecEnv([Plain] * 8), n_steps=32, batch_size=64, learning_rate=3e-3, device="cpu"
-    )
+    model = PPO(HybridPolicy, DummyVecEnv([Plain] * 8), n_steps=32, batch_size=64, learning_rate=3e-3, device="cpu")
     model.learn(4000)
     action = model.predict(model.env.reset(), deterministic=True)[0]
     assert np.abs(action - [0.4, 1.0]).mean() < 0.25
 
 
 def test_values_depend_on_their_own_sample_only():
-    model = PPO(HybridActorCriticPolicy, DummyVecEnv([MatchParts] * 4), n_steps=16, seed=0, device="cpu")
+    model = PPO(HybridPolicy, DummyVecEnv([MatchParts] * 4), n_steps=16, seed=0, device="cpu")
     observation = obs_as_tensor(model.env.reset(), "cpu")
     values = model.policy.predict_values(observation)
     for i in range(4):
@@ -221,6 +219,6 @@ def test_values_depend_on_their_own_sample_only():
 
 def test_it_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="use_sde"):
-        PPO(HybridActorCriticPolicy, DummyVecEnv([MatchParts]), use_sde=True, device="cpu")
+        PPO(HybridPolicy, DummyVecEnv([MatchParts]), use_sde=True, device="cpu")
     with pytest.raises(ValueError, match="needs a HybridBox"):
-        A2C(HybridActorCriticPolicy, "CartPole-v1", device="cpu").learn(1)
+        A2C(HybridPolicy, "CartPole-v1", device="cpu").learn(1)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.acting import MODES, InContextAgent
-from agents.in_context import InContextModel, Steps, action_loss
+from agents.in_context.agent import MODES, InContextAgent
+from agents.in_context.model import InContextModel, Steps, action_loss
 from agents.protocol import Agent
 
 B, T = 3, 11

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torchvision import models
 
-from agents import pretrained
-from agents.embedding_cache import EmbeddingCache, content_keys
-from agents.pretrained import PretrainedModel, PTMConfig, adapt_first_convolution, fingerprint, register_ptm
+from agents.ptm import models as pretrained
+from agents.ptm.cache import EmbeddingCache, content_keys
+from agents.ptm.models import PretrainedModel, PTMConfig, adapt_first_convolution, fingerprint, register_ptm
 
 IMAGE = (3, 24, 24)
 

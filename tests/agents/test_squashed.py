@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.segments import segment_mean, segment_sum
-from agents.squashed import entropy_of_tanh_normal, log_jacobian, log_prob_of_tanh_normal, normal_kl
+from agents.hybrid.segments import segment_mean, segment_sum
+from agents.hybrid.squashed import entropy_of_tanh_normal, log_jacobian, log_prob_of_tanh_normal, normal_kl
 
 
 def test_density_integrates_to_one():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from agents.transformer import CausalTransformer, TokenMemory, rotate, rotations
+from agents.in_context.transformer import CausalTransformer, TokenMemory, rotate, rotations
 
 B, T, D, W = 3, 23, 16, 7
 

@@ -8,10 +8,10 @@ from gymnasium import spaces
 from ptm_toys import FROZEN, IMAGES, TRAINED
 from torch import nn
 
-from agents.combiners import COMBINERS, WeightSharingAttention, attention_entropy
-from agents.graph_batch import GraphBatch
-from agents.graph_picture import graph_pictures
-from agents.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
+from agents.graph.batch import GraphBatch
+from agents.graph.picture import graph_pictures
+from agents.ptm.combiners import COMBINERS, WeightSharingAttention, attention_entropy
+from agents.ptm.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
 
 pytestmark = pytest.mark.usefixtures("seeded", "no_downloads")
 

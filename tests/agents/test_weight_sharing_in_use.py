@@ -10,8 +10,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from agents.actor_critic import HybridActorCritic
-from agents.pretrained import fingerprint
-from agents.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
+from agents.ptm.models import fingerprint
+from agents.ptm.weight_sharing import MultiPTMFeatureExtractor, WSAEnhancedActor
 
 pytestmark = pytest.mark.usefixtures("seeded", "no_downloads")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.in_context import InContextModel, Steps
+from agents.in_context.model import InContextModel, Steps
 from rl_suite.distillation.attention.probe import attention_values, query_attention
 
 B, T = 3, 9

@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import Image, KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import HybridActorCritic
-from agents.weight_sharing import MultiPTMFeatureExtractor
+from agents.ptm.weight_sharing import MultiPTMFeatureExtractor
 from rl_suite.sb3.component_values import ComponentValueCallback, lambda_returns
 from rl_suite.sb3.ptm_callback import AttentionCallback, attention_figures, attention_of, draw_episode
 from rl_suite.vec_env import make_vec_env

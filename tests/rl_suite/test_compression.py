@@ -7,9 +7,9 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.acting import InContextAgent, SlotNotes
-from agents.in_context import InContextModel
-from agents.transformer import TokenMemory
+from agents.in_context.agent import InContextAgent, SlotNotes
+from agents.in_context.model import InContextModel
+from agents.in_context.transformer import TokenMemory
 from rl_suite.distillation.compression.strategies import (
     STRATEGIES,
     Candidates,

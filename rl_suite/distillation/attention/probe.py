@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.in_context import InContextModel, Steps
+from agents.in_context.model import InContextModel, Steps
 from rl_suite.distillation.attention.statistics import HeadStatistics, head_statistics
 
 PER_HEAD = ("entropy", "rewarded")  # written head by head; the others as a mean over layers and heads

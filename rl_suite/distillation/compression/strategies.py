@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from agents.acting import SlotNotes
+from agents.in_context.agent import SlotNotes
 
 SINKS = 4  # first tokens kept by "sinks"; Xiao et al. 2023 (StreamingLLM, arXiv:2309.17453)
 SMOOTHING = 5  # tokens pooled by "snapkv"; an odd kernel, as in Li et al. 2024 (SnapKV, arXiv:2404.14469)
@@ -252,7 +252,7 @@ def compress_history(
 
 
 class MemoryCompressor:
-    """Compresses the memory of an :class:`~agents.acting.InContextAgent` whenever it is full.
+    """Compresses the memory of an :class:`~agents.in_context.agent.InContextAgent` whenever it is full.
 
     The memory then shrinks to ``kept`` of its window, and grows again with the next steps.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.acting import InContextAgent, Mode
+from agents.in_context.agent import InContextAgent, Mode
 from rl_suite.distillation.compression.strategies import MemoryCompressor
 from rl_suite.distillation.scorecard import LATE, REGRET
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents.hybrid_distribution import Parts
+from agents.hybrid.distribution import Parts
 
 GRAPH_KEYS = ("x", "node_mask", "edge_index", "edge_attr", "num_edges", "graph")
 

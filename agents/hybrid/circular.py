@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.segments import segment_sum
+from agents.hybrid.segments import segment_sum
 
 TINY = 1e-6  # below this concentration all angles are alike
 

@@ -8,8 +8,8 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional as F
 
-from agents.graph_batch import GRAPH_KEYS, GraphBatch, GraphShape
-from agents.graph_picture import CHANNELS, SIDE, graph_pictures
+from agents.graph.batch import GRAPH_KEYS, GraphBatch, GraphShape
+from agents.graph.picture import CHANNELS, SIDE, graph_pictures
 
 COARSE = 6  # side of the shrunken image that serves as context
 

@@ -7,7 +7,7 @@ two node features are positions relative to the centroid, the third is a signal 
 import torch
 from torch import Tensor
 
-from agents.graph_batch import GraphBatch
+from agents.graph.batch import GraphBatch
 
 SIDE = 24  # pixels
 EXTENT = 2.0  # half the side, in units of the position features: colonies fill it, what is outside falls on the border

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.transformer import Capture, CausalTransformer, Positions
+from agents.in_context.transformer import Capture, CausalTransformer, Positions
 
 Layout = Literal["history", "decisions"]
 
@@ -122,7 +122,7 @@ class InContextModel(nn.Module):
     Args:
         observation_space: ``Discrete``, ``MultiDiscrete`` or a flat ``Box``.
         action_space: ``Discrete``.
-        width, n_layers, n_heads, feedforward, positions: see :class:`~agents.transformer.CausalTransformer`.
+        width, n_layers, n_heads, feedforward, positions: see :class:`~agents.in_context.transformer.CausalTransformer`.
         layout: "history" (Algorithm Distillation) or "decisions" (DPT: unordered context, so positions="none").
         count_rewards: tell at each step how often this episode was rewarded; a hidden state such as "has the key"
             follows from it.

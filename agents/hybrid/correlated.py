@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.segments import segment_sum
+from agents.hybrid.segments import segment_sum
 
 
 @dataclass(frozen=True)

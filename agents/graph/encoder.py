@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from agents.graph_batch import GraphBatch, GraphShape, Tokens
-from agents.segments import segment_mean
+from agents.graph.batch import GraphBatch, GraphShape, Tokens
+from agents.hybrid.segments import segment_mean
 
 SMALLEST_SPREAD = 1e-3  # of a node feature; below it there is nothing to correlate with
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.distributions import Distribution as TorchDistribution
 from torch.distributions.kl import register_kl
 
-from agents.circular import SharedAngles, angle_entropy, angle_kl, angle_log_prob, angle_mode, sample_angle
-from agents.correlated import SharedNoise
-from agents.segments import segment_sum
-from agents.squashed import (
+from agents.hybrid.circular import SharedAngles, angle_entropy, angle_kl, angle_log_prob, angle_mode, sample_angle
+from agents.hybrid.correlated import SharedNoise
+from agents.hybrid.segments import segment_sum
+from agents.hybrid.squashed import (
     entropy_of_tanh_normal,
     log_jacobian,
     log_prob_of_tanh_normal,
@@ -104,7 +104,7 @@ class MaskedHybrid(TorchDistribution):
         mean, log_std: (M, number of plain values) of the Gaussians before squashing.
         parts: where the M rows belong; None when every part of every sample is real (M = B * n_parts).
         allowed: (M, n_options) bool, True = allowed; None when all are. Each choice needs an allowed option.
-        vectors: (M, number of angles, 2), where the angles want to point (:mod:`agents.circular`).
+        vectors: (M, number of angles, 2), where the angles want to point (:mod:`agents.hybrid.circular`).
         noise: correlated noise of the plain values, which then takes the place of ``log_std``.
         shared_angles: correlated angles, which then take the place of ``vectors``.
     """

@@ -3,7 +3,7 @@
 SB3 knows one number of actions per space and one distribution per policy. Here an action is a flat
 vector of parts (see :class:`ActionLayout`), of which only the real ones count: a part is the whole
 action of a small world, or one node of a padded graph. ``MaskedHybrid`` is the joint distribution,
-``HybridActorCriticPolicy`` an ``ActorCriticPolicy`` that uses it, so that ``PPO``, ``A2C`` and ``TRPO``
+``HybridPolicy`` an ``ActorCriticPolicy`` that uses it, so that ``PPO``, ``A2C`` and ``TRPO``
 train it as they are.
 """
 
@@ -18,9 +18,9 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from agents.hybrid_distribution import LOG_STD_RANGE, ActionLayout, MaskedHybrid, Parts
+from agents.hybrid.distribution import LOG_STD_RANGE, ActionLayout, MaskedHybrid, Parts
 
-__all__ = ["LOG_STD_RANGE", "ActionLayout", "HybridActorCriticPolicy", "HybridDistribution", "MaskedHybrid", "Parts"]
+__all__ = ["LOG_STD_RANGE", "ActionLayout", "HybridDistribution", "HybridPolicy", "MaskedHybrid", "Parts"]
 
 
 class HybridDistribution(Distribution):
@@ -69,8 +69,8 @@ class HybridDistribution(Distribution):
         return actions, self.log_prob(actions)
 
 
-class HybridActorCriticPolicy(ActorCriticPolicy):
-    """SB3 policy for hybrid actions with a fixed number of parts: ``PPO(HybridActorCriticPolicy, env)``.
+class HybridPolicy(ActorCriticPolicy):
+    """SB3 policy for hybrid actions with a fixed number of parts: ``PPO(HybridPolicy, env)``.
 
     A Dict observation may hold ``action_mask`` (n_parts * n_options entries, 1 = allowed, each choice with
     an allowed option) and ``part_mask`` (n_parts entries, 1 = real); both are used for masking and are

@@ -1,0 +1,1 @@
+"""Padded graphs as batches, their encoders, and pictures of them."""

@@ -1,0 +1,331 @@
+"""Pre-trained models (PTMs): a registry, loading, freezing, and the first convolution.
+
+Three things that go wrong with pre-trained networks in reinforcement learning, and what is done here:
+
+* SB3's ``ortho_init`` overwrites every layer of a features extractor: a PTM does not pass ``apply`` on.
+* A frozen network in training mode still moves its batch statistics, and any network acts and learns with
+  different ones, and with other units dropped: backbones stay in evaluation mode always.
+* Another number of image channels means another first convolution: it is made of the old one's mean over
+  the colours, never drawn anew.
+"""
+
+import difflib
+import hashlib
+import itertools
+import logging
+import pickle
+import urllib.error
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+log = logging.getLogger(__name__)
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1], torchvision
+GREY_MEAN, GREY_STD = 0.449, 0.226  # their means
+
+
+class Standardize(nn.Module):
+    """Shift and scale images in [0, 1] as for torchvision's training on ImageNet; other channels as if grey."""
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else ((GREY_MEAN,), (GREY_STD,))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return (images - self.mean) / self.std  # type: ignore[operator]
+
+
+class GraphCNN(nn.Sequential):
+    """Three 3x3 convolutions that halve the picture; a small network to be trained from scratch."""
+
+    def __init__(self, in_channels: int, width: int = 64):
+        if width < 1:
+            raise ValueError(f"graph_cnn needs a width of at least 1, not {width}")
+        widths = [in_channels, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for previous, following in itertools.pairwise(widths):
+            layers += [nn.Conv2d(previous, following, 3, stride=2, padding=1), nn.ReLU()]
+        super().__init__(*layers)
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """One entry of the registry.
+
+    Attributes:
+        build: makes the network for a number of image channels.
+        min_size: smallest height and width of an image that it can take.
+        imagenet: torchvision's weights, for those that have them.
+    """
+
+    build: Callable[..., nn.Module]
+    min_size: int
+    imagenet: models.WeightsEnum | None = None
+
+
+def _resnet(constructor: Callable[[], models.ResNet]) -> Callable[..., nn.Module]:
+    def build(in_channels: int, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+        network = constructor()
+        if weights is not None:
+            network.load_state_dict(weights)
+        network.conv1 = adapt_first_convolution(network.conv1, in_channels)
+        body = list(network.named_children())[:-2]  # without pooling and classification
+        return nn.Sequential(OrderedDict([("standardize", Standardize(in_channels)), *body]))
+
+    return build
+
+
+REGISTRY: dict[str, ModelType] = {
+    "graph_cnn": ModelType(GraphCNN, 8),
+    "resnet18": ModelType(_resnet(models.resnet18), 16, models.ResNet18_Weights.IMAGENET1K_V1),
+    "resnet34": ModelType(_resnet(models.resnet34), 16, models.ResNet34_Weights.IMAGENET1K_V1),
+    "resnet50": ModelType(_resnet(models.resnet50), 16, models.ResNet50_Weights.IMAGENET1K_V2),
+}
+
+
+def register_ptm(name: str, build: Callable[..., nn.Module], min_size: int = 1) -> None:
+    """Make a class or function of your own known as ``model_type: name``.
+
+    Args:
+        name: must be new.
+        build: called as ``build(in_channels, **options)``; the network maps images (B, in_channels, H, W) in
+            [0, 1] to feature maps (B, K, h, w) or vectors (B, K).
+        min_size: smallest height and width that it can take.
+    """
+    if name in REGISTRY:
+        raise ValueError(f"a pre-trained model named {name!r} is registered already")
+    REGISTRY[name] = ModelType(build, min_size)
+
+
+@dataclass(frozen=True)
+class PTMConfig:
+    """One pre-trained model as a configuration names it.
+
+    Attributes:
+        model_type: a name in the registry, or for a ResNet also ``<name>_imagenet`` and ``<name>_random``.
+        freeze: whether it stays as it is.
+        weights: ``"imagenet"``, ``"random"``, or the path of a state dict.
+        missing_weights: when ImageNet weights are not in torch's cache folder: ``"error"`` downloads them and
+            fails where that is impossible, ``"random"`` never touches the network and begins with random ones.
+        join_at: steps after which it takes part (a curriculum of PTMs).
+        unfreeze_at: steps after which a frozen one is trained; None = never.
+        options: further arguments of the builder, such as ``{"width": 16}`` of graph_cnn.
+    """
+
+    model_type: str
+    freeze: bool = True
+    weights: str = "random"
+    missing_weights: Literal["error", "random"] = "error"
+    join_at: int = 0
+    unfreeze_at: int | None = None
+    options: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """``model_type``, with its weights where it has a choice."""
+        has_choice = REGISTRY[self.model_type].imagenet is not None and self.weights in ("imagenet", "random")
+        return f"{self.model_type}_{self.weights}" if has_choice else self.model_type
+
+    @staticmethod
+    def of(entry: "Mapping[str, Any] | PTMConfig") -> "PTMConfig":
+        """Check one entry of a ``ptms:`` list, and read ``resnet18_imagenet`` as resnet18 with those weights."""
+        if isinstance(entry, PTMConfig):
+            return entry
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"an entry of ptms is a mapping such as {{model_type: graph_cnn}}, not {entry!r}")
+        known = [field.name for field in fields(PTMConfig)]
+        unknown = [key for key in entry if key not in known]
+        if unknown or "model_type" not in entry:
+            raise ValueError(f"an entry of ptms needs model_type and may have {known[1:]}, not {dict(entry)}")
+        values = dict(entry)
+        name, _, suffix = str(values["model_type"]).rpartition("_")
+        if suffix in ("imagenet", "random") and name in REGISTRY and REGISTRY[name].imagenet is not None:
+            if values.setdefault("weights", suffix) != suffix:
+                raise ValueError(f"model_type {values['model_type']} contradicts weights: {values['weights']}")
+            values["model_type"] = name
+        config = PTMConfig(**values)
+        config._check_types()
+        if config.model_type not in REGISTRY:
+            names = [
+                *REGISTRY,
+                *(f"{n}_{s}" for n, m in REGISTRY.items() if m.imagenet for s in ("imagenet", "random")),
+            ]
+            near = difflib.get_close_matches(config.model_type, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            raise ValueError(f"unknown pre-trained model {config.model_type!r}; {hint}")
+        if config.missing_weights not in ("error", "random"):
+            raise ValueError(f"missing_weights must be 'error' or 'random', not {config.missing_weights!r}")
+        if config.unfreeze_at is not None and not config.freeze:
+            raise ValueError(f"{config.model_type}: unfreeze_at needs freeze: true")
+        return config
+
+    def _check_types(self) -> None:
+        """What YAML can get wrong: ``freeze: perhaps`` would be true."""
+        rules: tuple[tuple[str, bool, str], ...] = (
+            ("model_type", isinstance(self.model_type, str), "a name"),
+            ("freeze", isinstance(self.freeze, bool), "true or false"),
+            ("weights", isinstance(self.weights, str), "imagenet, random or a path"),
+            ("join_at", _is_step(self.join_at), "a number of steps"),
+            ("unfreeze_at", self.unfreeze_at is None or _is_step(self.unfreeze_at), "a number of steps or null"),
+            ("options", self.options is None or isinstance(self.options, Mapping), "a mapping or null"),
+        )
+        for name, fits, wanted in rules:
+            if not fits:
+                raise ValueError(f"{name} of {self.model_type} must be {wanted}, not {getattr(self, name)!r}")
+
+
+def _is_step(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+class PretrainedModel(nn.Module):
+    """A backbone that can be frozen, in evaluation mode for good.
+
+    Attributes:
+        backbone: the network, images (B, C, H, W) in [0, 1] to feature maps (B, K, h, w).
+        out_shape: (K, h, w) for the given image.
+    """
+
+    def __init__(self, config: PTMConfig, image_shape: tuple[int, int, int]):
+        super().__init__()
+        self.config = config
+        kind = REGISTRY[config.model_type]
+        if min(image_shape[1:]) < kind.min_size:
+            raise ValueError(
+                f"{config.model_type} needs images of at least {kind.min_size}x{kind.min_size}, "
+                f"not {image_shape[1]}x{image_shape[2]}"
+            )
+        options = dict(config.options or {})
+        if config.weights == "imagenet":
+            if kind.imagenet is None:
+                raise ValueError(f"{config.model_type} has no ImageNet weights; set weights: random or a path")
+            options["weights"] = imagenet_weights(kind.imagenet, config.missing_weights)
+        try:
+            self.backbone = kind.build(image_shape[0], **options)
+        except (TypeError, RuntimeError) as error:
+            said = str(error).rpartition("() ")[2]  # without the name of a constructor
+            raise ValueError(f"options of {config.model_type}: {said}") from None
+        if config.weights not in ("imagenet", "random"):
+            self._load(Path(config.weights))
+        if config.freeze:
+            self.freeze()
+        self.train(False)
+        with torch.no_grad():
+            self.out_shape: torch.Size = self(torch.zeros(1, *image_shape)).shape[1:]
+
+    def _load(self, path: Path) -> None:
+        try:
+            self.backbone.load_state_dict(_read_weights(path))
+        except (RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} does not hold weights of {self.config.model_type}: {reason}") from None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in it is trained."""
+        return not any(parameter.requires_grad for parameter in self.backbone.parameters())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps (B, K, h, w) of images (B, C, H, W) in [0, 1]."""
+        features: Tensor = self.backbone(images)
+        return features if features.dim() == 4 else features[:, :, None, None]
+
+    def freeze(self) -> None:
+        """Stop training it."""
+        self.backbone.requires_grad_(False)
+
+    def unfreeze(self) -> None:
+        """Start training it."""
+        self.backbone.requires_grad_(True)
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> "PretrainedModel":
+        """Initialisers stop here: what is pre-trained must not be drawn anew."""
+        return self
+
+    def train(self, mode: bool = True) -> "PretrainedModel":
+        """Switch modes, except for the backbone: batch statistics stay, and nothing is dropped."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def n_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.backbone.parameters())
+
+
+def adapt_first_convolution(convolution: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    """The same convolution for another number of channels: each gets the mean over the old ones.
+
+    It is scaled so that a grey image, the same in all channels, gives the same answer as before.
+    """
+    if convolution.in_channels == in_channels:
+        return convolution
+    adapted = nn.Conv2d(
+        in_channels,
+        convolution.out_channels,
+        convolution.kernel_size,  # type: ignore[arg-type]
+        convolution.stride,  # type: ignore[arg-type]
+        convolution.padding,  # type: ignore[arg-type]
+        bias=convolution.bias is not None,
+    )
+    with torch.no_grad():
+        total = convolution.weight.sum(dim=1, keepdim=True)  # (K, 1, h, w)
+        adapted.weight.copy_((total / in_channels).expand_as(adapted.weight))
+        if convolution.bias is not None and adapted.bias is not None:
+            adapted.bias.copy_(convolution.bias)
+    return adapted
+
+
+def imagenet_weights(entry: models.WeightsEnum, missing: Literal["error", "random"]) -> Mapping[str, Tensor] | None:
+    """A torchvision state dict from the cache folder or the network; None for random initialisation.
+
+    Raises:
+        FileNotFoundError: it is in neither, and ``missing`` is "error"; the message names file and folder.
+        ValueError: the file is damaged.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    name = entry.url.rsplit("/", 1)[-1]
+    if missing == "random" and not (folder / name).is_file():
+        log.warning("%s has no %s: its weights are random", folder, name)
+        return None
+    try:
+        weights: Mapping[str, Tensor] = torch.hub.load_state_dict_from_url(
+            entry.url, str(folder), progress=False, check_hash=True, weights_only=True
+        )
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{folder / name} is damaged; delete it to have it downloaded again") from error
+    except (urllib.error.URLError, OSError) as error:
+        raise FileNotFoundError(
+            f"ImageNet weights cannot be downloaded ({error}): place {name} in {folder}, "
+            "or set missing_weights: random for this model"
+        ) from None
+    return weights
+
+
+def _read_weights(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of weights; give a path, or weights: imagenet or random")
+    try:
+        weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError):
+        raise ValueError(f"{path} is no file of weights that torch.save wrote") from None
+    return weights
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of all weights and statistics; two equal ones mean that nothing was changed."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
