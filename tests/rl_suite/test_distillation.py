@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rl_suite.training import distillation as training
 
 from rl_suite.checkpoint import save_checkpoint
 from rl_suite.cli import DEFAULT_CONFIG
+from rl_suite.distillation import experiment as training
 from rl_suite.distillation import look as attention
 from rl_suite.distillation.config import FitSection
 from rl_suite.distillation.scorecard import score

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rl_suite.config import Count, NonNegative, Positive, Probability, Section, Seed
-from rl_suite.training.sb3_config import PPOSection
+from rl_suite.sb3.config import PPOSection
 
 SequenceName = Literal["permuted", "split_task", "split_domain", "split_class"]
 SeveralTasks = Annotated[int, Field(ge=2)]

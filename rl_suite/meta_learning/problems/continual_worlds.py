@@ -21,7 +21,7 @@ from rl_suite.meta_learning.continual.joined import JoinedVecEnv
 from rl_suite.meta_learning.continual.lessons.plan import Cell, Lessons
 from rl_suite.meta_learning.continual.lessons.session import LessonsSession, chosen
 from rl_suite.meta_learning.continual.policies import PolicyEWC, PolicyMemory, PolicyReplay, add_to_gradients
-from rl_suite.training.sb3_build import find_policy, first_line, import_names
+from rl_suite.sb3.build import find_policy, first_line, import_names
 from rl_suite.vec_env import make_vec_env
 
 STRATEGIES = ["naive", "ewc", "replay", "joint"]
