@@ -16,7 +16,7 @@ from rl_suite.meta_learning.learners.nets import make_conv4, make_wide_net
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_answers
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, accuracy
-from rl_suite.meta_learning.tasks import Tasks, TaskSource, shuffled_supports, unstack_tasks
+from rl_suite.meta_learning.tasks import Tasks, shuffled_supports, unstack_tasks
 
 PICTURE_TASKS, PICTURE_STEPS, EPISODES = 100, 10, 3
 
@@ -59,7 +59,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
         controls=controls(learner),
         adapted=f"adapted, {learner.test_steps} steps",
         settings={**episodes.settings, "learner": section.learner, "batch_norm": section.gradient.batch_norm},
-        draw=partial(draw, learner, episodes.test),
+        draw=partial(draw, learner, episodes.test.batch(0, min(PICTURE_TASKS, section.loop.test_tasks))),
     )
     return EpisodicSession(learner, problem, section.loop)
 
@@ -106,8 +106,7 @@ def centroid_scores(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
     return -torch.cdist(query, means).square()
 
 
-def draw(learner: MAML, source: TaskSource, folder: Path) -> None:
+def draw(learner: MAML, tasks: Tasks, folder: Path) -> None:
     """Accuracy against inner steps, and some episodes with answers."""
-    tasks = source.batch(0, PICTURE_TASKS)
     draw_adaptation(learner, tasks, accuracy, "accuracy", folder / "adaptation.png", PICTURE_STEPS)
     draw_answers(learner, unstack_tasks(tasks)[:EPISODES], folder / "episodes.png")

@@ -12,7 +12,7 @@ from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_mlp
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_fits
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, squared_error
-from rl_suite.meta_learning.tasks import shuffled_supports, unstack_tasks
+from rl_suite.meta_learning.tasks import Tasks, shuffled_supports, unstack_tasks
 
 EVALUATION_SEED = 1_000_002  # the same held-out curves for every run
 SHOWN_STEPS = (1, 5, 10)  # of the table, beside the number that is asked for
@@ -37,7 +37,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
         controls={**rows_by_steps(learner, SHOWN_STEPS), **gradient_controls(learner, untrained)},
         adapted=steps_row(learner.test_steps),
         settings={"learner": section.learner, "shots": sizes[0], "inner_steps": section.gradient.inner_steps},
-        draw=partial(draw, learner, test),
+        draw=partial(draw, learner, test.batch(0, min(PICTURE_TASKS, section.loop.test_tasks))),
     )
     return EpisodicSession(learner, problem, section.loop)
 
@@ -61,8 +61,7 @@ def gradient_controls(learner: MAML, untrained: MAML) -> dict[str, Outputs]:
     }
 
 
-def draw(learner: MAML, source: SinusoidTasks, folder: Path) -> None:
+def draw(learner: MAML, tasks: Tasks, folder: Path) -> None:
     """Error against inner steps, and some fits."""
-    tasks = source.batch(0, PICTURE_TASKS)
     draw_adaptation(learner, tasks, squared_error, "squared error", folder / "adaptation.png", PICTURE_STEPS)
     draw_fits(learner, unstack_tasks(tasks)[:FITS], folder / "fits.png", (0, 1, PICTURE_STEPS))
