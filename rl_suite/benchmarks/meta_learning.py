@@ -113,7 +113,7 @@ def picture_rows(options: Options) -> list[Row]:
     """Convolutions: processor time with tasks one by one, and elapsed time with one task per thread."""
     rows = []
     for n in (1,) if options.quick else (4, 32):
-        tasks, repeats = make_pictures(n), options.repeats if n < 32 else min(3, options.repeats)
+        tasks, repeats = make_pictures(n), options.repeats if n < 32 else min(2, options.repeats)
         contenders = {
             PLAIN: plain_step(_conv(), F.cross_entropy, tasks),
             "MAML, loop": our_step(_maml(), tasks),
