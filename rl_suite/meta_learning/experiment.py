@@ -28,12 +28,21 @@ PROBLEMS: dict[str, str] = {
     "continual_worlds": "rl_suite.meta_learning.problems.continual_worlds:build",
 }
 """Name of a problem -> ``"module:function"``, called as ``build(config: MetaLearningConfig) -> Session``."""
+ON_ANY_DEVICE = ("continual_worlds",)
+"""Problems that read ``device``; the others are for small networks on the processor."""
 
 
 def build_session(config: MetaLearningConfig) -> Session:
-    """The session that the configuration describes, before its first step."""
-    require_known(config.meta_learning.problem, PROBLEMS, "problem")
-    session: Session = load_attribute(PROBLEMS[config.meta_learning.problem])(config)
+    """The session that the configuration describes, before its first step.
+
+    Raises:
+        UserError: an unknown problem, or a device that this kind does not compute on.
+    """
+    problem = config.meta_learning.problem
+    require_known(problem, PROBLEMS, "problem")
+    if config.device == "cuda" and problem not in ON_ANY_DEVICE:
+        raise UserError(f"{problem}: this problem is computed on the processor; use device=cpu")
+    session: Session = load_attribute(PROBLEMS[problem])(config)
     return session
 
 

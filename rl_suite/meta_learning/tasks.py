@@ -71,7 +71,10 @@ def as_task(parts: Task | Mapping[str, Tensor] | Sequence[Tensor]) -> Task:
         parts = [parts[name] for name in Task._fields]
     if len(parts) != len(Task._fields):
         raise UserError(f"a task is four tensors ({', '.join(Task._fields)}), not {len(parts)}")
-    task = Task(*(torch.as_tensor(part) for part in parts))
+    try:
+        task = Task(*(torch.as_tensor(part) for part in parts))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the parts of a task must be numbers ({error}); local_labels numbers other labels") from None
     for name, x, y in (("support", task.support_x, task.support_y), ("query", task.query_x, task.query_y)):
         if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
             raise UserError(f"{name}: {tuple(x.shape)} inputs and {tuple(y.shape)} targets; give one target per input")

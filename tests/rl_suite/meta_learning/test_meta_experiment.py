@@ -131,6 +131,11 @@ def test_settings_that_cannot_be_are_refused(words, message, tmp_path):
         trained(tmp_path, *words)
 
 
+def test_a_device_that_is_not_used_is_refused(tmp_path):
+    with pytest.raises(UserError, match="computed on the processor"):
+        experiment.build_session(config_of(tmp_path, "device=cuda"))
+
+
 def test_a_baseline_alone_is_no_evaluation(tmp_path):
     with pytest.raises(UserError, match="controls stand beside every learner"):
         experiment.evaluate(config_of(tmp_path), EvaluationRequest(baseline="random"))

@@ -50,6 +50,8 @@ def test_a_list_of_tasks_is_a_source():
     [
         ({"support_x": torch.zeros(1)}, "missing: support_y"),
         ([torch.zeros(1)] * 3, "four tensors"),
+        ([torch.zeros(1, 1), ["cat"], torch.zeros(1, 1), ["cat"]], "local_labels numbers other labels"),
+        ([[[0.0], [1.0, 2.0]], [0, 1], [[0.0]], [0]], "must be numbers"),
         ([torch.zeros(2, 1), torch.zeros(3), torch.zeros(1, 1), torch.zeros(1)], "one target per input"),
         ([torch.zeros(0, 1), torch.zeros(0), torch.zeros(1, 1), torch.zeros(1)], "one target per input"),
     ],
