@@ -71,15 +71,18 @@ class PrototypicalHead(Head):
 class RelationHead(Head):
     """A convolutional network judges the query's feature map beside that of each class (Sung et al. 2018).
 
-    Maps of one class are averaged, where the paper adds them, so that the scale does not depend on the shots. The
-    score is a sigmoid that learns to be 1 for the right class and 0 for others by squared error.
+    Maps of one class are averaged, where the paper adds them, so that the scale does not depend on the shots. The first
+    convolution of a concatenated pair is the sum of two, one of the query and one of the class, each computed once
+    and not once per pair. The score is a sigmoid that learns to be 1 for the right class and 0 for others by squared
+    error.
     """
 
     def __init__(self, feature_shape: torch.Size):
         super().__init__()
         channels, height, width = _as_map(torch.empty(1, *feature_shape)).shape[1:]
+        self.of_query = nn.Conv2d(channels, RELATION_CHANNELS, 3, padding=1)
+        self.of_class = nn.Conv2d(channels, RELATION_CHANNELS, 3, padding=1, bias=False)
         self.compare = nn.Sequential(
-            nn.Conv2d(2 * channels, RELATION_CHANNELS, 3, padding=1),
             nn.BatchNorm2d(RELATION_CHANNELS),
             nn.ReLU(),
             nn.Conv2d(RELATION_CHANNELS, RELATION_CHANNELS, 3, padding=1),
@@ -94,10 +97,8 @@ class RelationHead(Head):
     def forward(self, support: Tensor, places: Tensor, query: Tensor, n_way: int) -> Tensor:
         """Relation scores in (0, 1)."""
         classes, query = class_means(_as_map(support), places, n_way), _as_map(query)
-        left = query[:, None].expand(-1, n_way, -1, -1, -1)
-        right = classes[None].expand(len(query), -1, -1, -1, -1)
-        pairs = torch.cat([left, right], dim=2).flatten(0, 1)  # (Q * n, 2 C, H, W)
-        relations: Tensor = self.compare(pairs)
+        pairs = self.of_query(query)[:, None] + self.of_class(classes)[None]  # (Q, n, C', H, W)
+        relations: Tensor = self.compare(pairs.flatten(0, 1))
         return relations.sigmoid().reshape(len(query), n_way)
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:

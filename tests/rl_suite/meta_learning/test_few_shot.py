@@ -59,6 +59,18 @@ def test_the_loss_of_relations_is_the_squared_error():
     assert head.loss(scores, targets).item() == pytest.approx((0.01 + 0.04 + 0.25 + 0.25) / 4)
 
 
+def test_the_first_convolution_of_a_pair_is_the_sum_of_two():
+    torch.manual_seed(0)
+    head = RelationHead(torch.Size([4, 3, 3])).eval()
+    support, query = torch.randn(2, 4, 3, 3), torch.randn(3, 4, 3, 3)
+    both = nn.Conv2d(8, 64, 3, padding=1)
+    both.weight.data = torch.cat([head.of_query.weight, head.of_class.weight], dim=1)
+    both.bias.data = head.of_query.bias
+    pair = torch.cat([query[2:], support[1:]], dim=1)
+    expected = head.compare(both(pair)).sigmoid()
+    assert torch.allclose(head(support, torch.tensor([0, 1]), query, 2)[2, 1], expected, atol=1e-5)
+
+
 def test_matching_scores_are_log_probabilities():
     torch.manual_seed(0)
     head = MatchingHead(torch.Size([6]))
