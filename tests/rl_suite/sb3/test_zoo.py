@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import envs  # noqa: F401  # registers the worlds, as --gym-packages envs does
 from rl_suite.experiments import load_attribute, load_experiment
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WORLD = "rl_suite/Durotaxis-v0"
 
 

@@ -20,7 +20,7 @@ from rl_suite.sb3.snapshot import restore, snapshot
 from rl_suite.sb3.watch import watchers
 from rl_suite.seeding import seed_everything
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZES = ["train.total_timesteps=4096", "train.checkpoint_every=512", "train.evaluate_every=2048", "train.log_every=512"]
 FEW = ["train.total_timesteps=2048", "train.checkpoint_every=256", "train.evaluate_every=512", "train.log_every=256"]
 PTMS = (  # one frozen throughout, one that thaws and one that joins on the way

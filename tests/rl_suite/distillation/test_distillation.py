@@ -270,7 +270,7 @@ def test_the_example_learns_in_context(capsys):
 def test_darkroom_is_learned_in_context(tmp_path):
     """The default experiment reaches 0.95 of the optimum on the held-out goals."""
     words = ["experiment=darkroom_distillation", f"runs_dir={tmp_path}"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "train.py", *words], cwd=root, check=True, capture_output=True)
     agents = json.loads((tmp_path / "darkroom_distillation/0/evaluation.json").read_text())["agents"]
     ours, best = (np.array(agents[name]["curve_per_trial"]) for name in ("in-context", "oracle"))
