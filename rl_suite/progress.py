@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -57,3 +58,12 @@ class ProgressBar:
     ) -> None:
         if self.live:
             self._progress.stop()
+
+
+def after(tell: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """``tell`` for a part of the work that begins when ``before`` is done already.
+
+    >>> after(print, 10)(3)
+    13
+    """
+    return lambda done: tell(before + done)

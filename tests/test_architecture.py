@@ -6,12 +6,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("envs", "agents", "rl_suite")
 COMMANDS = ("train.py", "evaluate.py")
-LONGEST_FILE, LONGEST_COMMAND, LONGEST_EXAMPLE = 400, 60, 80  # lines
+LONGEST_FILE, LONGEST_COMMAND, LONGEST_EXAMPLE, LONGEST_FUNCTION = 400, 60, 80, 60  # lines
+MOST_PARAMETERS = 10
+# (file, function): a list that may only shrink
+MANY_PARAMETERS = {
+    ("agents/actor_critic.py", "__init__"),  # policy_kwargs of stable-baselines3 are keyword arguments
+    ("agents/ptm/weight_sharing.py", "__init__"),  # features_extractor_kwargs, too
+}
 
 # what each package may import besides the standard library and itself
 NUMERIC = {"numpy", "scipy", "numba", "networkx", "gymnasium"}
@@ -110,6 +117,98 @@ def test_files_can_be_held_in_mind(path):
     if name_of(path).startswith("rl_suite/examples/"):
         limit = LONGEST_EXAMPLE
     assert lines <= limit, f"{lines} lines; split it by idea"
+
+
+def functions(tree):
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def parameters(function):
+    """How many things a caller may give, ``self`` and ``cls`` aside."""
+    given = function.args
+    names = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+@library_files
+def test_functions_can_be_held_in_mind(path):
+    for node in functions(TREES[path]):
+        lines = node.end_lineno - node.lineno + 1
+        assert lines <= LONGEST_FUNCTION, f"line {node.lineno}: {node.name} has {lines} lines"
+        allowed = (name_of(path), node.name) in MANY_PARAMETERS
+        assert allowed or parameters(node) <= MOST_PARAMETERS, f"line {node.lineno}: {node.name} takes too much"
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(MANY_PARAMETERS))
+def test_exceptions_are_still_needed(path, name):
+    counts = [parameters(node) for node in functions(TREES[ROOT / path]) if node.name == name]
+    assert max(counts) > MOST_PARAMETERS, "the list of exceptions may only shrink: take it out"
+
+
+def dotted(path):
+    """``rl_suite/run.py`` is ``rl_suite.run``, and a package is its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(trees):
+    """Module -> modules of ours that it imports, lazily and for type checking as well."""
+    modules = {dotted(path): tree for path, tree in trees.items()}
+    graph = {}
+    for module, tree in modules.items():
+        used = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                used |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    used.add(inner if inner in modules else node.module)
+        graph[module] = (used & set(modules)) - {module}
+    return graph
+
+
+def circles(graph):
+    """Groups of nodes that reach each other."""
+    whole = networkx.DiGraph([(module, used) for module in graph for used in graph[module]])
+    return [sorted(group) for group in networkx.strongly_connected_components(whole) if len(group) > 1]
+
+
+def folder_graph(graph, packages):
+    """Folder -> folders beside it that it imports from; a folder and the rooms inside it are one place."""
+
+    def home(module):
+        return module if module in packages else module.rpartition(".")[0]
+
+    folders = {}
+    for module, others in graph.items():
+        for other in others:
+            here, there = home(module), home(other)
+            if not f"{here}.".startswith(f"{there}.") and not f"{there}.".startswith(f"{here}."):
+                folders.setdefault(here, set()).add(there)
+    return folders
+
+
+def mutual(folders):
+    return [(a, b) for a in folders for b in folders[a] if a < b and a in folders.get(b, ())]
+
+
+PACKAGE_NAMES = {dotted(path) for path in LIBRARY if path.name == "__init__.py"}
+
+
+def test_no_import_goes_in_circles():
+    assert not circles(import_graph({path: TREES[path] for path in LIBRARY}))
+
+
+def test_no_two_folders_import_each_other():
+    assert not mutual(folder_graph(import_graph({path: TREES[path] for path in LIBRARY}), PACKAGE_NAMES))
+
+
+def test_circles_are_found():
+    graph = {"p.a.x": {"p.b.y"}, "p.b.y": {"p.a.z"}, "p.a.z": set(), "p.c": {"p.a.x"}}
+    assert not circles(graph)
+    assert mutual(folder_graph(graph, {"p", "p.a", "p.b"})) == [("p.a", "p.b")]
+    assert circles({**graph, "p.a.z": {"p.c"}}) == [["p.a.x", "p.a.z", "p.b.y", "p.c"]]
 
 
 @all_files
@@ -253,6 +352,8 @@ def test_dependencies_are_declared():
         (test_import_arrows, "def f():\n    from rl_suite import run"),
         (test_drawing_is_imported_late, "from matplotlib import pyplot"),
         (test_files_can_be_held_in_mind, "x = 1\n" * 401),
+        (test_functions_can_be_held_in_mind, "def f():\n" + "    x = 1\n" * 60),
+        (test_functions_can_be_held_in_mind, "def f(a, b, c, d, e, f, *, g, h, i, j, k):\n    pass"),
         (test_no_error_is_swallowed, "try:\n    x = 1\nexcept (OSError, Exception):\n    x = 2"),
         (test_no_error_is_swallowed, "try:\n    x = 1\nexcept:\n    raise"),
         (test_the_library_does_not_print, "print(1)"),

@@ -1,7 +1,8 @@
 """What the plain durotaxis world shows and measures: its observation and the metrics of ``info``."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import networkx as nx
 import numpy as np
@@ -10,13 +11,45 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from envs.durotaxis import layout
+from envs.durotaxis.options import Options
 from envs.durotaxis.state import LAGS
 
-if TYPE_CHECKING:
-    from rl_suite.benchmarks.durotaxis_numpy import PlainDurotaxis
+Values = NDArray[np.float64]
 
 
-def hull_of(places: NDArray[np.float64]) -> tuple[NDArray[np.int64], float, float]:
+class NodeLike(Protocol):
+    """A node of the plain world."""
+
+    place: Values  # (2,)
+    born: int
+    anchor_step: int
+
+
+class WorldLike(Protocol):
+    """What can be looked at: options, nodes and edges, and the way of the centroid so far."""
+
+    options: Options
+    step_number: int
+    centroids: list[Values]
+    up: Values
+    left: Values
+
+    @property
+    def nodes(self) -> Sequence[NodeLike]:
+        """All nodes, the oldest first."""
+
+    @property
+    def edges(self) -> Sequence[tuple[NodeLike, NodeLike]]:
+        """(source, target)."""
+
+    def visible(self) -> Sequence[NodeLike]:
+        """Nodes that have a row in the observation."""
+
+    def intensity(self, place: Values) -> float:
+        """Of the substrate at ``place`` (2,)."""
+
+
+def hull_of(places: Values) -> tuple[NDArray[np.int64], float, float]:
     """Corners, area and perimeter of the convex hull of (n, 2) points."""
     if len(places) < 3:
         return np.arange(len(places)), 0.0, 2 * math.dist(*places) if len(places) == 2 else 0.0
@@ -24,10 +57,10 @@ def hull_of(places: NDArray[np.float64]) -> tuple[NDArray[np.int64], float, floa
     return hull.vertices, float(hull.volume), float(hull.area)
 
 
-def observe(world: "PlainDurotaxis") -> dict[str, NDArray[Any]]:
+def observe(world: WorldLike) -> dict[str, NDArray[Any]]:
     """The padded observation of ``envs.durotaxis.layout``."""
-    o, nodes, step = world.options, world.nodes, world.step_number
-    most, per_node = o.max_nodes, o.action_mode == "per_node"
+    o, nodes = world.options, world.nodes
+    most = o.max_nodes
     seen: dict[str, NDArray[Any]] = {
         "x": np.zeros((most, 11), np.float32),
         "edge_index": np.zeros((2, o.max_edges), np.int16),
@@ -39,7 +72,7 @@ def observe(world: "PlainDurotaxis") -> dict[str, NDArray[Any]]:
     }
     shown = world.visible()
     row = {node: i for i, node in enumerate(shown)}
-    if per_node:
+    if o.action_mode == "per_node":
         allowed = np.zeros((most, 3), np.int8)
         allowed[: len(shown)] = [len(nodes) < o.node_limit, len(nodes) > 1, o.allow_stay]
         allowed[len(shown) :, 2] = 1
@@ -48,28 +81,15 @@ def observe(world: "PlainDurotaxis") -> dict[str, NDArray[Any]]:
         return seen
     places = np.array([node.place for node in nodes])
     values = np.array([world.intensity(node.place) for node in nodes])
-    centroid, n = world.centroids[-1], len(nodes)
-    far = cdist(places, places).sum(axis=1) / max(n - 1, 1)
-    corners, area, _ = hull_of(places)
     incoming, outgoing = dict.fromkeys(nodes, 0), dict.fromkeys(nodes, 0)
     for source, target in world.edges:
         incoming[target] += 1
         outgoing[source] += 1
+    degrees = np.array([[incoming[node], outgoing[node]] for node in nodes])
+    of_nodes = node_features(world, places, values, degrees)
     for i, node in enumerate(nodes):
         if node in row:
-            offset = node.place - centroid
-            seen["x"][row[node]] = (
-                *offset / layout.LENGTH_SCALE,
-                (values[i] - values.mean()) / layout.CONTRAST_SCALE,
-                incoming[node] / layout.DEGREE_SCALE,
-                outgoing[node] / layout.DEGREE_SCALE,
-                layout.LENGTH_SCALE / far[i] if far[i] > 0 else 0.0,
-                np.hypot(*offset) / layout.LENGTH_SCALE,
-                i in corners,
-                node.born == step and step > 0,
-                (step - node.born) / layout.AGE_SCALE,
-                (step - node.anchor_step) / layout.STAGNATION_SCALE,
-            )
+            seen["x"][row[node]] = of_nodes[i]
     edges = [(source, target) for source, target in world.edges if source in row and target in row]
     for k, (source, target) in enumerate(edges):
         apart = target.place - source.place
@@ -77,10 +97,46 @@ def observe(world: "PlainDurotaxis") -> dict[str, NDArray[Any]]:
         seen["edge_index"][:, k] = row[source], row[target]
         seen["edge_attr"][k] = (length / layout.LENGTH_SCALE, *apart / length)
     seen["num_nodes"][0], seen["num_edges"][0], seen["node_mask"][: len(shown)] = len(shown), len(edges), 1
-    low, high = places.min(axis=0) / o.safe_radius, places.max(axis=0) / o.safe_radius
-    critical, many = o.critical_nodes, len(world.edges)
-    degrees = [incoming[node] + outgoing[node] for node in nodes]
-    seen["graph"][:] = (
+    seen["graph"][:] = graph_features(world, places, values, degrees)
+    return seen
+
+
+def node_features(
+    world: WorldLike, places: Values, values: Values, degrees: NDArray[np.int64]
+) -> list[tuple[float, ...]]:
+    """The 11 features of every node; ``degrees`` are (n, 2), incoming and outgoing."""
+    centroid, step = world.centroids[-1], world.step_number
+    far = cdist(places, places).sum(axis=1) / max(len(places) - 1, 1)
+    corners, _, _ = hull_of(places)
+    features = []
+    for i, node in enumerate(world.nodes):
+        offset = node.place - centroid
+        features.append(
+            (
+                *offset / layout.LENGTH_SCALE,
+                (values[i] - values.mean()) / layout.CONTRAST_SCALE,
+                degrees[i, 0] / layout.DEGREE_SCALE,
+                degrees[i, 1] / layout.DEGREE_SCALE,
+                layout.LENGTH_SCALE / far[i] if far[i] > 0 else 0.0,
+                np.hypot(*offset) / layout.LENGTH_SCALE,
+                i in corners,
+                node.born == step and step > 0,
+                (step - node.born) / layout.AGE_SCALE,
+                (step - node.anchor_step) / layout.STAGNATION_SCALE,
+            )
+        )
+    return features
+
+
+def graph_features(world: WorldLike, places: Values, values: Values, degrees: NDArray[np.int64]) -> tuple[float, ...]:
+    """The 19 features of the whole colony."""
+    o, centroid, n, many = world.options, world.centroids[-1], len(places), len(world.edges)
+    _, area, _ = hull_of(places)
+    low: Values = places.min(axis=0) / o.safe_radius
+    high: Values = places.max(axis=0) / o.safe_radius
+    critical = o.critical_nodes
+    both = degrees.sum(axis=1)
+    return (
         n / critical,
         many / critical,
         10 * many / (n * (n - 1)) if n > 1 else 0.0,
@@ -90,21 +146,21 @@ def observe(world: "PlainDurotaxis") -> dict[str, NDArray[Any]]:
         *(high - low),
         np.prod(high - low),
         area / o.safe_radius**2,
-        np.mean(degrees) / layout.DEGREE_SCALE,
-        max(degrees) / layout.DEGREE_SCALE,
-        sum(degrees) / layout.DEGREE_SCALE / critical,
+        both.mean() / layout.DEGREE_SCALE,
+        both.max() / layout.DEGREE_SCALE,
+        both.sum() / layout.DEGREE_SCALE / critical,
         values.mean() / layout.INTENSITY_SCALE,
         values.max() / layout.INTENSITY_SCALE,
         values.sum() / layout.INTENSITY_SCALE / critical,
     )
-    return seen
 
 
-def measure(world: "PlainDurotaxis") -> dict[str, float]:
+def measure(world: WorldLike) -> dict[str, float]:
     """Motion, stiffness and shape of the episode so far, under the names of ``METRICS``; needs a step that moved."""
     o, way = world.options, np.array(world.centroids)
     steps = np.diff(way, axis=0)
-    lengths, along = np.hypot(*steps.T), steps @ world.up
+    lengths: Values = np.hypot(*steps.T)
+    along: Values = steps @ world.up
     products, both = (steps[1:] * steps[:-1]).sum(axis=1), lengths[1:] * lengths[:-1]
     turns = products[both > 0] / both[both > 0]
     places = np.array([node.place for node in world.nodes])
@@ -125,7 +181,9 @@ def measure(world: "PlainDurotaxis") -> dict[str, float]:
         "velocity_across": float(net @ world.left) / len(steps),
         "forward_migration_index": float(net @ world.up / lengths.sum()),
         "straightness": float(np.hypot(*net) / lengths.sum()),
-        "durotactic_index": float((np.sum(along > 0) - np.sum(along < 0)) / np.count_nonzero(along)),
+        "durotactic_index": float(
+            (np.count_nonzero(along > 0) - np.count_nonzero(along < 0)) / np.count_nonzero(along)
+        ),
         "turning_cosine": float(turns.mean()) if len(turns) else 0.0,
         "msd_exponent": float(np.polyfit(np.log(lags), np.log(msd), 1)[0]) if len(lags) > 1 else 0.0,
         **{f"stiffness_{name}_kpa": world.intensity(spot) * o.kpa_per_intensity for name, spot in spots.items()},

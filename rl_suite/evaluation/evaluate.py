@@ -19,6 +19,7 @@ from envs.tasks import TaskSet
 from rl_suite.errors import NonFiniteError
 from rl_suite.evaluation.report import ORACLE, RANDOM, EvaluationResult, Report
 from rl_suite.evaluation.rollouts import CURVES, Batch, Episodes, Jobs, OnEpisode, make_batch, play
+from rl_suite.progress import after
 from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 
 OPTIMAL_RETURN = "optimal_return"  # in an episode's last info: the most that could have been earned
@@ -120,7 +121,7 @@ def evaluate_all(
         tasks, jobs = spec.plan(env)
         players: dict[str, Agent] = {RANDOM: RandomAgent(env.single_action_space, spec.seed), **agents}
         for index, (name, agent) in enumerate(players.items()):
-            tell = None if on_episode is None else _shifted(on_episode, index * len(jobs.seeds))
+            tell = None if on_episode is None else after(on_episode, index * len(jobs.seeds))
             played[name] = _play(name, agent, env, jobs, spec, tell)
     results = {name: as_result(episodes, tasks, spec.episodes_per_task) for name, episodes in played.items()}
     if ORACLE in results:
@@ -204,10 +205,6 @@ def _longest(curves: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     for curve in curves:
         longest[:, : curve.shape[1]] = np.fmax(longest[:, : curve.shape[1]], curve)
     return longest
-
-
-def _shifted(on_episode: OnEpisode, offset: int) -> OnEpisode:
-    return lambda done: on_episode(offset + done)
 
 
 def _plain_option(value: Any) -> Any:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +14,7 @@ from rl_suite.evaluation.command import Reportable
 from rl_suite.meta_learning.config import LoopSection
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores
 from rl_suite.meta_learning.tasks import Task, Tasks, TaskSource, count_tasks, unstack_tasks
-from rl_suite.progress import ProgressBar
+from rl_suite.progress import ProgressBar, after
 
 TASKS_AT_ONCE = 50  # while evaluating
 
@@ -134,7 +133,7 @@ class EpisodicSession:
         notes, n = [], self.loop.test_tasks
         with ProgressBar("evaluation", n * len(rows)) as progress:
             for i, (name, outputs) in enumerate(rows.items()):
-                say = partial(_say, progress, i * n)
+                say = after(progress.update, i * n)
                 try:
                     scores[name] = measure(outputs, self.problem, self.problem.test, n, say)
                 except NonFiniteError as error:
@@ -156,10 +155,6 @@ class EpisodicSession:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back the learner."""
         self.learner.load_meta_state(state)
-
-
-def _say(progress: ProgressBar, before: int, done: int) -> None:
-    progress.update(before + done)
 
 
 def cosine(step: int, loop: LoopSection) -> float:

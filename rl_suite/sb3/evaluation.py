@@ -2,9 +2,7 @@
 
 import pickle
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluat
 from rl_suite.evaluation.report import Report, Section
 from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
-from rl_suite.progress import ProgressBar
+from rl_suite.progress import ProgressBar, after
 from rl_suite.run import Run
 from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.config import SB3Config
@@ -76,8 +74,7 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
             sections: dict[str, Section] = {}
             for index, (name, agent) in enumerate(agents.items() if has_controls else ()):
                 start = (len(agents) + 1 + index * len(FIELDS)) * episodes
-                tell = partial(_shifted, progress.update, start)
-                sections[f"controls of {name}"] = evaluate_controls(agent, spec, name, tell)
+                sections[f"controls of {name}"] = evaluate_controls(agent, spec, name, after(progress.update, start))
             for name, agent in agents.items():
                 inner = agent.agent if isinstance(agent, NormalisingAgent) else agent
                 if isinstance(inner, BaseAlgorithm) and hasattr(inner.policy, "multi_ptm"):
@@ -94,10 +91,6 @@ def _ablation(name: str, model: BaseAlgorithm, agent: Agent, spec: EvaluationSpe
     if not can_ablate(model):
         return {}
     return {f"pre-trained models of {name}": ablate_ptms(model, agent, spec)}
-
-
-def _shifted(update: Callable[[int], None], start: int, done: int) -> None:
-    update(start + done)
 
 
 def report_final(config: SB3Config, run: Run) -> Report:
