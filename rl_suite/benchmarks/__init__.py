@@ -10,6 +10,7 @@ from rl_suite.benchmarks.timing import Timing, interleave
 
 BENCHMARKS: dict[str, str] = {
     "compression": "rl_suite.benchmarks.compression",
+    "continual": "rl_suite.benchmarks.continual",
     "distillation": "rl_suite.benchmarks.distillation",
     "durotaxis": "rl_suite.benchmarks.durotaxis",
     "fairness": "rl_suite.benchmarks.fairness",

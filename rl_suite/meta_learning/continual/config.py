@@ -48,6 +48,7 @@ class ContinualSection(Section):
     """Passes over a task's examples."""
     batch_size: Count
     learning_rate: Positive
+    """Of Adam; within each task it falls linearly over the epochs."""
     strategies: StrategySection
     per_sequence: dict[SequenceName, dict[str, Any]]
     """Settings of strategies that hold in one kind of sequence only."""

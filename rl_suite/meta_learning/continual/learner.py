@@ -34,7 +34,8 @@ class ContinualLearner:
         buffer_size: examples that "replay" and "gdumb" may keep of all earlier tasks together.
         outputs: the scenario and which outputs belong to which task; by default all outputs to all tasks.
         loss_fn: mean loss of (predictions, targets).
-        learning_rate: of Adam, which starts afresh with every task.
+        learning_rate: of Adam, which starts afresh with every task and falls linearly over its epochs: strong penalties
+            are only obeyed by small steps.
         batch_size: examples per step, where the data comes as tensors.
         seed: of the order of examples and of the memory.
         options: the strategy's own, such as ``ewc_lambda=100.0``.
