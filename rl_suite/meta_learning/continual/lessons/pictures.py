@@ -14,7 +14,7 @@ from rl_suite.meta_learning.continual.lessons.report import Result
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#db2777", "#0891b2", "#65a30d", "#dc2626")
 MUTED = {"naive": ("#94a3b8", ":"), "joint": ("#334155", "--")}
 TILES_PER_ROW = 5
-BRIGHT = 0.55  # above this share of the scale a tile is dark, and its number white
+BRIGHT = 0.45  # above this share of the scale a tile is dark, and its number white
 
 
 def draw_sequence(title: str, what: str, results: Mapping[str, Result], path: Path) -> None:
@@ -50,7 +50,7 @@ def _tiles(axes: Any, name: str, matrix: NDArray[np.float64], top: float) -> Non
     axes.imshow(matrix, vmin=0.0, vmax=top, cmap="Blues")
     for i, j in np.ndindex(*matrix.shape):
         value = matrix[i, j]
-        colour = "white" if value > BRIGHT * top else "#334155" if j <= i else "#94a3b8"
+        colour = "white" if value > BRIGHT * top else "#334155" if j <= i else "#64748b"
         axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_title(name, fontsize=9)
     axes.set_xticks([])
