@@ -5,11 +5,13 @@ The digits and the rooms are those of the experiments ``continual_digits`` and `
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.evaluation.statistics import Interval
 from rl_suite.experiments import load_experiment
+from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.continual.lessons.report import PERCENT, Result
 from rl_suite.meta_learning.experiment import build_session
 from rl_suite.progress import ProgressBar
@@ -39,12 +41,14 @@ def run(options: Options) -> BenchmarkResult:
 def teach(experiment: str, options: Options) -> Measured:
     """Every strategy on every sequence of one experiment."""
     words = [f"experiment={experiment}{',smoke' if options.quick else ''}", f"seed={options.seed}"]
-    session = build_session(load_experiment(DEFAULT_CONFIG, words))
+    config = load_experiment(DEFAULT_CONFIG, words)
+    assert isinstance(config, MetaLearningConfig)
+    session: Any = build_session(config)
     with ProgressBar(experiment, session.total_steps) as progress:
         for step in range(session.total_steps):
             session.step(step)
             progress.update(step + 1)
-    results: Measured = session.lessons.results()  # type: ignore[attr-defined]
+    results: Measured = session.lessons.results()
     return results
 
 
