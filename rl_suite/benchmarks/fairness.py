@@ -25,8 +25,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "with Theil's index of the initial losses": ("meta_learning.gradient.inequality=1.0",),
     "with entropy reduction": ("meta_learning.gradient.entropy=0.1",),
 }
-SEEDS, STEPS, EPISODES = 3, 400, 600
-NETWORK = ("network=conv4", "width=32", "down=stride", "test_steps=3")
+SEEDS, STEPS, EPISODES = 3, 1000, 600
+NETWORK = ("network=dense", "width=128", "test_steps=3")
 
 
 def run(options: Options) -> BenchmarkResult:
@@ -40,7 +40,7 @@ def run(options: Options) -> BenchmarkResult:
                 progress.update(len(trials))
     notes = (
         f"5-way 1-shot, {episodes} episodes of unseen classes, {seeds} seeds, {steps} outer steps of 4 tasks,",
-        "3 inner steps, second order, four strided convolutions of 32 channels, queries normalised by the support set",
+        "3 inner steps, second order, two dense layers of 128 units on the pixels",
         "difference: of the mean accuracy, in points, paired over episodes; its 95 % interval is among the trials",
     )
     shown = [{key: value for key, value in trial.items() if key != "values"} for trial in trials]

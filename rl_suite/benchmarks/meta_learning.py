@@ -1,10 +1,11 @@
 """Gradient-based meta-learning: outer steps against the plain loop, memory, and what sinusoids are learned to."""
 
+import argparse
+import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,30 +15,23 @@ from torch.nn import functional as F
 
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.timing import interleave
-from rl_suite.cli import DEFAULT_CONFIG
-from rl_suite.experiments import load_experiment
-from rl_suite.meta_learning.config import MetaLearningConfig
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.data.sinusoid import SinusoidTasks
-from rl_suite.meta_learning.experiment import build_session
 from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_conv4, make_mlp
 from rl_suite.meta_learning.learners.variants import ANIL
-from rl_suite.meta_learning.session import measure
 from rl_suite.meta_learning.tasks import Task, unstack_tasks
-from rl_suite.progress import ProgressBar
-from rl_suite.seeding import seed_everything
 
 SUMMARY = "outer steps of MAML against the plain loop of autograd.grad; memory of inner steps; sinusoids learned"
 
 WAY, QUERIES, SIZE, STEPS, LR = 5, 15, 28, 5, 0.01  # of the steps on pictures
 CURVES, POINTS = 25, 10  # of the steps on sinusoids
 PLAIN = "plain loop"
-SINUSOIDS = (  # name, settings, {inner steps: largest mean squared error that is good enough}
-    ("10 points", (), {1: 0.40, 10: 0.13}),
-    ("5 points", ("meta_learning.sinusoid.shots=5",), {1: 0.65, 10: 0.35}),
-    ("Meta-SGD, 10 points", ("meta_learning.learner=meta_sgd",), {1: 0.26}),
-)
-SINUSOID_STEPS, HELD_OUT = 38_000, 600  # outer steps, about 90 CPU seconds; curves
+LIMITS: dict[tuple[str, int], dict[str, float]] = {  # learner, points -> {row: squared error that is good enough}
+    ("maml", 10): {"after 1 step": 0.40, "after 10 steps": 0.13},
+    ("maml", 5): {"after 1 step": 0.65, "after 10 steps": 0.35},
+    ("meta_sgd", 10): {"after 1 step": 0.26},
+}
 MEMORY = """
 import torch
 from rl_suite.benchmarks.meta_learning import make_pictures
@@ -59,18 +53,23 @@ print(time.process_time() - start)
 """
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Arguments after the benchmark's name."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks meta_learning", description=__doc__)
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="folders of finished runs of sinusoid_maml")
+    return parser.parse_args(list(arguments))
+
+
 def run(options: Options) -> BenchmarkResult:
-    """All comparisons; with ``--quick``, without the sinusoids."""
+    """All comparisons."""
+    trials = [read_sinusoids(path) for path in parse(options.extra).runs]
     rows = [*picture_rows(options), *small_rows(options), memory_row(), import_row()]
-    trials: list[dict[str, Any]] = []
-    if not options.quick:
-        trials = [train_sinusoid(name, words, limits, options.seed) for name, words, limits in SINUSOIDS]
-        rows += [row for trial in trials for row in sinusoid_rows(trial)]
+    rows += [row for trial in trials for row in sinusoid_rows(trial)]
     notes = (
         f"pictures: conv4, 64 channels, max-pooling, {WAY}-way 1-shot, {QUERIES} queries each, {STEPS} inner steps",
         f"sinusoids: 40-40 ReLU, {CURVES} curves of {POINTS} + {POINTS} points, {STEPS} inner steps for the speed",
         "the plain loop: functional_call and autograd.grad, one task after the other; second order unless said",
-        f"errors: 600 held-out curves after {SINUSOID_STEPS:,} outer steps; the peer's figure is the limit, not a peer",
+        "errors: 600 held-out curves, of the runs that were named; the peer's figure is the limit, not a peer",
     )
     return BenchmarkResult(tuple(rows), notes, tuple(trials))
 
@@ -113,7 +112,7 @@ def picture_rows(options: Options) -> list[Row]:
     """Convolutions: processor time with tasks one by one, and elapsed time with one task per thread."""
     rows = []
     for n in (1,) if options.quick else (4, 32):
-        tasks, repeats = make_pictures(n), options.repeats if n < 32 else min(2, options.repeats)
+        tasks, repeats = make_pictures(n), options.repeats if n < 32 else 1
         contenders = {
             PLAIN: plain_step(_conv(), F.cross_entropy, tasks),
             "MAML, loop": our_step(_maml(), tasks),
@@ -176,30 +175,32 @@ def _in_new_process(script: str) -> str:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
 
-def train_sinusoid(name: str, words: tuple[str, ...], limits: Mapping[int, float], seed: int) -> dict[str, Any]:
-    """Train the experiment ``sinusoid_maml`` with some settings and measure it after some numbers of steps."""
-    steps = f"meta_learning.loop.steps={SINUSOID_STEPS}"
-    config = load_experiment(DEFAULT_CONFIG, ["experiment=sinusoid_maml", steps, f"seed={seed}", *words])
-    assert isinstance(config, MetaLearningConfig)
-    seed_everything(seed)
-    session: Any = build_session(config)
-    began = time.process_time()
-    with ProgressBar(name, SINUSOID_STEPS) as progress:
-        for step in range(SINUSOID_STEPS):
-            session.step(step)
-            progress.update(step + 1)
-    spent, problem = time.process_time() - began, session.problem
-    errors = {}
-    for k in (0, *limits):
-        found = measure(partial(session.learner.outputs, steps=k), problem, problem.test, HELD_OUT)
-        errors[str(k)] = found.interval._asdict()
-    return {"name": name, "cpu_seconds": spent, "errors": errors, "limits": {str(k): v for k, v in limits.items()}}
+def read_sinusoids(path: Path) -> dict[str, Any]:
+    """Errors of a finished run of ``sinusoid_maml``, out of its ``evaluation.json``.
+
+    Raises:
+        UserError: no such file, or one that holds something else.
+    """
+    file = path / "evaluation.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        settings = content["settings"]
+        spent, learner, shots = (
+            float(settings["training_cpu_seconds"]),
+            str(settings["learner"]),
+            int(settings["shots"]),
+        )
+        limits = LIMITS.get((learner, shots), {})
+        errors = {row: content["results"][row]["mean"] for row in ("unadapted", *limits)}
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{file}: not the evaluation of a finished run of sinusoid_maml") from None
+    return {"name": f"{learner}, {shots} points", "cpu_seconds": spent, "errors": errors, "limits": limits}
 
 
 def sinusoid_rows(trial: Mapping[str, Any]) -> list[Row]:
     """Errors against what was promised, and the time that it took."""
     rows = [
-        Row(f"{trial['name']}, after {k}", trial["errors"][k]["estimate"], limit, "squared error", "limit", False, 1.0)
-        for k, limit in trial["limits"].items()
+        Row(f"{trial['name']}, {row}", trial["errors"][row]["estimate"], limit, "squared error", "limit", False, 1.0)
+        for row, limit in trial["limits"].items()
     ]
     return [*rows, Row(f"{trial['name']}, training", trial["cpu_seconds"], None, "CPU s")]

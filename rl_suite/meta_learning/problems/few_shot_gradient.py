@@ -12,7 +12,7 @@ from rl_suite.meta_learning.config import MetaLearningConfig, MetaLearningSectio
 from rl_suite.meta_learning.functional import FunctionalModule
 from rl_suite.meta_learning.learners.build import build_gradient_learner
 from rl_suite.meta_learning.learners.maml import MAML
-from rl_suite.meta_learning.learners.nets import make_conv4, make_wide_net
+from rl_suite.meta_learning.learners.nets import make_conv4, make_mlp, make_wide_net
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_answers
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, accuracy
@@ -28,6 +28,9 @@ def build_learner(section: MetaLearningSection) -> MAML:
     model: nn.Module
     if settings.network == "conv4":
         model = make_conv4(pictures.n_way, pictures.size, channels, settings.width, settings.down, settings.norm)
+    elif settings.network == "dense":
+        pixels = channels * pictures.size**2
+        model = nn.Sequential(nn.Flatten(), *make_mlp(pixels, pictures.n_way, settings.width))
     else:
         model = make_wide_net(pictures.n_way, pictures.size, channels, section.few_shot.widths, settings.norm)
     return build_gradient_learner(section, model)

@@ -1,9 +1,13 @@
 """What the benchmark of gradient learners compares is the same computation."""
 
+import json
+
+import pytest
 import torch
 from torch.nn import functional as F
 
 from rl_suite.benchmarks import meta_learning as benchmark
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.data.sinusoid import SinusoidTasks
 from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_mlp
@@ -24,10 +28,17 @@ def test_ours_and_the_plain_loop_take_the_same_step():
         assert torch.allclose(a, b, atol=1e-5)
 
 
-def test_sinusoids_are_measured_against_their_limits(monkeypatch):
-    monkeypatch.setattr(benchmark, "SINUSOID_STEPS", 3)
-    trial = benchmark.train_sinusoid("10 points", (), {1: 0.4}, seed=0)
-    rows = benchmark.sinusoid_rows(trial)
-    assert [row.name for row in rows] == ["10 points, after 1", "10 points, training"]
-    assert rows[0].verdict == "MISSED"
-    assert rows[0].ours == trial["errors"]["1"]["estimate"]
+def test_sinusoids_are_measured_against_their_limits(tmp_path):
+    mean = {"estimate": 0.5, "low": 0.4, "high": 0.6}
+    results = {row: {"mean": mean} for row in ("unadapted", "after 1 step", "after 10 steps")}
+    settings = {"training_cpu_seconds": 9, "learner": "maml", "shots": 5}
+    (tmp_path / "evaluation.json").write_text(json.dumps({"results": results, "settings": settings}))
+    rows = benchmark.sinusoid_rows(benchmark.read_sinusoids(tmp_path))
+    assert [(row.name, row.verdict) for row in rows] == [
+        ("maml, 5 points, after 1 step", "reached"),
+        ("maml, 5 points, after 10 steps", "MISSED"),
+        ("maml, 5 points, training", ""),
+    ]
+    (tmp_path / "evaluation.json").write_text("{}")
+    with pytest.raises(UserError, match="not the evaluation of a finished run"):
+        benchmark.read_sinusoids(tmp_path)
