@@ -69,6 +69,8 @@ class Durotaxis(World):
     Terminated when the centroid crosses the goal line, ``goal_distance`` up the gradient (success); or when it leaves
     the safe radius elsewhere, the colony outgrows ``node_limit`` or has no nodes, or the centroid has moved away
     from the goal for ``retreat_steps`` steps in a row (failures). Truncated after 200 steps as registered.
+    With ``mode="assay"`` an episode lasts ``assay_steps``, whatever happens in it: use it to measure movement, since
+    rules that end an episode by where the colony went make indices and velocities of blind walkers differ from 0.
 
     ## Information
     ``envs.durotaxis.metrics.METRICS``: position, velocities, forward migration and durotactic index, persistence,

@@ -52,6 +52,7 @@ from envs.durotaxis.state import (
     SIN,
     START_INTENSITY,
     START_NODES,
+    TIME_IS_UP,
     TOO_MANY_NODES,
     UNMARKED,
     WEIGHT_DELETE,
@@ -162,7 +163,11 @@ def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, b
     """Whether and how the episode ends, from the last two centroids.
 
     A centroid that crosses the safe radius is judged where it crosses, so that a long last step gains nothing.
+    An assay looks at the clock only: a rule that depends on where the colony went would end walks after runs of
+    steps to one side, and blind walkers would seem to prefer that side.
     """
+    if physics.assay_steps > 0:
+        return TIME_IS_UP if colonies.step[b] >= physics.assay_steps else RUNNING
     if colonies.nodes[b] == 0:
         return NO_NODES
     if crowded:
@@ -204,7 +209,7 @@ def pay(
         metrics[REWARD_DELETE] = 0.0
     metrics[REWARD_DISTANCE] = task[WEIGHT_DISTANCE] * distance_reward(before, after, task[GOAL], physics.body_length)
     metrics[REWARD_TERMINATION] = 0.0
-    if ended:
+    if ended and colonies.ending[b] != TIME_IS_UP:
         metrics[REWARD_TERMINATION] = task[WEIGHT_TERMINATION] * (1.0 if colonies.ending[b] == AT_GOAL else -1.0)
     metrics[REWARD_SHAPING] = physics.shaping * shaping_reward(
         before - overdue_before, after - overdue_after, physics.shaping_gamma, ended

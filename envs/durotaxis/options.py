@@ -19,6 +19,7 @@ SUBSTRATES = (
 )  # fmt: skip
 CHOICES = {
     "action_mode": ("per_node", "delete_ratio"),
+    "mode": ("task", "assay"),
     "substrate": SUBSTRATES,
     "edges": ("tree", "knn"),
     "repair": ("tree", "neighbour"),
@@ -44,6 +45,8 @@ class Options:
     """
 
     action_mode: Literal["per_node", "delete_ratio"] = "per_node"
+    mode: Literal["task", "assay"] = "task"  # an assay lasts ``assay_steps``, whatever the colony does
+    assay_steps: int = 16  # in which the fastest known agents come to the goal line; controls measure for as long
 
     # The field of stiffness
     substrate: str = "linear"
@@ -155,7 +158,7 @@ class Options:
         for name in ("gamma_range", "alpha_range", "noise_range", "random_gradient"):
             low, high = _pair(self, name)
             _require(0 <= low <= high, f"{name} must be (low, high) with 0 <= low <= high", self, name)
-        for name in ("neighbours", "horizon", "retreat_steps", "mark_delay", "advance_window"):
+        for name in ("neighbours", "horizon", "retreat_steps", "mark_delay", "advance_window", "assay_steps"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", self, name)
         _require(0 < self.max_ratio <= 1, "max_ratio must be in (0, 1]", self, "max_ratio")
         _require(self.spring_stiffness <= 0.5, "spring_stiffness must be at most 0.5", self, "spring_stiffness")

@@ -34,8 +34,8 @@ N_SUMS = FIRST_LAG + len(LAGS)
 TRAIL = LAGS[-1] + 1  # centroids that are remembered
 
 # How an episode ended.
-ENDINGS = ("running", "goal", "too_many_nodes", "no_nodes", "out_of_bounds", "retreat")
-RUNNING, AT_GOAL, TOO_MANY_NODES, NO_NODES, OUT_OF_BOUNDS, RETREATED = range(len(ENDINGS))
+ENDINGS = ("running", "goal", "too_many_nodes", "no_nodes", "out_of_bounds", "retreat", "time")
+RUNNING, AT_GOAL, TOO_MANY_NODES, NO_NODES, OUT_OF_BOUNDS, RETREATED, TIME_IS_UP = range(len(ENDINGS))
 
 UNMARKED, KEEP, TO_DELETE = range(3)  # marks of nodes
 
@@ -106,6 +106,7 @@ class Physics(NamedTuple):
     mark_margin: float
     mark_delay: int
     retreat_steps: int
+    assay_steps: int  # 0 in the task
     um_per_px: float
     hours_per_step: float
     kpa_per_intensity: float
@@ -124,6 +125,7 @@ def physics_of(options: Options) -> Physics:
         "neighbours": options.neighbours if options.edges == "knn" else 0,
         "neighbour_repair": options.repair == "neighbour",
         "motor_clutch": options.reach == "motor_clutch",
+        "assay_steps": options.assay_steps if options.mode == "assay" else 0,
         "homeostatic": options.delete_reward == "homeostatic",
         "persistence_per_intensity": options.persistence / options.base_intensity,
         "hours_per_step": options.min_per_step / 60.0,

@@ -4,6 +4,10 @@ A colony that reaches a goal has not shown that it feels the ground: it may have
 every measure is reported beside, and minus, the same measure on a flat field where equal seeds give the
 same first nodes and the same (virtual) direction. Fields that are reversed, turned by a quarter or have
 their optimum inside must make no difference to an agent that follows gradients.
+
+Movement is measured in assays: every episode lasts equally long. The task ends an episode after many steps away
+from the goal, hence just after a run of steps down, and indices of blind walkers would lie below 0 for that
+reason alone. Success comes from episodes of the task.
 """
 
 from collections.abc import Mapping
@@ -31,6 +35,9 @@ MEASURES = {  # key in the last info -> heading
     "velocity_up_um_h": "velocity, um/h",
     SUCCESS: "success",
 }
+
+
+ASSAY = tuple(measure for measure in MEASURES if measure != SUCCESS)
 
 
 def control_options(env_options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -110,8 +117,8 @@ class ControlReport:
             )
         elif (more := self.difference(GRADIENT, FLAT, SUCCESS)).low <= 0:
             found.append(
-                f"drift without steering (durokinesis): the index gains {gain.estimate:+.3f} over flat ground, but "
-                f"goals are not reached more often ({more.estimate:+.1%}, {percent} {_ends(more)})"
+                f"goal not reached in the time: the index gains {gain.estimate:+.3f} over flat ground, but success "
+                f"does not ({more.estimate:+.1%}, {percent} {_ends(more)})"
             )
         for field in (REVERSED, ROTATED):
             change = self.difference(field, GRADIENT, SUCCESS)
@@ -123,7 +130,8 @@ class ControlReport:
         """One row per field; each measure with its interval, and below it its excess over flat ground."""
         title = f"{self.agent}: durotaxis and its controls"
         caption = (
-            f"mean [{self.confidence:.0%}]; in italics minus the matched flat control; {self._episodes()} episodes each"
+            f"mean [{self.confidence:.0%}]; in italics minus the matched flat control; {self._episodes()} episodes "
+            "each; movement in assays of fixed time, success in the task"
         )
         table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
         table.add_column("field")
@@ -175,7 +183,9 @@ class ControlReport:
 def evaluate_controls(
     agent: Agent, spec: EvaluationSpec, name: str = "agent", on_episode: OnEpisode | None = None
 ) -> ControlReport:
-    """Play the episodes of ``spec`` on every control field.
+    """Play the episodes of ``spec`` on every control field, in assays and, where the options say so, in the task.
+
+    With ``mode="assay"`` in ``env_options`` nothing can succeed, and success is 0.
 
     Args:
         agent: anything with ``predict``.
@@ -193,14 +203,19 @@ def evaluate_controls(
     fields = control_options(spec.env_options)
     values: dict[str, dict[str, NDArray[np.float64]]] = {}
     for field, options in fields.items():
-        with closing(replace(spec, env_options=options).make()) as env:
-            _, jobs = spec.plan(env)
-            done = len(values) * len(jobs.seeds)
-            tell = None if on_episode is None else lambda count, done=done: on_episode(done + count)
-            episodes = play(agent, env, jobs, spec.deterministic, tell)
-        values[field] = {measure: episodes.last_infos[measure] for measure in MEASURES}
+        assay = replace(spec, env_options={**options, "mode": "assay"}, max_episode_steps=None)
+        moved = _last_infos(agent, assay, None)
+        done = len(values) * spec.n_tasks * spec.episodes_per_task
+        tell = None if on_episode is None else lambda count, done=done: on_episode(done + count)
+        ended = _last_infos(agent, replace(spec, env_options=options), tell)
+        values[field] = {**{measure: moved[measure] for measure in ASSAY}, SUCCESS: ended[SUCCESS]}
     chance = Options.of(fields[GRADIENT]).chance_level
     return ControlReport(name, values, chance, spec.resamples, spec.confidence, spec.seed)
+
+
+def _last_infos(agent: Agent, spec: EvaluationSpec, on_episode: OnEpisode | None) -> dict[str, NDArray[np.float64]]:
+    with closing(spec.make()) as env:
+        return play(agent, env, spec.plan(env)[1], spec.deterministic, on_episode).last_infos
 
 
 def _brackets(interval: Interval, sign: bool = False) -> str:

@@ -2,7 +2,8 @@
 
     python -m rl_suite.examples.durotaxis_watch [folder]
 
-Writes the episode as an animation, as npz and as CSV, and prints its measures beside those on flat ground.
+Writes an episode as an animation, as npz and as CSV, and prints measures beside those on flat ground, from assays:
+episodes of fixed length, which no rule ends by where the colony went.
 """
 
 import sys
@@ -21,7 +22,7 @@ SEED = 7
 SHOWN = (
     "progress_px", "velocity_up_um_h", "velocity_across_um_h", "forward_migration_index", "durotactic_index",
     "straightness", "persistence_h", "msd_exponent", "stiffness_centroid_kpa", "area_um2", "nodes",
-    "births", "is_success",
+    "births",
 )  # fmt: skip
 
 
@@ -42,8 +43,8 @@ def main(folder: Path) -> None:
     """Record, save, compare."""
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    replay, on_gradient = watch(substrate="gaussian")
-    _, on_flat = watch(substrate="flat")
+    replay, _ = watch(substrate="gaussian")
+    on_gradient, on_flat = (watch(substrate=field, mode="assay")[1] for field in ("gaussian", "flat"))
     table = Table(title="the same agent and seed")
     for heading in ("measure", "gaussian field", "flat control"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")

@@ -50,11 +50,19 @@ def test_the_observing_agent_succeeds_on_every_gradient(mode, substrate):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_its_index_on_flat_ground_is_zero(mode):
-    env = make_batch(WORLD, EPISODES, action_mode=mode, substrate="flat")
+    env = make_batch(WORLD, EPISODES, action_mode=mode, substrate="flat", mode="assay")
     infos = played(UpGradient(env.single_action_space), env)
     index = infos["durotactic_index"]
     assert abs(index.mean()) < 1.96 * index.std(ddof=1) / math.sqrt(EPISODES), "the 95 % interval contains 0"
-    assert infos["is_success"].mean() <= 0.20
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_assay_ends_by_the_clock_alone(mode):
+    env = make_batch(WORLD, 16, action_mode=mode, mode="assay", assay_steps=40, direction=0.0)
+    for agent in (UpGradient(env.single_action_space), *constant_actions(env.single_action_space, 4).values()):
+        episodes = play(agent, env, Jobs(np.arange(16), None))
+        assert (episodes.lengths == 40).all()
+        assert (episodes.last_infos["reward_termination"] == 0).all()
 
 
 def test_edges_and_repair_and_mechanics_leave_it_able():
