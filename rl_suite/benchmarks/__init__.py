@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, str] = {
     "symbolic": "rl_suite.benchmarks.symbolic",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",
     "symbolic_speed": "rl_suite.benchmarks.symbolic_speed",
+    "taml": "rl_suite.benchmarks.taml",
     "worlds": "rl_suite.benchmarks.worlds",
     "wsa_ab": "rl_suite.benchmarks.wsa_ab",
 }

@@ -41,8 +41,14 @@ HOMES: dict[str, str] = {
     "SinusoidTasks": "data.sinusoid",
     "stack_tasks": "tasks",
     "SynapticIntelligence": "continual.penalties",
+    "TAMLClassifier": "learners.taml_parts",
+    "TAMLDecoder": "learners.taml_parts",
+    "TAMLEncoder": "learners.taml_parts",
+    "TAMLRelationNetwork": "learners.taml_parts",
     "Task": "tasks",
+    "TaskAgnosticMetaLearning": "learners.taml",
     "TaskSource": "tasks",
+    "train_taml": "learners.taml",
     "TransductiveWarning": "learners.maml",
 }
 """Public name -> module of this package that defines it."""

@@ -161,10 +161,24 @@ class FewShotSection(Section):
     left out for pictures of your own."""
 
 
+class TAMLSection(Section):
+    """The documents' TAML, a head modulated by a latent code (``learner`` is taml)."""
+
+    latent_dim: Count
+    modulation_approach: Literal[
+        "global_scalars", "per_layer_scalars", "per_parameter_via_broadcasting", "low_rank_factorization"
+    ]
+    inner_steps: Count
+    weighted_support: bool
+    """Support examples count by a learned weight; with one shot there is nothing to weigh."""
+    step_rates: bool
+    """Every inner step has learning rates of its own."""
+
+
 class MetaLearningSection(Section):
     """Tasks, a learner, and how it is trained. Each problem reads the section of its own name."""
 
-    problem: Literal["sinusoid", "few_shot", "few_shot_gradient", "continual", "continual_worlds"]
+    problem: Literal["sinusoid", "few_shot", "few_shot_gradient", "few_shot_taml", "continual", "continual_worlds"]
     learner: str
     """Name of a learner that the problem knows."""
     loop: LoopSection
@@ -172,6 +186,7 @@ class MetaLearningSection(Section):
     sinusoid: SinusoidSection
     pictures: PicturesSection
     few_shot: FewShotSection
+    taml: TAMLSection
     continual: ContinualSection
     continual_worlds: ContinualWorldsSection
 

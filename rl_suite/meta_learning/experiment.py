@@ -23,6 +23,7 @@ from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 PROBLEMS: dict[str, str] = {
     "few_shot": "rl_suite.meta_learning.problems.few_shot:build",
     "few_shot_gradient": "rl_suite.meta_learning.problems.few_shot_gradient:build",
+    "few_shot_taml": "rl_suite.meta_learning.problems.few_shot_taml:build",
     "sinusoid": "rl_suite.meta_learning.problems.sinusoid:build",
     "continual": "rl_suite.meta_learning.problems.continual:build",
     "continual_worlds": "rl_suite.meta_learning.problems.continual_worlds:build",

@@ -24,6 +24,7 @@ from rl_suite.run import Run
 LEARNERS: dict[str, str] = {
     "few_shot": "rl_suite.meta_learning.problems.few_shot:build_learner",
     "few_shot_gradient": "rl_suite.meta_learning.problems.few_shot_gradient:build_learner",
+    "few_shot_taml": "rl_suite.meta_learning.problems.few_shot_taml:build_learner",
 }
 """Problem of pictures -> ``"module:function"``, called as ``build_learner(section) -> PictureLearner``."""
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601)

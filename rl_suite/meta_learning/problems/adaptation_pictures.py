@@ -12,7 +12,7 @@ from rl_suite.errors import NonFiniteError
 from rl_suite.meta_learning.data.sinusoid import INPUTS
 from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.metrics import mean_interval
-from rl_suite.meta_learning.session import Score
+from rl_suite.meta_learning.session import Learner, Score
 from rl_suite.meta_learning.tasks import Task, Tasks, unstack_tasks
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[
     figure.savefig(path, dpi=120)
 
 
-def draw_answers(learner: MAML, tasks: Sequence[Task], path: Path) -> None:
+def draw_answers(learner: Learner, tasks: Sequence[Task], path: Path) -> None:
     """One column per class: its support picture above, queries below with a frame that says right or wrong."""
     from matplotlib.figure import Figure
 
