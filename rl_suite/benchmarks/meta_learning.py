@@ -57,13 +57,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Arguments after the benchmark's name."""
     parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks meta_learning", description=__doc__)
     parser.add_argument("--runs", nargs="*", type=Path, default=[], help="folders of finished runs of sinusoid_maml")
+    parser.add_argument("--thorough", action="store_true", help="32 tasks and the compiled stack, too: minutes")
     return parser.parse_args(list(arguments))
 
 
 def run(options: Options) -> BenchmarkResult:
     """All comparisons."""
-    trials = [read_sinusoids(path) for path in parse(options.extra).runs]
-    rows = [*picture_rows(options), *small_rows(options), memory_row(), import_row()]
+    arguments = parse(options.extra)
+    trials = [read_sinusoids(path) for path in arguments.runs]
+    batches = (1,) if options.quick else (4, 32) if arguments.thorough else (4,)
+    rows = [row for n in batches for row in picture_rows(n, options.repeats if n < 32 else 1)]
+    rows += [*small_rows(options, arguments.thorough), memory_row(), import_row()]
     rows += [row for trial in trials for row in sinusoid_rows(trial)]
     notes = (
         f"pictures: conv4, 64 channels, max-pooling, {WAY}-way 1-shot, {QUERIES} queries each, {STEPS} inner steps",
@@ -108,24 +112,22 @@ def our_step(learner: MAML, tasks: Task) -> Callable[[], object]:
     return lambda: learner.meta_train_step(tasks)
 
 
-def picture_rows(options: Options) -> list[Row]:
+def picture_rows(n: int, repeats: int) -> list[Row]:
     """Convolutions: processor time with tasks one by one, and elapsed time with one task per thread."""
-    rows = []
-    for n in (1,) if options.quick else (4, 32):
-        tasks, repeats = make_pictures(n), options.repeats if n < 32 else 1
-        contenders = {
-            PLAIN: plain_step(_conv(), F.cross_entropy, tasks),
-            "MAML, loop": our_step(_maml(), tasks),
-            "MAML, threads": our_step(_maml(task_axis="threads"), tasks),
-            "first order": our_step(_maml("first"), tasks),
-            "ANIL": our_step(ANIL(_conv(), LR, num_inner_steps=STEPS, task_axis="loop"), tasks),
-        }
-        times = interleave(contenders, repeats)
-        for name, target in (("MAML, loop", 1.0), ("first order", 1.5), ("ANIL", 2.0)):
-            cpu = 1e3 * times[name].cpu, 1e3 * times[PLAIN].cpu
-            rows.append(Row(f"{name}, {n} tasks", *cpu, "CPU ms/step", PLAIN, False, target))
-        wall = 1e3 * times["MAML, threads"].wall, 1e3 * times[PLAIN].wall
-        rows.append(Row(f"MAML, threads, {n} tasks", *wall, "elapsed ms/step", PLAIN, False))
+    rows, tasks = [], make_pictures(n)
+    contenders = {
+        PLAIN: plain_step(_conv(), F.cross_entropy, tasks),
+        "MAML, loop": our_step(_maml(), tasks),
+        "MAML, threads": our_step(_maml(task_axis="threads"), tasks),
+        "first order": our_step(_maml("first"), tasks),
+        "ANIL": our_step(ANIL(_conv(), LR, num_inner_steps=STEPS, task_axis="loop"), tasks),
+    }
+    times = interleave(contenders, repeats)
+    for name, target in (("MAML, loop", 1.0), ("first order", 1.5), ("ANIL", 2.0)):
+        cpu = 1e3 * times[name].cpu, 1e3 * times[PLAIN].cpu
+        rows.append(Row(f"{name}, {n} tasks", *cpu, "CPU ms/step", PLAIN, False, target))
+    wall = 1e3 * times["MAML, threads"].wall, 1e3 * times[PLAIN].wall
+    rows.append(Row(f"MAML, threads, {n} tasks", *wall, "elapsed ms/step", PLAIN, False))
     return rows
 
 
@@ -138,7 +140,7 @@ def _maml(order: Any = "second", task_axis: str = "loop") -> MAML:
     return MAML(_conv(), LR, num_inner_steps=STEPS, order=order, task_axis=task_axis)
 
 
-def small_rows(options: Options) -> list[Row]:
+def small_rows(options: Options, thorough: bool) -> list[Row]:
     """The perceptron of the sinusoids, its tasks in one stack."""
     tasks = SinusoidTasks(POINTS, POINTS, 0).batch(0, CURVES)
     torch.manual_seed(0)
@@ -146,7 +148,7 @@ def small_rows(options: Options) -> list[Row]:
         PLAIN: plain_step(make_mlp(1, 1), F.mse_loss, tasks),
         "auto": our_step(MAML(make_mlp(1, 1), LR, num_inner_steps=STEPS, order="second"), tasks),
     }
-    if not options.quick:
+    if thorough:
         compiled = MAML(make_mlp(1, 1), LR, num_inner_steps=STEPS, order="second", task_axis="compile")
         contenders["compile"] = our_step(compiled, tasks)
     times = interleave(contenders, 4 * options.repeats, warm_up=2)
