@@ -19,8 +19,10 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="where evaluation.json goes")
     parser.add_argument("--trust-pickle", action="store_true", help="load an SB3 zip with PPO.load; it can run code")
+    parser.add_argument("--trust-code", action="store_true", help="run the code that the folder names")
     arguments = parser.parse_args()
-    config, request = read_request(arguments.config, arguments.words, arguments.trust_pickle)
+    trusted = {"trust_pickle": arguments.trust_pickle, "trust_code": arguments.trust_code}
+    config, request = read_request(arguments.config, arguments.words, **trusted)
     prepare_process(config)
     report = load_attribute(KINDS[config.kind].evaluate)(config, request)
     for table in report.tables():

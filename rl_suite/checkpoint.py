@@ -9,6 +9,9 @@ import hashlib
 import io
 import json
 import os
+import pickle
+import secrets
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import numpy as np
 import torch
 
 from rl_suite.errors import UserError
+from rl_suite.reading import parse_json, read_bytes
 
 FORMAT = "rl_suite checkpoint 1"
 ARRAY = "__ndarray__"
@@ -24,12 +28,16 @@ BIG = "__int__"  # torch's safe reader takes integers up to 64 bits; generator s
 
 
 def write_atomically(path: Path, payload: bytes) -> None:
-    """Write a whole file or nothing: temporary file in the same folder, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # not mkstemp's, which only its owner may read
+    """Write a whole file or nothing: temporary file in the same folder, fsync, rename.
+
+    The temporary name cannot be guessed, so no link of that name can wait there; the rename replaces a link.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # not mkstemp's, which only its owner may read
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
@@ -63,12 +71,14 @@ def _encode(value: Any) -> Any:
 def _decode(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {ARRAY}:
-            return value[ARRAY].numpy()
+            return _decode(value[ARRAY]).numpy()
         if value.keys() == {BIG}:
             return int(value[BIG])
         return {key: _decode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_decode(item) for item in value)
+    if isinstance(value, torch.Tensor) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ValueError("a tensor that claims more than the file holds")  # a copy of it would fill the memory
     return value
 
 
@@ -91,23 +101,39 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     Raises:
         UserError: no such file, not a checkpoint, truncated, or changed since it was written.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: checkpoint cannot be read: {error.strerror}") from None
-    line, _, payload = data.partition(b"\n")
-    try:
-        header = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        header = None
+    line, _, payload = read_bytes(path).partition(b"\n")
+    header = parse_json(line)
     if not isinstance(header, dict) or "format" not in header:
         raise UserError(f"{path}: not a checkpoint of this suite")
     if header["format"] != FORMAT:
         raise UserError(f"{path}: written as {header['format']!r}, this program reads {FORMAT!r}")
     if header.get("size") != len(payload) or header.get("sha256") != hashlib.sha256(payload).hexdigest():
         raise UserError(f"{path}: truncated or corrupt checkpoint; delete it to go on from the one before")
-    content: dict[str, Any] = _decode(torch.load(io.BytesIO(payload), map_location=device, weights_only=True))
+    try:
+        content = _decode(_load(payload, device))
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a checkpoint of this suite: its content is none that save_checkpoint wrote")
     return content
+
+
+def _load(payload: bytes, device: str) -> Any:
+    """Tensors and plain values, as ``torch.save`` writes them: never compressed, so they cannot grow on reading."""
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(payload) for entry in entries):
+        raise ValueError("compressed entries")
+    return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
 
 
 class CheckpointFolder:

@@ -5,13 +5,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.experiments import describe_experiments
+from rl_suite.loading import CONTROL
 
 WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.yaml"
@@ -58,13 +61,26 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write("".join(f"error: {line}\n" for line in message.splitlines()))
+    sys.stderr.write("".join(f"error: {printable(line)}\n" for line in message.split("\n")))
     return 2
 
 
+class PlainConsole(Console):
+    """A console on which text from files cannot colour, hide or command anything: no markup, no control characters."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Plain text; ``[red]`` is shown as it is written."""
+        return super().render_str(printable(text), **{**settings, "markup": False, "emoji": False})
+
+
+def printable(text: str) -> str:
+    """The text without the control characters that a terminal would obey."""
+    return CONTROL.sub("?", text)
+
+
 def show(table: Table | str) -> None:
-    """Print a result to standard output."""
-    console = Console()
+    """Print a result to standard output; names in it are shown as they are, never read as markup."""
+    console = PlainConsole()
     if not console.is_terminal:
-        console = Console(width=WIDTH_OF_FILES)
+        console = PlainConsole(width=WIDTH_OF_FILES)
     console.print(table, highlight=False, soft_wrap=isinstance(table, str))

@@ -6,6 +6,7 @@ reported at once, each with its dotted key and the nearest name that exists.
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -17,16 +18,66 @@ from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 
 MAX_BYTES = 1_000_000
+MOST_NODES, MOST_DEPTH = 20_000, 50  # of a configuration; ours have some hundreds, eight deep
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
 
 
+MOST_SHOWN = 300  # characters of a word or name in a message
+BRIEF = reprlib.Repr()
+"""Values in messages: of long and deep ones only the beginning."""
+BRIEF.maxdict = BRIEF.maxlist = BRIEF.maxtuple = 8
+BRIEF.maxlevel = 4
+BRIEF.maxstring = BRIEF.maxother = MOST_SHOWN
+
+
 class StrictLoader(yaml.SafeLoader):
-    """Safe YAML without two old traps: duplicate keys are errors, and ``1e-3`` is a number."""
+    """Safe YAML without old traps.
+
+    Duplicate keys are errors, ``1e-3`` is a number, tags are refused, and so is what nests too deeply, holds
+    control characters or, with every alias written out, more than ``MOST_NODES`` values.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (a class attribute of PyYAML)
         first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith((":bool", ":float", ":timestamp"))]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node and count what it holds; an alias counts as all that it stands for."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
+        if getattr(event, "tag", None) is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"tags such as {event.tag!r} are not read", mark)
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor in self._sizes:
+                self._count(self._sizes[event.anchor], mark)
+            elif event.anchor in self.anchors:
+                raise yaml.constructor.ConstructorError(None, None, f"&{event.anchor} holds itself", mark)
+            return super().compose_node(parent, index)
+        if isinstance(event, yaml.ScalarEvent) and CONTROL.search(event.value):
+            raise yaml.constructor.ConstructorError(None, None, "control characters are not read", mark)
+        before = self._nodes
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise yaml.constructor.ConstructorError(None, None, "nested too deeply", mark)
+        self._count(1, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if event.anchor is not None:
+            self._sizes[event.anchor] = self._nodes - before
+        return node
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self._nodes = self._depth = 0
+        self._sizes: dict[str, int] = {}
+
+    def _count(self, nodes: int, mark: Any) -> None:
+        self._nodes += nodes
+        if self._nodes > MOST_NODES:
+            problem = f"more than {MOST_NODES} values, its aliases written out"
+            raise yaml.constructor.ConstructorError(None, None, problem, mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping, refusing a key that stands twice."""
@@ -55,11 +106,11 @@ def parse_yaml(text: str, source: str) -> Any:
         return yaml.load(text, StrictLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{source}, line {mark.line + 1}" if mark else source
+        place = f"{shortened(source)}, line {mark.line + 1}" if mark else shortened(source)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{place}: not valid YAML: {problem}") from None
-    except RecursionError:
-        raise UserError(f"{source}: nested too deeply") from None
+    except ValueError:  # whole numbers of thousands of digits
+        raise UserError(f"{shortened(source)}: not valid YAML: a number is too long") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -70,8 +121,8 @@ def read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text, so it is not a configuration") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; pass --config FILE") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}; pass --config FILE") from None
     data = parse_yaml(text, str(path))
     if not isinstance(data, dict) or set(data) != {"defaults", "experiments"}:
         raise UserError(f"{path}: must hold exactly two keys, 'defaults:' and 'experiments:'")
@@ -169,7 +220,12 @@ def _explain(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     if item["type"] == "missing":
         return f"{key}: missing"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[:1].lower()}{message[1:]} (got {item['input']!r})" if key else message
+    return f"{key}: {message[:1].lower()}{message[1:]} (got {BRIEF.repr(item['input'])})" if key else message
+
+
+def shortened(text: str) -> str:
+    """The text as far as it fits into a message."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:

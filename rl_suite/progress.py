@@ -27,12 +27,12 @@ class ProgressBar:
         self._last_line = time.monotonic()
         self._started = time.monotonic()
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=self.console,
         )
         self._task = self._progress.add_task(what, total=total, figures="")
@@ -46,7 +46,8 @@ class ProgressBar:
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self.console.print(f"{self.what} {done}/{self.total}  {now - self._started:.0f} s  {text}", highlight=False)
+            line = f"{self.what} {done}/{self.total}  {now - self._started:.0f} s  {text}"
+            self.console.print(line, highlight=False, markup=False, emoji=False)
 
     def __enter__(self) -> "ProgressBar":
         if self.live:

@@ -3,6 +3,7 @@
 ::
 
     config.yaml      the resolved configuration          checkpoints/   last two and best
+    config.hmac      who wrote it (rl_suite.trust)
     run.json         command, versions, commit, status   metrics.jsonl  one JSON object per log call
     events.out.*     TensorBoard                         evaluation.json, report.html
 """
@@ -26,9 +27,20 @@ from typing import Any, TextIO
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
+from rl_suite import trust
 from rl_suite.checkpoint import CheckpointFolder, write_atomically
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
+from rl_suite.loading import BRIEF, MAX_BYTES, parse_yaml
+from rl_suite.reading import (
+    is_plain_file,
+    open_to_append,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+    refuse_linked_folders,
+)
 
 PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba", "torch-geometric")
 
@@ -61,7 +73,7 @@ class Run:
             if run.config_path.exists() and not run._is_empty():
                 run._require_same(settings)
             else:
-                write_atomically(run.config_path, yaml.safe_dump(settings, sort_keys=False).encode())
+                run._write_config(yaml.safe_dump(settings, sort_keys=False).encode())
                 run._write_record("running")
         except UserError:
             run.close()
@@ -72,8 +84,9 @@ class Run:
     def open(cls, path: Path) -> "Run":
         """Open an existing run folder for reading."""
         run = cls(path)
-        if not run.config_path.exists():
+        if not is_plain_file(run.config_path):
             raise UserError(f"{path}: not a run folder (it has no config.yaml); train first or check the path")
+        refuse_linked_folders(path)
         return run
 
     @property
@@ -82,22 +95,43 @@ class Run:
         return self.path / "config.yaml"
 
     def settings(self) -> dict[str, Any]:
-        """The resolved configuration as it was saved."""
-        try:
-            data = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            data = None
-        if not isinstance(data, dict):
+        """The resolved configuration as it was saved, to be shown or compared: it may be a stranger's."""
+        return self._parsed(self._config_text())
+
+    def settings_to_use(self, trust_code: bool = False) -> dict[str, Any]:
+        """The resolved configuration, checked so that what it names may be imported (see ``rl_suite.trust``).
+
+        Raises:
+            UserError: it names code from elsewhere, another user wrote it, and ``trust_code`` is false.
+        """
+        text = self._config_text()
+        data = self._parsed(text)
+        mark = self.path / trust.SIGNATURE
+        if not trust_code and not trust.is_own(text.encode(), read_bytes(mark, 1000) if is_plain_file(mark) else None):
+            trust.check_settings(data, self.path)
+        return data
+
+    def _config_text(self) -> str:
+        return read_text(self.config_path, MAX_BYTES)
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        data = parse_yaml(text, str(self.config_path))
+        if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
             raise UserError(f"{self.config_path}: cannot be read as the configuration of a run")
         return data
+
+    def _write_config(self, content: bytes) -> None:
+        mark = trust.sign(content)
+        if mark is not None:
+            write_atomically(self.path / trust.SIGNATURE, mark)
+        write_atomically(self.config_path, content)
 
     @property
     def status(self) -> str:
         """ "running", "stopped" or "complete"; a killed run stays "running"."""
-        try:
-            return str(json.loads((self.path / "run.json").read_text(encoding="utf-8"))["status"])
-        except (OSError, json.JSONDecodeError, KeyError):
-            return "running"
+        record = self.path / "run.json"
+        status = read_json(record).get("status") if is_plain_file(record) else None
+        return status if isinstance(status, str) else "running"
 
     def __enter__(self) -> "Run":
         return self
@@ -132,7 +166,7 @@ class Run:
         self._purge_step = step + 1
         path = self.path / "metrics.jsonl"
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            kept = [line for line in read_text(path).splitlines() if _step_of(line) <= step]
             write_atomically(path, "".join(line + "\n" for line in kept).encode())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -144,7 +178,7 @@ class Run:
     def log_line(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars as one line to ``metrics.jsonl`` only."""
         if self._metrics is None:
-            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+            self._metrics = open_to_append(self.path / "metrics.jsonl")
         line = {"step": step, **{name: float(value) for name, value in values.items()}}
         self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
@@ -170,9 +204,11 @@ class Run:
         """Make the folder and hold it; the lock goes with the process, however it ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a")
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written: {error.strerror}; choose runs_dir=...") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.path}: cannot be written: {reason}; choose runs_dir=...") from None
+        refuse_linked_folders(self.path)
+        lock = open_to_append(self.path / ".lock")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -214,15 +250,14 @@ def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: st
             if inner:
                 return inner
         elif a != b:
-            return f"{prefix}{key}: {a!r} there, {b!r} now"
+            return f"{prefix}{key}: {BRIEF.repr(a)} there, {BRIEF.repr(b)} now"
     return None
 
 
 def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return sys.maxsize  # a line that was cut off by a kill
+    values = parse_json(line)
+    step = values.get("step") if isinstance(values, dict) else None
+    return step if isinstance(step, int) else sys.maxsize  # a line that was cut off by a kill
 
 
 def _git_commit() -> str | None:

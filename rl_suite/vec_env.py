@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 import envs  # noqa: F401  # registers our worlds
+from rl_suite.trust import check_options
 
 BATCHED = "envs.batch:BatchEnv"  # the vector entry point of all our worlds
 
@@ -53,7 +54,9 @@ def make_vec_env(
         importlib.import_module(module)
     if render_mode is not None:  # not every environment knows the argument
         options["render_mode"] = render_mode
-    if gym.spec(name).vector_entry_point == BATCHED:
+    spec = gym.spec(name)
+    check_options(spec, options)
+    if spec.vector_entry_point == BATCHED:
         return SB3VecEnv(gym.make_vec(name, num_envs=num_envs, **options), info_keys)
     make: Callable[[], gym.Env[Any, Any]] = lambda: gym.make(name, **options)  # noqa: E731
     return DummyVecEnv([make] * num_envs)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.text import Text
 
+from rl_suite.cli import PlainConsole, printable
 from rl_suite.distillation.histories import Histories, Manifest, load_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
@@ -166,11 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         findings = examine(options.folder)
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     for finding in findings:
-        console.print(f"[{finding.colour}]{finding.verdict:7s}[/] {finding.text}")
+        console.print(Text.assemble((f"{finding.verdict:7s}", finding.colour), " ", printable(finding.text)))
     return 1 if any(finding.verdict == "problem" for finding in findings) else 0
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from agents.in_context.agent import InContextAgent
 from agents.in_context.model import Steps
 from rl_suite.checkpoint import write_atomically
+from rl_suite.cli import printable
 from rl_suite.distillation.attention.probe import query_attention
 from rl_suite.distillation.attention.sample import Sample
 from rl_suite.distillation.config import DistillationConfig
@@ -132,12 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--k", type=int, help="tokens to keep, for the recommended strategy (default: a quarter)")
     parser.add_argument("--ablate", type=int, metavar="EPISODES", help="also measure trials with each head silenced")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trust-code", action="store_true", help="run the code that the folder names")
     options = parser.parse_args(arguments)
     if options.samples < 1 or (options.k is not None and options.k < 1):
         parser.error("--samples and --k must be at least 1")
     try:
         run = Run.open(options.run)
-        settings = {**run.settings(), "runs_dir": str(run.path.parent.parent)}
+        settings = {**run.settings_to_use(options.trust_code), "runs_dir": str(run.path.parent.parent)}
         if settings.get("kind") != "distillation":
             raise UserError(
                 f"{run.path}: not a distillation run; train one: python train.py experiment=darkroom_distillation"
@@ -146,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(config.torch_threads)
         lines = analyse(config, run, options)
     except (UserError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

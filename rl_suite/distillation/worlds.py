@@ -14,6 +14,7 @@ from envs.streams import Streams, seed_stream
 from envs.tasks import TaskSet, TaskWorld
 from envs.trial import Trial
 from rl_suite.errors import UserError
+from rl_suite.trust import check_options
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class TaskFamily:
             spec = gym.spec(env_id)
         except gym.error.Error as error:
             raise UserError(f"env_id {env_id!r}: {error}") from None
+        check_options(spec, options)
         known = dict(spec.kwargs)
         world = known.pop("world", None)
         if world is None or spec.max_episode_steps is None:

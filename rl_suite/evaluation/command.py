@@ -26,12 +26,13 @@ class Reportable(Protocol):
 
 
 def read_request(
-    config_path: Path, words: Sequence[str], trust_pickle: bool
+    config_path: Path, words: Sequence[str], trust_pickle: bool = False, trust_code: bool = False
 ) -> tuple[ExperimentConfig, EvaluationRequest]:
     """Split the words of the command line into a run folder, ``baseline=``, ``checkpoint=`` and settings.
 
     Raises:
-        UserError: nothing to evaluate, two run folders, or settings that do not fit.
+        UserError: nothing to evaluate, two run folders, settings that do not fit, or a stranger's folder that names
+            code from elsewhere while ``trust_code`` is false.
     """
     folders = [word for word in words if "=" not in word]
     settings = [word for word in words if "=" in word and word.partition("=")[0] not in OWN_KEYS]
@@ -39,7 +40,7 @@ def read_request(
     if len(folders) > 1 or not (folders or own):
         raise UserError("name one run folder, or baseline=NAME or checkpoint=FILE with experiment=NAME; see --help")
     run = Run.open(Path(folders[0])) if folders else None
-    config = _config_of_run(run, settings) if run else load_experiment(config_path, settings)
+    config = _config_of_run(run, settings, trust_code) if run else load_experiment(config_path, settings)
     checkpoint = Path(str(own["checkpoint"])) if "checkpoint" in own else None
     return config, EvaluationRequest(
         run=None if checkpoint else run,
@@ -56,11 +57,11 @@ def write_result(report: Reportable, request: EvaluationRequest, out: Path | Non
     return path
 
 
-def _config_of_run(run: Run, words: Sequence[str]) -> ExperimentConfig:
+def _config_of_run(run: Run, words: Sequence[str], trust_code: bool) -> ExperimentConfig:
     """The configuration that the run was trained with, with settings of this call over it."""
     overrides = parse_overrides(words)
     if {"experiment", "kind"} & set(overrides):
         raise UserError(f"{run.path} knows its experiment; leave experiment= and kind= out")
-    saved = {**run.settings(), "runs_dir": str(run.path.parent.parent)}
+    saved = {**run.settings_to_use(trust_code), "runs_dir": str(run.path.parent.parent)}
     model = config_model(str(saved.get("kind")))
     return validate(model, deep_merge(saved, overrides), overrides, (), str(run.config_path))

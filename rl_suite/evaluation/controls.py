@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from agents.protocol import Agent
 from envs.durotaxis.measured import load_measured
@@ -137,11 +138,11 @@ class ControlReport:
         table.add_column("field")
         for heading in MEASURES.values():
             table.add_column(heading, justify="right")
-        cells: dict[str, list[str]] = {}
+        cells: dict[str, list[Text]] = {}
         for row in self.rows():
-            text = _brackets(row.value)
+            text = Text(_brackets(row.value))
             if row.field != FLAT:
-                text += f"\n[italic dim]{_brackets(row.minus_flat, sign=True)}[/]"
+                text.append(f"\n{_brackets(row.minus_flat, sign=True)}", style="italic dim")
             cells.setdefault(row.field, []).append(text)
         for field, texts in cells.items():
             table.add_row(field, *texts)

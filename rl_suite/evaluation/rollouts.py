@@ -19,6 +19,7 @@ import envs  # noqa: F401  # registers our worlds
 from agents.protocol import Agent
 from rl_suite.errors import NonFiniteError
 from rl_suite.evaluation.adapters import takes_masks
+from rl_suite.trust import check_options
 from rl_suite.vec_env import BATCHED
 
 Batch = VectorEnv[Any, Any, Any]
@@ -58,7 +59,9 @@ def make_batch(env_id: str, num_envs: int, max_episode_steps: int | None = None,
     module, _, name = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
-    if gym.spec(name).vector_entry_point == BATCHED:
+    spec = gym.spec(name)
+    check_options(spec, options)
+    if spec.vector_entry_point == BATCHED:
         return gym.make_vec(name, num_envs=num_envs, **options)
     never = {"autoreset_mode": AutoresetMode.DISABLED}
     return gym.make_vec(name, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=never, **options)

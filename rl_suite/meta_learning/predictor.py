@@ -108,7 +108,7 @@ def load_few_shot_learner(run_folder: Path | str) -> PicturePredictor:
         UserError: no such run, another kind of run, nothing trained yet, or a damaged checkpoint.
     """
     run = Run.open(Path(run_folder))
-    settings = run.settings()
+    settings = run.settings_to_use()
     if settings.get("kind") != "meta_learning":
         raise UserError(f"{run.path}: a run of kind {settings.get('kind')!r}, which learns no few-shot classification")
     settings["runs_dir"] = str(run.path.parent.parent)

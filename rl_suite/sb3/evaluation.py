@@ -22,6 +22,7 @@ from rl_suite.evaluation.report import Report, Section
 from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.progress import ProgressBar, after
+from rl_suite.reading import read_bytes
 from rl_suite.run import Run
 from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.config import SB3Config
@@ -112,10 +113,9 @@ def load_agent(config: SB3Config, path: Path, trust_pickle: bool = False) -> Age
     The model is built from the configuration and only tensors are read from the file; nothing is
     unpickled unless ``trust_pickle`` says that the file comes from a friend.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such checkpoint")
+    start = read_bytes(path)[:2]
     env = build_env(config, config.env.test_kwargs, config.env.n_envs)
-    if path.read_bytes()[:2] == b"PK":
+    if start == b"PK":
         return _load_zip(config, path, env, trust_pickle)
     model = build_model(config, env)
     content = load_checkpoint(path)

@@ -1,13 +1,15 @@
 """Learning curves out of ``metrics.jsonl``, as small charts side by side."""
 
 import io
-import json
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rl_suite.reading import parse_json, read_text
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps (n,), values (n,)
 
@@ -20,20 +22,24 @@ MOST_POINTS = 400  # of a drawn curve: a chart is about so many pixels wide
 def read_metrics(path: Path) -> dict[str, Curve]:
     """Every tag of a ``metrics.jsonl`` with its steps and finite values; a line that was cut off is left out."""
     points: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError:
+    for line in read_text(path).splitlines():
+        values = parse_json(line)
+        if not isinstance(values, dict) or not _is_finite(values.get("step")):
             continue
         step = values.pop("step")
         for tag, value in values.items():
-            if np.isfinite(value):
+            if _is_finite(value):
                 points[tag].append((step, value))
     curves = {}
     for tag, pairs in points.items():
         steps, values = np.array(pairs, dtype=np.float64).T
         curves[tag] = (steps, values)
     return curves
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that a float can hold; JSON knows larger ones."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def changing(curves: Mapping[str, Curve]) -> dict[str, Curve]:

@@ -8,7 +8,6 @@
 import argparse
 import base64
 import html
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.cli import run_command, show
+from rl_suite.reading import is_plain_file, read_bytes, read_json, read_text
 from rl_suite.run import Run
 from rl_suite.viz.curves import changing, draw_metrics, read_metrics
 
@@ -42,16 +42,16 @@ figure { margin: 1rem 0; } pre { background: #f8fafc; padding: 1rem; overflow-x:
 def write_report(run: Run) -> Path:
     """Write ``report.html`` into a run folder, out of the files that are there; returns its place."""
     settings = run.settings()
-    title = f"{settings['experiment']}, seed {settings['seed']}"
+    title = f"{settings.get('experiment', run.path.name)}, seed {settings.get('seed', 'unknown')}"
     parts = [f"<h1>{_text(title)}</h1>", f"<p>{_text(settings.get('about') or '')}</p>", *_origin(run)]
     for name in RESULTS:
         parts += _results(run.path / name)
     metrics = run.path / "metrics.jsonl"
-    curves = draw_metrics(changing(read_metrics(metrics))) if metrics.exists() else ""
+    curves = draw_metrics(changing(read_metrics(metrics))) if is_plain_file(metrics) else ""
     if curves:
         parts += ["<h2>Training</h2>", f"<figure>{curves}</figure>"]
     parts += _pictures(run.path)
-    configuration = run.config_path.read_text(encoding="utf-8")
+    configuration = read_text(run.config_path)
     parts += [
         "<h2>Configuration</h2>",
         f"<details><summary>config.yaml</summary><pre>{_text(configuration)}</pre></details>",
@@ -71,12 +71,13 @@ def _text(value: object) -> str:
 
 def _origin(run: Run) -> list[str]:
     """How the run was made."""
-    try:
-        record = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return []
-    packages = ", ".join(f"{name} {number}" for name, number in record["packages"].items())
-    commit = record["git_commit"] or "no checkout"
+    path = run.path / "run.json"
+    record = read_json(path) if is_plain_file(path) else {}
+    if not {"command", "packages", "git_commit", "status", "python"} <= set(record):
+        return []  # nothing is known
+    versions = record["packages"] if isinstance(record["packages"], Mapping) else {}
+    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
+    commit = str(record["git_commit"] or "no checkout")
     return [
         f"<pre>{_text(record['command'])}</pre>",
         f'<p class="quiet">{_text(record["status"])} &middot; commit {_text(commit[:12])} &middot; '
@@ -86,9 +87,9 @@ def _origin(run: Run) -> list[str]:
 
 def _results(path: Path) -> list[str]:
     """The statistics of a result file; raw episodes stay in the file."""
-    if not path.exists():
+    if not is_plain_file(path):
         return []
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     parts = [f"<h2>{_text(content.get('title', 'Results'))}</h2>"]
     for key, value in content.items():
         if key != "settings":
@@ -166,14 +167,17 @@ def _number(value: Any) -> str:
 
 
 def _pictures(folder: Path) -> list[str]:
-    """The pictures of the folder, inside the page as far as they are not too many or too large."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in PICTURES)
+    """The pictures of the folder, inside the page as far as they are not too many or too large.
+
+    A link could lead to any file of this machine, and a pipe would wait for ever: neither is a picture.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in PICTURES and is_plain_file(path))
     if not paths:
         return []
     shown = [path for path in paths if path.stat().st_size <= MOST_BYTES][:MOST_PICTURES]
     parts = ["<h2>Pictures</h2>"]
     for path in shown:
-        data = base64.b64encode(path.read_bytes()).decode()
+        data = base64.b64encode(read_bytes(path, MOST_BYTES)).decode()
         name = _text(path.relative_to(folder))
         source = f"data:image/{path.suffix[1:]};base64,{data}"
         parts.append(f'<figure><img alt="{name}" src="{source}"><figcaption>{name}</figcaption></figure>')

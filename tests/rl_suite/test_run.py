@@ -65,7 +65,7 @@ def test_unwritable_and_missing_folders(tmp_path: Path) -> None:
     with Run.start(config_in(tmp_path)) as run:
         run.log(1, {"train/loss": 1.0})
     (tmp_path / "darkroom-smoke" / "0" / "config.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="cannot be read as the configuration"):
+    with pytest.raises(UserError, match="not UTF-8 text"):
         Run.start(config_in(tmp_path))
 
 
