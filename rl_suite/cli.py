@@ -17,6 +17,7 @@ from rl_suite.experiments import describe_experiments
 from rl_suite.loading import CONTROL
 
 WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
+LONGEST_LINE = 2000  # characters of one error; the rest is cut
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.yaml"
 
 
@@ -56,12 +57,16 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(_complain(str(error)))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch has no class for it
+            raise
+        sys.exit(_complain(f"out of memory: {str(error).partition(chr(10))[0]}; choose smaller sizes"))
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write("".join(f"error: {printable(line)}\n" for line in message.split("\n")))
+    sys.stderr.write("".join(f"error: {printable(line[:LONGEST_LINE])}\n" for line in message.split("\n")))
     return 2
 
 

@@ -12,6 +12,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Copies = Annotated[int, Field(ge=1, le=65_536)]  # of an environment, stepped together
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -34,7 +35,7 @@ class ExperimentConfig(Section):
     runs_dir: Path
     """Where run folders go: ``<runs_dir>/<experiment>/<seed>/``."""
     device: Literal["auto", "cpu", "cuda"]
-    torch_threads: Count
+    torch_threads: Annotated[int, Field(ge=1, le=1024)]
     """Threads of one torch operation; more than one is slower for small networks on a busy machine."""
 
     @property
@@ -49,12 +50,12 @@ class EvaluationSection(Section):
     episodes_per_task: Count
     n_tasks: Count
     """Held-out tasks that are played (worlds without tasks: held-out seeds)."""
-    n_envs: Count
+    n_envs: Copies
     """Copies of the environment that are stepped together."""
     seed: Seed
     """First seed of the evaluation; training never uses it."""
     deterministic: bool
     """Take the most probable action instead of sampling."""
-    resamples: Count
+    resamples: Annotated[int, Field(ge=1, le=1_000_000)]
     """Bootstrap resamples behind each interval."""
     confidence: Annotated[float, Field(gt=0, lt=1)]

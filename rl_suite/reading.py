@@ -5,11 +5,18 @@ enough to wait for them, and a file that does not fit into memory is refused bef
 """
 
 import errno
+import io
 import json
+import math
 import os
 import stat
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rl_suite.errors import UserError
 from rl_suite.memory import require_memory
@@ -54,6 +61,33 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def parse_arrays(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz file that was read as ``data``, without pickle and never larger than they state.
+
+    Raises:
+        UserError: no npz file, an array whose shape does not fit its bytes, or more than the free memory.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            require_memory(sum(entry.file_size for entry in archive.infolist()), str(path))
+            for entry in archive.infolist():
+                with archive.open(entry) as file:
+                    _check_header(file, entry.file_size)
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a file of arrays: {str(error)[:200]}") from None
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """Raise a ``ValueError`` if an npy file of ``size`` bytes states a shape that needs more."""
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"an array {shape} of {dtype} in {size} bytes")
 
 
 def open_to_append(path: Path) -> TextIO:

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shlex
 import signal
 import subprocess
@@ -44,6 +45,8 @@ from rl_suite.reading import (
 
 PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba", "torch-geometric")
 
+LONGEST_NAME = 80  # characters; file systems allow 255 bytes
+
 
 class Run:
     """One run folder. Make it with :meth:`start` (to train) or :meth:`open` (to read)."""
@@ -66,7 +69,7 @@ class Run:
         Raises:
             UserError: the folder cannot be written, is in use, or holds another configuration.
         """
-        run = cls(config.runs_dir / config.folder_name / str(config.seed))
+        run = cls(config.runs_dir / _plain(config.folder_name) / str(config.seed))
         run._take_lock()
         settings = config.model_dump(mode="json", exclude={"runs_dir"})
         try:
@@ -239,6 +242,11 @@ class Run:
             "git_commit": _git_commit(),
         }
         write_atomically(self.path / "run.json", json.dumps(record, indent=2).encode())
+
+
+def _plain(name: str) -> str:
+    """The name as that of one folder: it can neither leave ``runs_dir`` nor nest, nor be hidden or too long."""
+    return re.sub(r"[^\w.+-]", "_", name).lstrip(".")[:LONGEST_NAME] or "_"
 
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str | None:

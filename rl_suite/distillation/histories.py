@@ -20,7 +20,6 @@ import hashlib
 import io
 import json
 import runpy
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -28,9 +27,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
+from rl_suite.reading import parse_arrays, read_bytes, read_json
 
 FORMAT = "rl_suite histories 1"
 MANIFEST = "manifest.json"
@@ -143,16 +144,13 @@ def load_shard(folder: Path, shard: Shard) -> Histories:
         UserError: it is missing, or not what was written.
     """
     path = folder / shard.file
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: shard cannot be read: {error.strerror}") from None
+    data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != shard.sha256:
         raise UserError(f"{path}: corrupt shard (its SHA-256 differs from the manifest)")
+    arrays = parse_arrays(data, path)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return Histories(**{name: arrays[name] for name in ARRAYS})
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        return Histories(**{name: arrays[name] for name in ARRAYS})
+    except (ValueError, KeyError) as error:
         raise UserError(f"{path}: not a shard of histories: {error}") from None
 
 
@@ -169,16 +167,21 @@ def load_manifest(folder: Path) -> Manifest:
         UserError: there is none, or it is not ours.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        raise UserError(f"{path}: no histories here; collect them with train.py")
+    content = read_json(path)
+    if content.pop("format", None) != FORMAT:
+        raise UserError(f"{path}: not written in the format {FORMAT!r}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise UserError(f"{path}: not written in the format {FORMAT!r}")
-        shards = [Shard(**shard) for shard in content.pop("shards")]
-        return Manifest(**content, shards=shards)
-    except OSError as error:
-        raise UserError(f"{path}: no histories here: {error.strerror}; collect them with train.py") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: not a manifest of histories") from None
+        manifest = TypeAdapter(Manifest).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not a manifest of histories: {place}: {first['msg']}") from None
+    for shard in manifest.shards:
+        if Path(shard.file).name != shard.file or "\0" in shard.file:
+            raise UserError(f"{path}: not a manifest of histories: {shard.file!r} is no file of this folder")
+    return manifest
 
 
 def load_histories(folder: Path) -> tuple[Histories, Manifest, list[str]]:

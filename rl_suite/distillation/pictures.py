@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.evaluation.report import ORACLE, RANDOM
+from rl_suite.viz.saving import save_figure
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#db2777")
 MUTED = {RANDOM: ("#94a3b8", ":"), ORACLE: ("#334155", "--")}
@@ -44,8 +45,7 @@ def draw_curves(curves: Mapping[str, NDArray[np.float64]], title: str, path: Pat
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e2e8f0", linewidth=0.8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def _label_ends(axes: "object", curves: Mapping[str, NDArray[np.float64]]) -> None:

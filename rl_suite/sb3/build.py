@@ -15,11 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
 from rl_suite.loading import require_known
+from rl_suite.memory import require_memory
 from rl_suite.sb3.callbacks import CheckFinite
 from rl_suite.sb3.config import OnPolicySection, SB3Config
 from rl_suite.vec_env import make_vec_env
 
 REAL = (np.float32, np.float64)
+PER_STEP = 24  # bytes of action, reward, return, advantage, value and flags, at least
 DOTTED_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 # algorithm in the configuration -> (class, section with its settings)
@@ -39,7 +41,7 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
     try:
         steps, keys = config.env.max_episode_steps, config.env.info_keys
         env = make_vec_env(config.env.id, n_envs, max_episode_steps=steps, info_keys=keys, **options)
-    except (gym.error.Error, ValueError, TypeError, AttributeError, ImportError) as error:
+    except (gym.error.Error, ValueError, TypeError, AttributeError, ImportError, MemoryError) as error:
         raise UserError(f"env.id={config.env.id} with {options}: {first_line(error)}") from None
     env = CheckFinite(VecMonitor(env))
     settings = config.normalize
@@ -82,6 +84,8 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
         start, end = settings.pop("learning_rate"), settings.pop("final_learning_rate")
         settings["learning_rate"] = LinearSchedule(start, end, 1.0)
     policy = find_policy(config.policy.name, algorithm)
+    require_memory(buffer_bytes(config, env), f"what {config.algorithm} remembers of {env.num_envs} copies")
+    require_memory(net_bytes(config.policy.kwargs.get("net_arch"), env), "policy.kwargs.net_arch")
     try:
         return algorithm(
             policy,
@@ -91,10 +95,30 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
             device=config.device,
             **settings,
         )
-    except (ValueError, TypeError, AssertionError, NotImplementedError, OSError) as error:
+    except (ValueError, TypeError, AssertionError, NotImplementedError, OSError, MemoryError) as error:
         raise UserError(
             f"{config.algorithm} with policy {config.policy.name} cannot act in {config.env.id}: {first_line(error)}"
         ) from None
+
+
+def buffer_bytes(config: SB3Config, env: VecEnv) -> int:
+    """Size of the rollout or replay buffer: every observation that is kept (twice for DQN: before and after a step)."""
+    parts = _parts(env.observation_space)
+    one = sum(int(np.prod(part.shape or (1,))) * (part.dtype or np.dtype(np.int64)).itemsize for part in parts)
+    section = getattr(config, ALGORITHMS[config.algorithm][1])
+    if isinstance(section, OnPolicySection):
+        return section.n_steps * env.num_envs * (one + PER_STEP)
+    return int(section.buffer_size) * (2 * one + PER_STEP)
+
+
+def net_bytes(layers: Any, env: VecEnv) -> int:
+    """Size of the fully connected layers that ``net_arch`` asks for: float32, gradients and the moments of Adam."""
+    if isinstance(layers, dict):  # parts for the policy and for the values
+        return sum(net_bytes(part, env) for part in layers.values())
+    if not isinstance(layers, list) or not all(isinstance(width, int) and width > 0 for width in layers):
+        return 0
+    widths = [sum(int(np.prod(part.shape or (1,))) for part in _parts(env.observation_space)), *layers]
+    return 16 * sum(int(a) * int(b) for a, b in zip(widths, layers, strict=False))
 
 
 def find_policy(name: str, algorithm: type[BaseAlgorithm]) -> str | type[Any]:
@@ -118,6 +142,10 @@ def import_names(value: Any) -> Any:
         except (ImportError, AttributeError) as error:
             raise UserError(f"{value!r} in the policy's settings: {first_line(error)}") from None
     return value
+
+
+def _parts(space: gym.Space[Any]) -> list[gym.Space[Any]]:
+    return list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
 
 
 def first_line(error: BaseException) -> str:

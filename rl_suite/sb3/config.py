@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rl_suite.config import (
+    Copies,
     Count,
     EvaluationSection,
     ExperimentConfig,
@@ -27,7 +28,7 @@ class EnvSection(Section):
     """Over ``kwargs`` while choosing the best checkpoint, such as ``split: validation``."""
     test_kwargs: dict[str, Any]
     """Over ``kwargs`` in the final evaluation."""
-    n_envs: Count
+    n_envs: Copies
     max_episode_steps: Count | None
     info_keys: list[str]
     """Entries of ``info`` that training needs at every step, such as the components of a reward."""

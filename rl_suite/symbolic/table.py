@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from envs.symbolic.tokens import OPERATIONS, Library
 from envs.symbolic.units import Units
 from rl_suite.errors import UserError
+from rl_suite.memory import require_memory
 from rl_suite.symbolic.data import Data
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "data"
@@ -20,6 +21,7 @@ MAX_COLUMNS = 30
 MAX_ROWS = 10_000  # rows that are searched; more are thinned out evenly at random
 MIN_ROWS = 4
 MAX_CELL = 400  # characters
+PER_BYTE = 12  # bytes of memory, as cells, for one byte of a file
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class Table:
 
 def find_table(path: Path) -> Path:
     """The file itself, or the example of that name that comes with the package."""
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise UserError(f"{path.name}: cannot be read: {error.strerror}") from None
     if (EXAMPLES / path.name).is_file() and path.parent == Path():
         return EXAMPLES / path.name
     shipped = ", ".join(sorted(p.name for p in EXAMPLES.glob("*.csv")))
@@ -154,6 +159,7 @@ def read_tables(
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
+        require_memory(PER_BYTE * path.stat().st_size, path.name)
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

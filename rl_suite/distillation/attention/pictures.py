@@ -1,5 +1,6 @@
 """Pictures of attention: heatmaps, lines, summaries, and what the heads look for."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from matplotlib.font_manager import findfont
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from rl_suite.checkpoint import write_atomically
+from rl_suite.viz.saving import save_figure
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +68,9 @@ class Heatmaps:
             top, bottom = round(picture.height - box.y1) + 1, round(picture.height - box.y0)
             picture.paste(panel.resize((right - left, bottom - top), Image.Resampling.NEAREST), (left, top))
         ImageDraw.Draw(picture).text((round(0.07 * picture.width), 8), title, fill=INK, font=self.font)
-        picture.save(path, compress_level=1)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", compress_level=1)
+        write_atomically(path, buffer.getvalue())
 
 
 class Lines:
@@ -116,7 +122,7 @@ class Lines:
             axes.yaxis.set_major_locator(MaxNLocator(4))
             axes.xaxis.set_major_locator(MaxNLocator(6))
         self.figure.suptitle(title, fontsize=11, x=0.06, ha="left")
-        self.figure.savefig(path, pil_kwargs={"compress_level": 1})
+        save_figure(self.figure, path, pil_kwargs={"compress_level": 1})
 
 
 def draw_summary(values: dict[str, Floats], title: str, path: Path) -> None:
@@ -132,7 +138,7 @@ def draw_summary(values: dict[str, Floats], title: str, path: Path) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_overview(
@@ -156,7 +162,7 @@ def draw_overview(
     figure = Figure(figsize=(2.3 * len(panels), 0.55 * len(entropy) + 1.3), dpi=DPI + 30, layout="constrained")
     for axes, (name, values, top, form) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         _table_panel(axes, values, name, top, form)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _table_panel(axes: Axes, values: Floats, name: str, top: float | None, form: str) -> None:
@@ -182,7 +188,7 @@ def draw_age(mass: Floats, path: Path) -> None:
         axes.tick_params(labelsize=7)
     figure.axes[0].set_ylabel("episode, 0 = present", fontsize=8)
     figure.colorbar(image, ax=figure.axes, shrink=0.8).ax.tick_params(labelsize=7)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_room(mass: Floats, goals: list[tuple[int, int]], path: Path) -> None:
@@ -198,4 +204,4 @@ def draw_room(mass: Floats, goals: list[tuple[int, int]], path: Path) -> None:
         axes.set_title(f"sample {i}", fontsize=8)
     title = "where the attended steps stood\n(ring: where rewards came)"  # two lines: one is wider than one room
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
-    figure.savefig(path)
+    save_figure(figure, path)

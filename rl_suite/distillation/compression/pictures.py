@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from rl_suite.viz.saving import save_figure
+
 if TYPE_CHECKING:
     from rl_suite.distillation.compression.trials import Outcome
 
@@ -44,5 +46,4 @@ def draw_compression(panels: "Mapping[str, Sequence[Outcome]]", path: Path) -> N
         axes.set_title(experiment.removesuffix("_distillation"), loc="left", fontsize=11)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)

@@ -14,6 +14,7 @@ from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.metrics import mean_interval
 from rl_suite.meta_learning.session import Learner, Score
 from rl_suite.meta_learning.tasks import Task, Tasks, unstack_tasks
+from rl_suite.viz.saving import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def draw_adaptation(learner: MAML, tasks: Tasks, score: Score, what: str, path: 
     axes.axvline(learner.num_inner_steps, color="#94a3b8", linewidth=0.8, linestyle=":")
     axes.set(xlabel="inner steps (dotted: as many as in training)", ylabel=f"{what}, {len(along)} held-out tasks")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[int]) -> None:
@@ -65,7 +66,7 @@ def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[
         axes.plot(task.support_x, task.support_y, "o", color="#dc2626", markersize=4, label="given")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def draw_answers(learner: Learner, tasks: Sequence[Task], path: Path) -> None:
@@ -85,7 +86,7 @@ def draw_answers(learner: Learner, tasks: Sequence[Task], path: Path) -> None:
             for row, (image, answer) in enumerate(zip(column, given, strict=True)):
                 colour = GIVEN if row == 0 else RIGHT if answer == c else WRONG
                 _show(cells[row, c], image, colour)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def _show(axes: "Axes", image: Tensor, colour: str) -> None:
