@@ -1,5 +1,6 @@
 """Evaluate what stable-baselines3 trained: on validation tasks while training, on test tasks at the end."""
 
+import os
 import pickle
 import zipfile
 from dataclasses import replace
@@ -113,6 +114,8 @@ def load_agent(config: SB3Config, path: Path, trust_pickle: bool = False) -> Age
     The model is built from the configuration and only tensors are read from the file; nothing is
     unpickled unless ``trust_pickle`` says that the file comes from a friend.
     """
+    if not os.path.lexists(path):
+        raise UserError(f"{path}: no such checkpoint")
     start = read_bytes(path)[:2]
     env = build_env(config, config.env.test_kwargs, config.env.n_envs)
     if start == b"PK":
