@@ -22,8 +22,13 @@ from agents.hybrid.circular import SharedAngles
 from agents.hybrid.correlated import SharedNoise
 from agents.hybrid.policy import LOG_STD_RANGE, ActionLayout, HybridPolicy, MaskedHybrid
 from agents.hybrid.segments import segment_mean
-from agents.ptm.combiners import require_sizes
+from agents.ptm.combiners import require_numbers, require_sizes
 from agents.ptm.weight_sharing import ActionHeads, ActionParameters, MultiPTMFeatureExtractor, WSAEnhancedActor
+
+INERT = (
+    "net_arch", "activation_fn", "features_extractor_class", "features_extractor_kwargs", "share_features_extractor",
+    "normalize_images", "full_std", "use_expln",
+)  # fmt: skip  # arguments of SB3's policy that shape networks which are not built here
 
 __all__ = ["Actor", "Critic", "HybridActorCritic", "WSAEnhancedActor"]
 
@@ -90,6 +95,16 @@ class Critic(nn.Module):
         self.heads.bias.add_(step[-1])
 
 
+def refuse_inert(kwargs: Mapping[str, Any]) -> None:
+    """ValueError for arguments of SB3's own networks, which HybridActorCritic does not have."""
+    inert = [name for name in INERT if name in kwargs]
+    if inert:
+        raise ValueError(
+            f"HybridActorCritic has no use for {', '.join(inert)}: its networks are shaped by encoder, encoder_kwargs "
+            "and hidden_dim, and ptms with use_wsa=true add pre-trained models"
+        )
+
+
 class GraphLatents(NamedTuple):
     """What actor and critic read: the batch, its tokens, and pictures where somebody looks at them."""
 
@@ -115,10 +130,11 @@ class HybridActorCritic(HybridPolicy):
         shared_noise: whether the nodes of a graph share a part of the noise of their plain values, so that what
             they do together is explored too (:mod:`agents.hybrid.correlated`).
         log_std_init: logarithm of the standard deviations to begin with.
-        **kwargs: of SB3's ActorCriticPolicy.
+        **kwargs: of SB3's ActorCriticPolicy; those that shape its networks (:data:`INERT`) are refused.
 
     Raises:
-        ValueError: the spaces do not fit, or a pre-trained model is unknown or does not fit.
+        ValueError: the spaces do not fit, a pre-trained model is unknown or does not fit, or an argument would do
+            nothing.
     """
 
     def __init__(
@@ -149,9 +165,13 @@ class HybridActorCritic(HybridPolicy):
             )
         if encoder not in ENCODERS:
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
+        refuse_inert(kwargs)
+        if not use_wsa and (ptms is not None or wsa_config is not None or wsa_placement != "actor"):
+            raise ValueError("ptms, wsa_config and wsa_placement do nothing without use_wsa=true")
         if wsa_placement not in ("actor", "features"):
             raise ValueError(f"wsa_placement must be 'actor' or 'features', not {wsa_placement!r}")
         require_sizes(1, hidden_dim=hidden_dim)
+        require_numbers(log_std_init=log_std_init)
         for name, value in (("use_wsa", use_wsa), ("shared_noise", shared_noise)):
             if not isinstance(value, bool):
                 raise ValueError(f"{name} must be true or false, not {value!r}")
@@ -180,7 +200,8 @@ class HybridActorCritic(HybridPolicy):
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), **self._own}
+        parameters = super()._get_constructor_parameters()
+        return {**{name: value for name, value in parameters.items() if name not in INERT}, **self._own}
 
     def _build(self, lr_schedule: Schedule) -> None:
         own, layout = self._own, self.layout

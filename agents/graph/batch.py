@@ -49,7 +49,8 @@ class GraphBatch:
 
     def __init__(self, observation: Mapping[str, Tensor]):
         self._observation = observation
-        self.padded = observation["x"].float()
+        real = (observation["node_mask"] > 0).unsqueeze(-1)
+        self.padded = torch.where(real, observation["x"], 0.0).float()  # VecNormalize leaves other things there
         self.graph = observation["graph"].float()
         self.size = len(self.graph)
 

@@ -32,7 +32,7 @@ class SimplicialEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D); D must be a multiple of ``groups``."""
-        grouped = x.reshape(*x.shape[:-1], -1, self.groups)  # (..., D / L, L)
+        grouped = x.reshape(*x.shape[:-1], x.shape[-1] // self.groups, self.groups)  # (..., D / L, L)
         return torch.softmax(grouped / self.temperature, dim=-2).flatten(-2)
 
 

@@ -124,6 +124,8 @@ class MaskedHybrid(TorchDistribution):
         shared_angles: SharedAngles | None = None,
     ):
         if allowed is not None:
+            if not all(bool(choice.any(dim=-1).all()) for choice in torch.split(allowed, list(layout.nvec), dim=-1)):
+                raise ValueError("action_mask forbids every option of a choice; each choice needs an allowed one")
             logits = logits.masked_fill(~allowed, FORBIDDEN_LOGIT)
         self.layout, self.parts, self.mean_before_squash = layout, parts, mean
         self.vectors = mean.new_zeros(len(mean), 0, 2) if vectors is None else vectors

@@ -23,6 +23,18 @@ from agents.hybrid.distribution import LOG_STD_RANGE, ActionLayout, MaskedHybrid
 __all__ = ["LOG_STD_RANGE", "ActionLayout", "HybridDistribution", "HybridPolicy", "MaskedHybrid", "Parts"]
 
 
+OTHER_FAMILIES = {  # what an algorithm asks its policy for -> why a hybrid policy lacks it
+    "lstm_actor": "has no memory, as RecurrentPPO needs it",
+    "critic_target": "has no target networks, as SAC and TD3 need them",
+    "actor_target": "has no target networks, as TD3 needs them",
+    "quantile_net": "has no quantiles, as QR-DQN needs them",
+}
+
+
+class UnfitPolicyError(ValueError, AttributeError):
+    """An algorithm asked for a part of another family of policies."""
+
+
 class HybridDistribution(Distribution):
     """SB3's face of :class:`MaskedHybrid`; ``distribution`` is the torch distribution (TRPO reads it)."""
 
@@ -100,6 +112,11 @@ class HybridPolicy(ActorCriticPolicy):
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
         # Values live in [-1, 1]; a plain Box may have other bounds, then SB3 rescales on the way to the world.
         self._squash_output = not self.layout.nvec
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OTHER_FAMILIES:
+            raise UnfitPolicyError(f"{type(self).__name__} {OTHER_FAMILIES[name]}; use PPO, A2C or TRPO")
+        return super().__getattr__(name)
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)  # builds SB3's Gaussian head; ours replaces it before the optimizer is made anew

@@ -1,20 +1,40 @@
 """Embeddings of frozen networks, computed once per image.
 
 PPO shows every observation of a rollout once while acting and then once per epoch, in shuffled
-minibatches. A frozen network says the same each time, so its answers are kept by the content of the image.
+minibatches. A frozen network says the same each time, so its answers are kept by the content of the image,
+for as long as its weights and statistics are the same ones.
 """
 
 import hashlib
 from collections.abc import Callable
+from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+WeightsState = tuple[tuple[int, int, float], ...]
 
 
 def content_keys(images: Tensor) -> list[bytes]:
     """One 16-byte digest per image of (B, C, H, W); equal images and only they have equal digests."""
     rows = images.detach().cpu().contiguous().flatten(1).numpy()
     return [hashlib.blake2b(row, digest_size=16).digest() for row in rows]
+
+
+@torch.no_grad()
+def weights_state(network: nn.Module) -> WeightsState:
+    """What changes when any weight or statistic does: of each tensor its place, torch's version counter and a sum.
+
+    The counter sees every write but those through ``.data``, as of SB3's ``polyak_update``; the sum of squares sees
+    those. It costs about as much as reading the weights once.
+    """
+    tensors = list(chain(network.parameters(), network.buffers()))
+    if not tensors:
+        return ()
+    flat = [tensor.detach().flatten().float() for tensor in tensors]
+    sums = torch.stack([torch.dot(values, values) for values in flat]).tolist()
+    versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+    return tuple(zip((tensor.data_ptr() for tensor in tensors), versions, sums, strict=True))
 
 
 class EmbeddingCache:
@@ -27,11 +47,12 @@ class EmbeddingCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything; call it when the network has changed."""
+        """Forget everything."""
         self._slots: dict[bytes, int] = {}
         self._owners: list[bytes | None] = [None] * self.capacity
         self._next = 0
         self._table: Tensor | None = None
+        self._state: WeightsState | None = None
 
     def __deepcopy__(self, memo: object) -> "EmbeddingCache":
         return EmbeddingCache(self.capacity)
@@ -43,10 +64,16 @@ class EmbeddingCache:
         self.capacity, self.computed = state["capacity"], 0
         self.clear()
 
-    def __call__(self, keys: list[bytes], images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """Embeddings (B, ...) of ``images``; ``compute`` runs on those that are not known, without gradient."""
-        if self._table is not None and self._table.device != images.device:
+    def __call__(
+        self, keys: list[bytes], images: Tensor, compute: Callable[[Tensor], Tensor], state: WeightsState = ()
+    ) -> Tensor:
+        """Embeddings (B, ...) of ``images``; ``compute`` runs on those that are not known, without gradient.
+
+        All that is known is forgotten when ``state`` (:func:`weights_state`) is not that of the last call.
+        """
+        if state != self._state or (self._table is not None and self._table.device != images.device):
             self.clear()
+            self._state = state
         new: dict[bytes, int] = {}
         for row, key in enumerate(keys):
             if key not in self._slots and key not in new:

@@ -5,6 +5,7 @@ concatenation with and without a fixed size, concatenation through convolutions,
 reservoir. Each maps feature maps (B, K_i, h_i, w_i), one per model, and a context to (B, features_dim).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,6 +22,13 @@ def require_sizes(low: int, **sizes: Any) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < low:
             raise ValueError(f"{name} must be a whole number from {low} on, not {size!r}")
+
+
+def require_numbers(**values: Any) -> None:
+    """ValueError for the first of ``values`` that is no finite number."""
+    for name, value in values.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value!r}")
 
 
 class _ExtraObjective(torch.autograd.Function):
@@ -81,9 +89,8 @@ class WeightSharingAttention(nn.Module):
         entropy_coef: float = 0.0,
     ):
         super().__init__()
-        if not isinstance(entropy_coef, int | float):
-            raise ValueError(f"entropy_coef must be a number, not {entropy_coef!r}")
-        if not isinstance(attention_temperature, int | float) or attention_temperature <= 0:
+        require_numbers(entropy_coef=entropy_coef, attention_temperature=attention_temperature)
+        if attention_temperature <= 0:
             raise ValueError(f"attention_temperature must be positive, not {attention_temperature!r}")
         if scorer not in ("linear", "mlp"):
             raise ValueError(f"scorer must be 'linear' or 'mlp', not {scorer!r}")
@@ -318,6 +325,7 @@ class Reservoir(Combiner):
         self, shapes: Sequence[MapShape], context_input_dim: int, embedding_dim: int, spectral_radius: float = 0.9
     ):
         super().__init__()
+        require_numbers(spectral_radius=spectral_radius)
         self.features_dim = embedding_dim
         self.inputs = nn.ModuleList(nn.Linear(grid_width(shape), embedding_dim) for shape in shapes)
         self.inputs.requires_grad_(False)

@@ -6,13 +6,17 @@ Three things that go wrong with pre-trained networks in reinforcement learning, 
 * A frozen network in training mode still moves its batch statistics, and any network acts and learns with
   different ones, and with other units dropped: backbones stay in evaluation mode always.
 * Another number of image channels means another first convolution: it is made of the old one's mean over
-  the colours, never drawn anew.
+  the colours, never drawn anew. More than three channels are frames or cameras: each goes through the network
+  on its own, as a mean over them could not tell a film from the same film backwards.
+* A random network whose batch statistics are the initial ones lets all that it is shown fade, layer after layer:
+  they are taken once from the first pictures.
 """
 
 import difflib
 import hashlib
 import itertools
 import logging
+import math
 import pickle
 import urllib.error
 from collections import OrderedDict
@@ -29,6 +33,10 @@ log = logging.getLogger(__name__)
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1], torchvision
 GREY_MEAN, GREY_STD = 0.449, 0.226  # their means
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CALIBRATION_PICTURES = 64  # with fewer, deep layers of a small picture have next to no variance to measure
+LEAST_CONTRAST = 1e-3  # standard deviation of pixels in [0, 1]
+LEAST_VARIANCE = 1e-2  # of a channel, as a part of its layer's mean: what is nearly constant is not blown up
 
 
 class Standardize(nn.Module):
@@ -66,11 +74,14 @@ class ModelType:
         build: makes the network for a number of image channels.
         min_size: smallest height and width of an image that it can take.
         imagenet: torchvision's weights, for those that have them.
+        one_picture: whether it knows one grey or coloured picture at a time, so that frames and cameras, stacked
+            along the channels, are shown to it one by one and its feature maps are stacked.
     """
 
     build: Callable[..., nn.Module]
     min_size: int
     imagenet: models.WeightsEnum | None = None
+    one_picture: bool = False
 
 
 def _resnet(constructor: Callable[[], models.ResNet]) -> Callable[..., nn.Module]:
@@ -87,9 +98,9 @@ def _resnet(constructor: Callable[[], models.ResNet]) -> Callable[..., nn.Module
 
 REGISTRY: dict[str, ModelType] = {
     "graph_cnn": ModelType(GraphCNN, 8),
-    "resnet18": ModelType(_resnet(models.resnet18), 16, models.ResNet18_Weights.IMAGENET1K_V1),
-    "resnet34": ModelType(_resnet(models.resnet34), 16, models.ResNet34_Weights.IMAGENET1K_V1),
-    "resnet50": ModelType(_resnet(models.resnet50), 16, models.ResNet50_Weights.IMAGENET1K_V2),
+    "resnet18": ModelType(_resnet(models.resnet18), 16, models.ResNet18_Weights.IMAGENET1K_V1, True),
+    "resnet34": ModelType(_resnet(models.resnet34), 16, models.ResNet34_Weights.IMAGENET1K_V1, True),
+    "resnet50": ModelType(_resnet(models.resnet50), 16, models.ResNet50_Weights.IMAGENET1K_V2, True),
 }
 
 
@@ -129,12 +140,6 @@ class PTMConfig:
     join_at: int = 0
     unfreeze_at: int | None = None
     options: Mapping[str, Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """``model_type``, with its weights where it has a choice."""
-        has_choice = REGISTRY[self.model_type].imagenet is not None and self.weights in ("imagenet", "random")
-        return f"{self.model_type}_{self.weights}" if has_choice else self.model_type
 
     @staticmethod
     def of(entry: "Mapping[str, Any] | PTMConfig") -> "PTMConfig":
@@ -194,6 +199,8 @@ class PretrainedModel(nn.Module):
     Attributes:
         backbone: the network, images (B, C, H, W) in [0, 1] to feature maps (B, K, h, w).
         out_shape: (K, h, w) for the given image.
+        name: ``model_type``, with the weights that it began with where there is a choice: ``resnet18_random`` where
+            those of ImageNet were asked for and could not be had.
     """
 
     def __init__(self, config: PTMConfig, image_shape: tuple[int, int, int]):
@@ -206,12 +213,18 @@ class PretrainedModel(nn.Module):
                 f"not {image_shape[1]}x{image_shape[2]}"
             )
         options = dict(config.options or {})
+        weights = config.weights
         if config.weights == "imagenet":
             if kind.imagenet is None:
                 raise ValueError(f"{config.model_type} has no ImageNet weights; set weights: random or a path")
             options["weights"] = imagenet_weights(kind.imagenet, config.missing_weights)
+            weights = "random" if options["weights"] is None else "imagenet"
+        has_choice = kind.imagenet is not None and weights in ("imagenet", "random")
+        self.name = f"{config.model_type}_{weights}" if has_choice else config.model_type
+        channels = image_shape[0]
+        self.picture_channels = channels if not kind.one_picture else 3 if channels % 3 == 0 else 1
         try:
-            self.backbone = kind.build(image_shape[0], **options)
+            self.backbone = kind.build(self.picture_channels, **options)
         except (TypeError, RuntimeError) as error:
             said = str(error).rpartition("() ")[2]  # without the name of a constructor
             raise ValueError(f"options of {config.model_type}: {said}") from None
@@ -237,8 +250,41 @@ class PretrainedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps (B, K, h, w) of images (B, C, H, W) in [0, 1]."""
-        features: Tensor = self.backbone(images)
-        return features if features.dim() == 4 else features[:, :, None, None]
+        pictures = images.reshape(-1, self.picture_channels, *images.shape[2:])  # (B * frames, c, H, W)
+        features: Tensor = self.backbone(pictures)
+        features = features if features.dim() == 4 else features[:, :, None, None]
+        return features.reshape(len(images), -1, *features.shape[2:])  # (B, frames * K, h, w)
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """Take batch statistics from ``images`` (B, C, H, W), once, if the network still has the initial ones.
+
+        A few pictures are shown shifted, mirrored and in other brightness, too. Pictures without any contrast are
+        waited out.
+        """
+        norms = [module for module in self.backbone.modules() if isinstance(module, BATCH_NORMS)]
+        norms = [norm for norm in norms if norm.running_mean is not None and norm.running_var is not None]
+        if not norms or norms[0].running_mean.any() or float(images.std()) < LEAST_CONTRAST:  # type: ignore[union-attr]
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = None  # the plain mean over calls, of which there is one
+            norm.train()
+        self(varied(images))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum
+            assert norm.running_var is not None
+            norm.running_var.clamp_(min=LEAST_VARIANCE * float(norm.running_var.mean()))
+
+    def get_extra_state(self) -> Tensor:
+        """Which parameters are trained (n,) bool, so that what was thawed is thawed after loading, too."""
+        return torch.tensor([parameter.requires_grad for parameter in self.backbone.parameters()])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Freeze and thaw as :meth:`get_extra_state` said."""
+        for parameter, trained in zip(self.backbone.parameters(), state.tolist(), strict=True):
+            parameter.requires_grad_(bool(trained))
 
     def freeze(self) -> None:
         """Stop training it."""
@@ -263,20 +309,39 @@ class PretrainedModel(nn.Module):
         return sum(parameter.numel() for parameter in self.backbone.parameters())
 
 
+def varied(images: Tensor) -> Tensor:
+    """At least ``CALIBRATION_PICTURES`` images, made of (B, C, H, W) by shifts, mirrors and brightness; no chance."""
+    copies = math.ceil(CALIBRATION_PICTURES / len(images))
+    shown = [images]
+    for i in range(1, copies):
+        shift = (i * images.shape[2] // copies, (5 * i) % copies * images.shape[3] // copies)
+        turned = torch.roll(images, shift, dims=(2, 3)).flip(2 if i % 2 else 3)
+        shown.append(turned * (0.5 + 0.5 * i / copies))
+    return torch.cat(shown)
+
+
 def adapt_first_convolution(convolution: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     """The same convolution for another number of channels: each gets the mean over the old ones.
 
-    It is scaled so that a grey image, the same in all channels, gives the same answer as before.
+    It is scaled so that a grey image, the same in all channels, gives the same answer as before. With more channels
+    than before it cannot tell them apart.
+
+    Raises:
+        ValueError: the convolution is a grouped one.
     """
     if convolution.in_channels == in_channels:
         return convolution
+    if convolution.groups != 1:
+        raise ValueError(f"a convolution with groups={convolution.groups} cannot be adapted to other channels")
     adapted = nn.Conv2d(
         in_channels,
         convolution.out_channels,
         convolution.kernel_size,  # type: ignore[arg-type]
         convolution.stride,  # type: ignore[arg-type]
         convolution.padding,  # type: ignore[arg-type]
+        convolution.dilation,  # type: ignore[arg-type]
         bias=convolution.bias is not None,
+        padding_mode=convolution.padding_mode,
     )
     with torch.no_grad():
         total = convolution.weight.sum(dim=1, keepdim=True)  # (K, 1, h, w)

@@ -19,7 +19,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.graph.picture import SIDE
-from agents.ptm.cache import EmbeddingCache, content_keys
+from agents.ptm.cache import EmbeddingCache, content_keys, weights_state
 from agents.ptm.combiners import COMBINERS, WeightSharingAttention, require_sizes
 from agents.ptm.inputs import PixelInputs, inputs_of
 from agents.ptm.models import PretrainedModel, PTMConfig
@@ -33,6 +33,7 @@ DEFAULT_PTMS: tuple[Mapping[str, Any], ...] = (
 )
 UNIFORM_TEMPERATURE = 1e9  # at which a softmax is uniform
 LOG_KAPPA_INIT = 1.0  # about 40 degrees of deviation
+CACHE_BYTES = 256 * 2**20  # that the embeddings of one model may take, however many ``cache_size`` allows
 COST_MEMORY = 0.9  # how much of the running mean of a model's cost is kept at each call
 
 
@@ -47,6 +48,7 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
         combiner: a name in :data:`agents.ptm.combiners.COMBINERS`.
         context_input_dim: width of the context that callers pass; None: it comes from the observation.
         cache_size: embeddings kept of each frozen model; as large as a rollout, each is computed once. 0 = none.
+            They never take more than 256 MiB.
         **options: further arguments of the combiner, such as ``context_dim``, ``scorer``,
             ``attention_temperature``, ``learn_temperature`` and ``entropy_coef`` of ``"wsa"``.
     """
@@ -88,12 +90,14 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
         self.inputs = inputs
         self.ptms = nn.ModuleList(models)
         self.combiner = module
-        self.names = _unique([config.name for config in configs])
+        self.names = _unique([model.name for model in models])
         self.cost_ms = [0.0] * len(models)
         """Running mean of the milliseconds that each model took per call, for whatever the cache left over."""
         self.register_buffer("active", torch.tensor([config.join_at == 0 for config in configs]))
-        self._caches = [EmbeddingCache(cache_size) for _ in models]
-        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
+        self._caches = [
+            EmbeddingCache(min(cache_size, CACHE_BYTES // (4 * model.out_shape.numel()))) for model in models
+        ]
+        self._is_led = False
 
     def forward(
         self,
@@ -115,11 +119,17 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
 
     def look(self, images: Tensor, context: Tensor, return_attention: bool = False, rows: Tensor | None = None) -> Any:
         """As :meth:`forward`, from images (B, C, H, W) and contexts."""
+        if self.training and torch.is_grad_enabled() and not self._is_led and self._is_waiting():
+            raise ValueError(
+                "join_at and unfreeze_at do nothing by themselves: learn with "
+                "callback=rl_suite.sb3.AttentionCallback(), or call advance(step)"
+            )
         combined, weights = self.combiner(self._maps(images), context, self.active, rows)
         return (combined, weights) if return_attention else combined
 
     def advance(self, step: int) -> list[str]:
         """Let models join and unfreeze as their configurations say; returns what happened, for the log."""
+        self._is_led = True
         events = []
         for i, (name, model) in enumerate(zip(self.names, self.models(), strict=True)):
             if not self.active[i] and step >= model.config.join_at:
@@ -129,6 +139,13 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
                 model.unfreeze()
                 events.append(f"{name} is trained from now on")
         return events
+
+    def _is_waiting(self) -> bool:
+        """Whether some model has yet to join or to be trained."""
+        return any(
+            (model.config.join_at > 0 and not on) or (model.frozen and model.config.unfreeze_at is not None)
+            for model, on in zip(self.models(), self.active.tolist(), strict=True)
+        )
 
     def index(self, name: str) -> int:
         """Number of the model called ``name``."""
@@ -175,12 +192,14 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
         maps = []
         for i, (model, cache) in enumerate(zip(self.models(), self._caches, strict=True)):
             start = time.perf_counter()
-            if not self.active[i]:
+            if self.active[i]:
+                model.calibrate(images)
+            else:
                 maps.append(images.new_zeros(len(images), *model.out_shape))
                 continue
             if model.frozen and cache.capacity and not images.requires_grad:
                 keys = content_keys(images) if keys is None else keys
-                maps.append(cache(keys, images, model))
+                maps.append(cache(keys, images, model, weights_state(model.backbone)))
             else:
                 if not model.frozen:
                     cache.clear()
@@ -188,12 +207,6 @@ class MultiPTMFeatureExtractor(BaseFeaturesExtractor):
             cost = 1e3 * (time.perf_counter() - start)
             self.cost_ms[i] = COST_MEMORY * self.cost_ms[i] + (1.0 - COST_MEMORY) * cost if self.cost_ms[i] else cost
         return maps
-
-
-def _forget(module: nn.Module, _: Any) -> None:
-    """After loading other weights, what the old ones said is worth nothing."""
-    assert isinstance(module, MultiPTMFeatureExtractor)
-    module.forget()
 
 
 def _unique(names: Sequence[str]) -> list[str]:

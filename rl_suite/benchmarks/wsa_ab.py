@@ -78,8 +78,9 @@ def run(options: Options) -> BenchmarkResult:
     seeds = range(options.seed, options.seed + count)
     runs: dict[str, list[Trained]] = {}
     steps = 0.0
-    for name, value in ((WITH, "true"), (WITHOUT, "false")):
-        config = load_experiment(CONFIG, [*words, f"policy.kwargs.use_wsa={value}"])
+    plain = [f"policy.kwargs.{name}" for name in ("use_wsa=false", "ptms=null", "wsa_config=null")]
+    for name, changes in ((WITH, ["policy.kwargs.use_wsa=true"]), (WITHOUT, plain)):
+        config = load_experiment(CONFIG, [*words, *changes])
         assert isinstance(config, SB3Config)
         steps = float(config.train.total_timesteps)
         runs[name] = [_train(config, seed) for seed in seeds]

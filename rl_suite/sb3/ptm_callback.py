@@ -7,6 +7,7 @@ Works for every SB3 policy with a ``MultiPTMFeatureExtractor`` inside, whoever t
 
 import io
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -16,8 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.utils import obs_as_tensor
@@ -31,17 +34,21 @@ from agents.ptm.weight_sharing import MultiPTMFeatureExtractor
 COLLAPSED = 0.9  # mean weight of one model above which the others are as good as absent
 DEAD = 1e-6  # spread of weights below which the scores say nothing
 FRAMES = 6  # pictures of one episode
+LONGEST_PICTURE = 1000  # steps of an episode that are drawn
+OFF_POLICY_EVERY = 1000  # steps between measurements where a rollout is a step or an episode
 COLOURS = matplotlib.colormaps["tab10"]
 
 log = logging.getLogger(__name__)
 
 
+def extractors_of(policy: BasePolicy) -> list[MultiPTMFeatureExtractor]:
+    """Every extractor with pre-trained models in a policy: of actor, critic and target networks, actor first."""
+    return [module for module in policy.modules() if isinstance(module, MultiPTMFeatureExtractor)]
+
+
 def multi_ptm_of(policy: BasePolicy) -> MultiPTMFeatureExtractor | None:
-    """The pre-trained models inside a policy; None if it has none."""
-    if isinstance(policy, HybridActorCritic):
-        return policy.multi_ptm
-    extractor = getattr(policy, "features_extractor", None)
-    return extractor if isinstance(extractor, MultiPTMFeatureExtractor) else None
+    """The pre-trained models that choose the actions of a policy; None if it has none."""
+    return next(iter(extractors_of(policy)), None)
 
 
 @torch.no_grad()
@@ -88,10 +95,12 @@ class AttentionCallback(BaseCallback):
         self.sample, self.images_every = sample, images_every
 
     def _on_training_start(self) -> None:
+        self._extractors = extractors_of(self.model.policy)
         self._extractor = multi_ptm_of(self.model.policy)
         if self._extractor is None:
             raise ValueError(f"{type(self.model.policy).__name__} has no pre-trained models to watch")
         self._alarms: set[str] = set()
+        self._next_measure = 0
         self._next_images = 0 if self.model.num_timesteps == 0 else self._images_after(self.model.num_timesteps)
         self._advance()
         for name, model in zip(self._extractor.names, self._extractor.models(), strict=True):
@@ -101,12 +110,16 @@ class AttentionCallback(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        assert self._extractor is not None
-        self._extractor.forget()  # a run that is resumed here has no cache either, and must end with the same bits
+        for extractor in self._extractors:
+            extractor.forget()  # a run that is resumed here has no cache either, and must end with the same bits
 
     def _on_rollout_end(self) -> None:
         self._advance()
-        buffer: Any = self.model.rollout_buffer  # type: ignore[attr-defined]
+        seen = Seen.of(self.model)
+        if isinstance(self.model, OffPolicyAlgorithm):  # its rollouts may be single steps
+            if self.num_timesteps < self._next_measure:
+                return
+            self._next_measure = self.num_timesteps + OFF_POLICY_EVERY
         extractor = self._extractor
         assert extractor is not None
         for name, cost in zip(extractor.names, extractor.cost_ms, strict=True):
@@ -117,10 +130,10 @@ class AttentionCallback(BaseCallback):
             if model.config.unfreeze_at is not None:
                 self.logger.record(f"attention/trained_{name}", float(not model.frozen))
         rng = np.random.default_rng(self.num_timesteps)
-        count = min(self.sample, buffer.buffer_size * buffer.n_envs)
-        rows = rng.choice(buffer.buffer_size * buffer.n_envs, size=count, replace=False)
-        steps, copies = np.unravel_index(np.sort(rows), (buffer.buffer_size, buffer.n_envs))
-        weights = attention_of(self.model.policy, _pick(buffer.observations, (steps, copies)))
+        count = min(self.sample, seen.n_steps * seen.n_envs)
+        rows = rng.choice(seen.n_steps * seen.n_envs, size=count, replace=False)
+        steps, copies = np.unravel_index(np.sort(rows), (seen.n_steps, seen.n_envs))
+        weights = attention_of(self.model.policy, _pick(seen.observations, (steps, copies)))
         if weights is None:
             return
         values = attention_figures(weights, extractor.names)
@@ -130,15 +143,15 @@ class AttentionCallback(BaseCallback):
         if self.images_every and self.num_timesteps >= self._next_images:
             self._next_images = self._images_after(self.num_timesteps)
             self.logger.record(
-                "attention/episode", Image(self._picture(buffer), "HWC"), exclude=("stdout", "json", "csv")
+                "attention/episode", Image(self._picture(seen), "HWC"), exclude=("stdout", "json", "csv")
             )
 
     def _images_after(self, step: int) -> int:
         return (step // self.images_every + 1) * self.images_every if self.images_every else 0
 
     def _advance(self) -> None:
-        assert self._extractor is not None
-        for event in self._extractor.advance(self.model.num_timesteps):
+        events = [event for extractor in self._extractors for event in extractor.advance(self.model.num_timesteps)]
+        for event in dict.fromkeys(events):  # actor and critic may have models of their own
             log.info("step %d: %s", self.model.num_timesteps, event)
 
     def _warn(self, values: dict[str, float]) -> None:
@@ -151,12 +164,12 @@ class AttentionCallback(BaseCallback):
                 log.warning("step %d: %s", self.num_timesteps, text)
                 self._alarms.add(key)
 
-    def _picture(self, buffer: Any) -> NDArray[np.uint8]:
-        """The first episode of the first environment in the rollout."""
-        starts = np.flatnonzero(buffer.episode_starts[:, 0])
-        first = int(starts[0]) if len(starts) else 0
-        last = int(starts[1]) if len(starts) > 1 else buffer.buffer_size
-        observations = _pick(buffer.observations, (np.arange(first, last), 0))
+    def _picture(self, seen: "Seen") -> NDArray[np.uint8]:
+        """The first episode of the first environment in the buffer."""
+        first = int(seen.starts[0]) if len(seen.starts) else 0
+        last = int(seen.starts[1]) if len(seen.starts) > 1 else seen.n_steps
+        last = min(last, first + LONGEST_PICTURE)
+        observations = _pick(seen.observations, (np.arange(first, last), 0))
         weights = [
             attention_of(self.model.policy, _pick(observations, np.array([t]))) for t in range(last - first)
         ]  # one by one: with a context per node there are several rows per step
@@ -165,6 +178,29 @@ class AttentionCallback(BaseCallback):
         assert extractor is not None
         shown = np.unique(np.linspace(0, last - first - 1, FRAMES).round().astype(int))
         return draw_episode(_pictures(self.model.policy, observations, shown), shown, means, extractor.names)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Observations that an algorithm has in its buffer, arrays (n_steps, n_envs, ...), with the starts of episodes."""
+
+    observations: Any
+    n_steps: int
+    n_envs: int
+    starts: NDArray[np.int64]  # steps at which an episode of the first environment starts
+
+    @staticmethod
+    def of(model: BaseAlgorithm) -> "Seen":
+        """From the rollout of PPO, A2C or TRPO, or from the replay buffer of DQN, SAC or TD3."""
+        buffer: Any = getattr(model, "rollout_buffer", None)
+        if buffer is not None:
+            return Seen(
+                buffer.observations, buffer.buffer_size, buffer.n_envs, np.flatnonzero(buffer.episode_starts[:, 0])
+            )
+        buffer = model.replay_buffer  # type: ignore[attr-defined]
+        n_steps = buffer.buffer_size if buffer.full else buffer.pos
+        starts = np.flatnonzero(buffer.dones[: n_steps - 1, 0]) + 1
+        return Seen(buffer.observations, n_steps, buffer.n_envs, starts)
 
 
 def draw_episode(

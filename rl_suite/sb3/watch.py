@@ -17,7 +17,7 @@ def watchers(config: SB3Config, model: BaseAlgorithm) -> list[BaseCallback]:
     """
     policy: Any = model.policy
     found: list[BaseCallback] = []
-    if not hasattr(policy, "multi_ptm") and not hasattr(getattr(policy, "features_extractor", None), "ptms"):
+    if not hasattr(policy, "multi_ptm") and not any(hasattr(module, "ptms") for module in policy.modules()):
         return found  # do not import what stock policies have no use for
     from rl_suite.sb3.component_values import ComponentValueCallback
     from rl_suite.sb3.ptm_callback import AttentionCallback, multi_ptm_of

@@ -3,10 +3,11 @@ import pytest
 import torch
 from graph_toys import PointTheWay, observations, shuffled
 from gymnasium import spaces
-from sb3_contrib import TRPO
-from stable_baselines3 import A2C, PPO
+from sb3_contrib import TRPO, RecurrentPPO
+from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import Actor, Critic, HybridActorCritic
@@ -298,7 +299,11 @@ def test_actor_and_critic_stand_alone():
         ({"use_wsa": "maybe"}, "use_wsa must be true or false"),
         ({"reward_components": []}, "at least one name"),
         ({"hidden_dim": 0}, "hidden_dim must be a whole number from 1 on"),
-        ({"ptms": SMALL_PTMS, "wsa_config": {"ptms": SMALL_PTMS}}, "ptms is given twice"),
+        ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"ptms": SMALL_PTMS}}, "ptms is given twice"),
+        ({"ptms": SMALL_PTMS}, "do nothing without use_wsa"),
+        ({"net_arch": [512, 512], "activation_fn": torch.nn.ReLU}, "no use for net_arch, activation_fn"),
+        ({"features_extractor_class": FlattenExtractor}, "no use for features_extractor_class"),
+        ({"log_std_init": float("nan")}, "log_std_init must be a finite number"),
         ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"dropout_rate": 0.1}}, "dropout_rate must be 0"),
         ({"use_wsa": True, "wsa_config": ["embedding_dim"]}, "wsa_config must be a mapping"),
     ],
@@ -317,3 +322,39 @@ def test_spaces_that_do_not_fit_are_refused():
         HybridActorCritic(world.observation_space, HybridBox([3], 1, 5), schedule)
     with pytest.raises(ValueError, match="needs a HybridBox"):
         HybridActorCritic(world.observation_space, spaces.Discrete(3), schedule)
+
+
+def test_algorithms_of_another_family_say_why_they_cannot_have_it():
+    world = DummyVecEnv([lambda: PointTheWay(per_node=False)])
+    with pytest.raises(ValueError, match="HybridActorCritic has no memory, as RecurrentPPO needs it"):
+        RecurrentPPO(HybridActorCritic, world, device="cpu")
+    with pytest.raises(ValueError, match="HybridActorCritic has no target networks"):
+        SAC(HybridActorCritic, world, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["features", "deepsets", "gnn", "wsa"])
+def test_what_stands_in_the_padding_does_not_matter(name):
+    policy = make(**VARIANTS[name]).policy
+    perturb(policy)
+    seen = observations(4)
+    told = dict(seen, x=seen["x"].clone())
+    told["x"][seen["node_mask"] == 0] = torch.nan
+    with torch.no_grad():
+        for one, other in zip(policy(seen, deterministic=True), policy(told, deterministic=True), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("encoder", list(ENCODERS))
+def test_graphs_without_nodes_have_a_value(encoder):
+    policy = make(per_node=False, encoder=encoder).policy
+    nothing = {key: torch.zeros_like(value) for key, value in observations(2, per_node=False).items()}
+    actions, values, log_probs = policy(nothing)
+    assert all(bool(said.isfinite().all()) for said in (actions, values, log_probs))
+
+
+def test_a_mask_that_forbids_everything_is_named():
+    policy = make(encoder="features").policy
+    seen = observations(2)
+    seen["action_mask"][0, :3] = 0
+    with pytest.raises(ValueError, match="action_mask forbids every option of a choice"):
+        policy(seen)

@@ -156,8 +156,10 @@ def test_models_join_and_unfreeze_in_time():
     extractor = MultiPTMFeatureExtractor(IMAGES, ptms=[thaw, late], embedding_dim=8)
     assert extractor.names == ["graph_cnn_0", "graph_cnn_1"]
     images = torch.rand(3, 3, 36, 36)
-    assert extractor(images, return_attention=True)[1].tolist() == [[1.0, 0.0]] * 3
+    with pytest.raises(ValueError, match="join_at and unfreeze_at do nothing by themselves"):
+        extractor(images)
     assert extractor.advance(99) == []
+    assert extractor(images, return_attention=True)[1].tolist() == [[1.0, 0.0]] * 3
     assert extractor.advance(100) == ["graph_cnn_1 joins"]
     weights = extractor(images, return_attention=True)[1]
     assert (weights > 0).all()
@@ -215,7 +217,7 @@ def test_dict_and_graph_observations(space, batch):
         ({"observation_space": IMAGES, "embedding_dim": 0}, "embedding_dim must be a whole number from 1 on"),
         ({"observation_space": IMAGES, "context_dim": -1}, "context_dim must be a whole number from 1 on"),
         ({"observation_space": IMAGES, "cache_size": -1}, "cache_size must be a whole number from 0 on"),
-        ({"observation_space": IMAGES, "entropy_coef": "big"}, "entropy_coef must be a number"),
+        ({"observation_space": IMAGES, "entropy_coef": "big"}, "entropy_coef must be a finite number"),
         ({"observation_space": IMAGES, "ptms": [{**FROZEN, "join_at": 5}]}, "join_at: 0"),
         ({"observation_space": spaces.Box(0, 1, (3, 6, 6))}, "at least 8x8, not 6x6"),
         ({"observation_space": IMAGES, "combiner": "cnn_concat", "layers": 4}, "1 to 3 layers"),

@@ -4,14 +4,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.logger import Image, KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.actor_critic import HybridActorCritic
 from agents.ptm.weight_sharing import MultiPTMFeatureExtractor
 from rl_suite.sb3.component_values import ComponentValueCallback, lambda_returns
-from rl_suite.sb3.ptm_callback import AttentionCallback, attention_figures, attention_of, draw_episode
+from rl_suite.sb3.ptm_callback import AttentionCallback, attention_figures, attention_of, draw_episode, extractors_of
 from rl_suite.vec_env import make_vec_env
 
 CNN = {"model_type": "graph_cnn", "options": {"width": 4}}
@@ -138,6 +138,40 @@ def test_it_watches_stock_policies_on_pixels_too():
     assert recorder.seen[0]["attention/weight_graph_cnn_0"] > 0.0
     weights = attention_of(model.policy, model.rollout_buffer.observations[:3].reshape(-1, 3, 36, 36))
     np.testing.assert_allclose(weights.sum(1), 1.0, atol=1e-6)
+
+
+CURRICULUM = {
+    "features_extractor_class": MultiPTMFeatureExtractor,
+    "features_extractor_kwargs": {
+        "ptms": [CNN, {**CNN, "join_at": 20, "unfreeze_at": 20}], "embedding_dim": 8, "context_dim": 8
+    },
+}  # fmt: skip
+
+
+class Steering(Pixels):
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+
+@pytest.mark.parametrize(("algorithm", "world"), [(DQN, Pixels), (SAC, Steering), (TD3, Steering)])
+def test_it_leads_every_network_of_off_policy_algorithms(algorithm, world):
+    options = {"learning_starts": 10, "buffer_size": 100, "batch_size": 8, "train_freq": 4, "gradient_steps": 1}
+    model = algorithm("CnnPolicy", DummyVecEnv([world]), policy_kwargs=dict(CURRICULUM), device="cpu", **options)
+    recorder = Recorder()
+    model.set_logger(Logger(None, [recorder]))
+    model.learn(40, AttentionCallback(images_every=10), log_interval=1)
+    networks = extractors_of(model.policy)
+    assert len(networks) > 1
+    assert all(network.active.all() and not network.models()[1].frozen for network in networks)
+    assert any("attention/weight_graph_cnn_0" in values for values in recorder.seen)
+
+
+def test_a_critic_with_models_of_its_own_is_led_too():
+    kwargs = {**CURRICULUM, "share_features_extractor": False}
+    model = PPO("CnnPolicy", DummyVecEnv([Pixels]), n_steps=16, batch_size=16, policy_kwargs=kwargs, device="cpu")
+    model.learn(48, AttentionCallback())
+    for network in (model.policy.pi_features_extractor, model.policy.vf_features_extractor):
+        assert network.active.all()
+        assert [part.frozen for part in network.models()] == [True, False]
 
 
 def test_policies_without_models_are_refused():
