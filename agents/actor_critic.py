@@ -8,6 +8,7 @@ for the whole graph (a plain Box)::
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -113,10 +114,11 @@ class GraphLatents(NamedTuple):
     pictures: Tensor | None
 
 
-class HybridActorCritic(HybridPolicy):
-    """SB3 policy for padded graphs (see :mod:`agents.graph.batch` for the observation).
+@dataclass(frozen=True)
+class HybridOptions:
+    """What shapes a :class:`HybridActorCritic`.
 
-    Args:
+    Attributes:
         encoder: ``"features"``, ``"deepsets"`` or ``"gnn"`` (:mod:`agents.graph.encoder`).
         encoder_kwargs: further arguments of the encoder.
         hidden_dim: width of tokens and hidden layers.
@@ -126,11 +128,63 @@ class HybridActorCritic(HybridPolicy):
         ptms: the pre-trained models (:class:`agents.ptm.models.PTMConfig`).
         wsa_config: further arguments of WSAEnhancedActor or MultiPTMFeatureExtractor; may hold ``ptms`` too.
         reward_components: names of the critic's heads.
-        angles: which of the continuous values are angles in units of pi, hence wrap around.
         shared_noise: whether the nodes of a graph share a part of the noise of their plain values, so that what
             they do together is explored too (:mod:`agents.hybrid.correlated`).
+
+    Raises:
+        ValueError: an option is none of these values, or would do nothing.
+    """
+
+    encoder: EncoderName = "gnn"
+    encoder_kwargs: Mapping[str, Any] | None = None
+    hidden_dim: int = 64
+    use_wsa: bool = False
+    wsa_placement: Literal["actor", "features"] = "actor"
+    ptms: Sequence[Mapping[str, Any]] | None = None
+    wsa_config: Mapping[str, Any] | None = None
+    reward_components: Sequence[str] = ("total",)
+    shared_noise: bool = True
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {self.encoder!r}")
+        if self.wsa_placement not in ("actor", "features"):
+            raise ValueError(f"wsa_placement must be 'actor' or 'features', not {self.wsa_placement!r}")
+        require_sizes(1, hidden_dim=self.hidden_dim)
+        for name, value in (("use_wsa", self.use_wsa), ("shared_noise", self.shared_noise)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false, not {value!r}")
+        components = self.reward_components
+        if isinstance(components, str) or not components:
+            raise ValueError(f"reward_components must be a list with at least one name, not {components!r}")
+        if self.wsa_config is not None and not isinstance(self.wsa_config, Mapping):
+            raise ValueError(f"wsa_config must be a mapping, not {self.wsa_config!r}")
+        config = self.wsa_config or {}
+        if self.ptms is not None and "ptms" in config:
+            raise ValueError("ptms is given twice, beside wsa_config and in it")
+        if config.get("dropout_rate"):
+            raise ValueError("dropout_rate must be 0 in a policy: learning would drop what acting did not")
+        given = self.ptms is not None or self.wsa_config is not None or self.wsa_placement != "actor"
+        if given and not self.use_wsa:
+            raise ValueError("ptms, wsa_config and wsa_placement do nothing without use_wsa=true")
+
+    @property
+    def of_models(self) -> dict[str, Any]:
+        """Arguments of the actor or the extractor with pre-trained models."""
+        return {**(self.wsa_config or {}), **({} if self.ptms is None else {"ptms": self.ptms})}
+
+
+OWN = tuple(field.name for field in fields(HybridOptions))
+
+
+class HybridActorCritic(HybridPolicy):
+    """SB3 policy for padded graphs (see :mod:`agents.graph.batch` for the observation).
+
+    Args:
+        angles: which of the continuous values are angles in units of pi, hence wrap around.
         log_std_init: logarithm of the standard deviations to begin with.
-        **kwargs: of SB3's ActorCriticPolicy; those that shape its networks (:data:`INERT`) are refused.
+        **kwargs: those of :class:`HybridOptions` (``encoder``, ``hidden_dim``, ``use_wsa``, ``ptms`` ...), and of SB3's
+            ActorCriticPolicy but for those that shape its networks (:data:`INERT`), which are refused.
 
     Raises:
         ValueError: the spaces do not fit, a pre-trained model is unknown or does not fit, or an argument would do
@@ -142,16 +196,7 @@ class HybridActorCritic(HybridPolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
-        encoder: EncoderName = "gnn",
-        encoder_kwargs: Mapping[str, Any] | None = None,
-        hidden_dim: int = 64,
-        use_wsa: bool = False,
-        wsa_placement: Literal["actor", "features"] = "actor",
-        ptms: Sequence[Mapping[str, Any]] | None = None,
-        wsa_config: Mapping[str, Any] | None = None,
-        reward_components: Sequence[str] = ("total",),
         angles: Sequence[int] = (),
-        shared_noise: bool = True,
         log_std_init: float = -0.5,
         **kwargs: Any,
     ):
@@ -163,37 +208,9 @@ class HybridActorCritic(HybridPolicy):
                 f"actions have {layout.n_parts} parts but the graph has up to {self.graph_shape.max_nodes} nodes; "
                 "there must be one part per node, or a single one for the graph"
             )
-        if encoder not in ENCODERS:
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {encoder!r}")
+        self.options = HybridOptions(**{name: kwargs.pop(name) for name in OWN if name in kwargs})
         refuse_inert(kwargs)
-        if not use_wsa and (ptms is not None or wsa_config is not None or wsa_placement != "actor"):
-            raise ValueError("ptms, wsa_config and wsa_placement do nothing without use_wsa=true")
-        if wsa_placement not in ("actor", "features"):
-            raise ValueError(f"wsa_placement must be 'actor' or 'features', not {wsa_placement!r}")
-        require_sizes(1, hidden_dim=hidden_dim)
         require_numbers(log_std_init=log_std_init)
-        for name, value in (("use_wsa", use_wsa), ("shared_noise", shared_noise)):
-            if not isinstance(value, bool):
-                raise ValueError(f"{name} must be true or false, not {value!r}")
-        if isinstance(reward_components, str) or not reward_components:
-            raise ValueError(f"reward_components must be a list with at least one name, not {reward_components!r}")
-        if wsa_config is not None and not isinstance(wsa_config, Mapping):
-            raise ValueError(f"wsa_config must be a mapping, not {wsa_config!r}")
-        if ptms is not None and "ptms" in (wsa_config or {}):
-            raise ValueError("ptms is given twice, beside wsa_config and in it")
-        if (wsa_config or {}).get("dropout_rate"):
-            raise ValueError("dropout_rate must be 0 in a policy: learning would drop what acting did not")
-        self._own: dict[str, Any] = {
-            "encoder": encoder,
-            "encoder_kwargs": encoder_kwargs,
-            "hidden_dim": hidden_dim,
-            "use_wsa": use_wsa,
-            "wsa_placement": wsa_placement,
-            "ptms": ptms,
-            "wsa_config": wsa_config,
-            "reward_components": reward_components,
-            "shared_noise": shared_noise,
-        }
         kwargs.setdefault("ortho_init", False)  # every part has its own initialisation
         super().__init__(
             observation_space, action_space, lr_schedule, angles=angles, log_std_init=log_std_init, **kwargs
@@ -201,33 +218,30 @@ class HybridActorCritic(HybridPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = super()._get_constructor_parameters()
-        return {**{name: value for name, value in parameters.items() if name not in INERT}, **self._own}
+        own = {name: getattr(self.options, name) for name in OWN}
+        return {**{name: value for name, value in parameters.items() if name not in INERT}, **own}
 
     def _build(self, lr_schedule: Schedule) -> None:
-        own, layout = self._own, self.layout
-        hidden = own["hidden_dim"]
-        self.encoder = ENCODERS[own["encoder"]](
-            self.graph_shape, hidden, self.per_node, **(own["encoder_kwargs"] or {})
+        own, layout = self.options, self.layout
+        self.encoder = ENCODERS[own.encoder](
+            self.graph_shape, own.hidden_dim, self.per_node, **(own.encoder_kwargs or {})
         )
         width = self.encoder.out_dim
-        widths = (width, hidden, layout.n_options, layout.n_continuous)
-        options = dict(own["wsa_config"] or {})
-        if own["ptms"] is not None:
-            options["ptms"] = own["ptms"]
+        widths = (width, own.hidden_dim, layout.n_options, layout.n_continuous)
         self.seen: nn.Module | None = None
         self.add_seen: nn.Module | None = None
         self.actor: nn.Module
-        if own["use_wsa"] and own["wsa_placement"] == "actor":
-            options.setdefault("image", "picture")
+        if own.use_wsa and own.wsa_placement == "actor":
+            options = {"image": "picture", **own.of_models}
             self.actor = WSAEnhancedActor(
                 *widths, n_angles=len(layout.angles), log_std_init=self.log_std_init, **options
             )
         else:
             self.actor = Actor(*widths, n_angles=len(layout.angles), log_std_init=self.log_std_init)
-        if own["use_wsa"] and own["wsa_placement"] == "features":
-            self.seen = MultiPTMFeatureExtractor(self.observation_space, context_input_dim=width, **options)
+        if own.use_wsa and own.wsa_placement == "features":
+            self.seen = MultiPTMFeatureExtractor(self.observation_space, context_input_dim=width, **own.of_models)
             self.add_seen = nn.Linear(self.seen.features_dim, width)
-        self.critic = Critic(width, hidden, own["reward_components"])
+        self.critic = Critic(width, own.hidden_dim, own.reward_components)
         everything = [parameter for _, parameter in super().named_parameters()]  # what is frozen may be trained later
         fast = {"fused": True} if self.optimizer_class in (torch.optim.Adam, torch.optim.AdamW) else {}
         self.optimizer = self.optimizer_class(everything, lr=lr_schedule(1), **{**fast, **self.optimizer_kwargs})  # type: ignore[call-arg]
@@ -255,7 +269,7 @@ class HybridActorCritic(HybridPolicy):
             return MaskedHybrid(self.layout, said.logits, said.mean, said.log_std, vectors=said.vectors)
         parts, allowed = latent_pi.batch.parts, latent_pi.batch.allowed(self.layout.n_options)
         noise, angles = None, None
-        if self._own["shared_noise"]:
+        if self.options.shared_noise:
             own, shared = (scale.clamp(*LOG_STD_RANGE) for scale in (said.log_std, said.shared_log_std))
             noise = SharedNoise(own, shared, parts.graph, parts.counts)
             lead = segment_mean(said.vectors, parts.counts, parts.graph)  # the nodes vote

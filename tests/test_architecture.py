@@ -16,7 +16,6 @@ LONGEST_FILE, LONGEST_COMMAND, LONGEST_EXAMPLE, LONGEST_FUNCTION = 400, 60, 80, 
 MOST_PARAMETERS = 10
 # (file, function): a list that may only shrink
 MANY_PARAMETERS = {
-    ("agents/actor_critic.py", "__init__"),  # policy_kwargs of stable-baselines3 are keyword arguments
     ("agents/ptm/weight_sharing.py", "__init__"),  # features_extractor_kwargs, too
 }
 

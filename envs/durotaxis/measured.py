@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from envs.durotaxis.options import Options
 
@@ -19,9 +20,11 @@ class MeasuredField(NamedTuple):
     scale: float  # grid cells per px of the world
     up_x: float  # unit vector of the steepest ascent of the plane that fits the dish best, y upwards
     up_y: float
+    smooth: NDArray[np.float64]  # (H, W) ``values`` smoothed over ``SLOPE_LENGTH``, of which slopes are taken
 
 
-NOTHING_MEASURED = MeasuredField(np.zeros((2, 2)), 0.5, 0.5, 1.0, 1.0, 0.0)
+NOTHING_MEASURED = MeasuredField(np.zeros((2, 2)), 0.5, 0.5, 1.0, 1.0, 0.0, np.zeros((2, 2)))
+SLOPE_LENGTH = 5.0  # px of the world, half a cell; slopes within one pixel of a picture are grey steps and noise
 
 
 def load_measured(options: Options) -> MeasuredField:
@@ -50,7 +53,17 @@ def load_measured(options: Options) -> MeasuredField:
         )
     centre_row, centre_column = (values.shape[0] - 1) / 2, (values.shape[1] - 1) / 2
     up_x, up_y = _steepest_ascent(values, centre_row, centre_column, options.dish_radius * scale)
-    return MeasuredField(np.ascontiguousarray(values), centre_row, centre_column, scale, up_x, up_y)
+    values = np.ascontiguousarray(values)
+    return MeasuredField(values, centre_row, centre_column, scale, up_x, up_y, _smoothed(values, SLOPE_LENGTH * scale))
+
+
+def _smoothed(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Gaussian mean of width ``sigma`` (grid cells); what lies beyond the border goes on as it came, so ramps stay."""
+    margin = math.ceil(4 * sigma)
+    padded = np.pad(values, margin, mode="reflect", reflect_type="odd")
+    inner = slice(margin, -margin)
+    smooth: NDArray[np.float64] = gaussian_filter(padded, sigma, truncate=4.0)[inner, inner]
+    return np.ascontiguousarray(smooth)
 
 
 def _read(image: str | Path | NDArray[Any]) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ METRICS = (
     "stiffness_centroid_kpa",  # of the field at the centroid, the foremost and the rearmost node
     "stiffness_front_kpa",
     "stiffness_rear_kpa",
-    "gradient_centroid_kpa_um",  # derivative of stiffness along the axis, at the same places
+    "gradient_centroid_kpa_um",  # derivative along the axis, at the same places; measured fields smoothed over 5 px
     "gradient_front_kpa_um",
     "gradient_rear_kpa_um",
     "front_velocity",  # px / step of the foremost and rearmost position along the axis, over the episode

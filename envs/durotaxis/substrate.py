@@ -17,6 +17,7 @@ from envs.durotaxis.options import Options
 
 KINDS = ("linear", "exponential", "step", "gaussian", "optimum", "radial", "flat", "image")
 LINEAR, EXPONENTIAL, STEP, GAUSSIAN, OPTIMUM, RADIAL, FLAT, IMAGE = range(8)
+STIFFEST = 1e6  # times the stiffness at the start; tissues and gels, from brain to bone, span less
 ROUNDING = 1.0  # px; rounds the tip of the radial cone, where the gradient has no direction
 
 
@@ -126,9 +127,9 @@ def measured_value(measured: MeasuredField, u: float, v: float) -> float:
 
 @njit(cache=True)
 def measured_gradient(measured: MeasuredField, u: float, v: float) -> tuple[float, float]:
-    """Derivatives of the bilinear interpolation along u and v, per px of the world."""
+    """Derivatives along u and v of the bilinear interpolation of the smoothed grid, per px of the world."""
     r, c, down, right = measured_cell(measured, u, v)
-    z = measured.values
+    z = measured.smooth
     top, bottom = z[r, c + 1] - z[r, c], z[r + 1, c + 1] - z[r + 1, c]
     left_side, right_side = z[r + 1, c] - z[r, c], z[r + 1, c + 1] - z[r, c + 1]
     along_column = measured.scale * (top + down * (bottom - top))
@@ -149,8 +150,13 @@ def fill_intensities(
 
 
 def check_field(options: Options, kind: int, gradient: float, measured: MeasuredField) -> None:
-    """Raise ValueError unless the field is positive on the whole dish and rises from the start to the goal."""
-    field = make_field(options, kind, gradient)
+    """Raise ValueError unless the field is positive and of sane height on the whole dish and rises to the goal."""
+    try:
+        field = make_field(options, kind, gradient)
+    except (ZeroDivisionError, OverflowError):
+        raise ValueError(
+            f"the {KINDS[kind]} field has no finite height: raise field_width ({options.field_width:g})"
+        ) from None
     radius, angle = np.meshgrid(np.linspace(0, options.dish_radius, 61), np.linspace(0, 2 * np.pi, 121))
     values = np.empty(radius.size)
     fill_intensities(field, measured, (radius * np.cos(angle)).ravel(), (radius * np.sin(angle)).ravel(), values)
@@ -158,6 +164,11 @@ def check_field(options: Options, kind: int, gradient: float, measured: Measured
         raise ValueError(
             f"the {KINDS[kind]} field reaches {values.min():.4g} inside the dish, but stiffness must be above 0: "
             f"lower gradient ({gradient:.4g}) or dish_radius, or raise base_intensity"
+        )
+    if values.max() > STIFFEST * options.base_intensity:
+        raise ValueError(
+            f"the {KINDS[kind]} field reaches {values.max():.4g} inside the dish, more than {STIFFEST:.0e} times "
+            f"base_intensity: raise field_width ({options.field_width:g}) or lower gradient ({gradient:.4g})"
         )
     rise = intensity_at(field, measured, options.goal_distance, 0.0) - intensity_at(field, measured, 0.0, 0.0)
     if kind != FLAT and rise <= 0:
