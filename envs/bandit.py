@@ -5,7 +5,7 @@ seeds is cut into disjoint ranges for training, validation and test.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from envs.batch import Info, State, check_choices, discrete_actions
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
+from envs.states import COUNT, FINITE, Bound
 from envs.streams import Rows, Streams, normal_at, uniform, uniform_at
 from envs.tasks import TaskSet, TaskWorld
 
@@ -85,6 +86,17 @@ class Bandit(TaskWorld):
             "cumulative_regret": self.at(self.cumulative_regret, rows).copy(),
             "oracle_arm": self.at(self.oracle_arm, rows).copy(),
             "optimal_return": self.at(self.best_mean, rows) * self.at(self.steps, rows),
+        }
+
+    def state_bounds(self) -> Mapping[str, Bound]:
+        """Counts and sums of rewards."""
+        return {
+            "task": (0, 2**40),
+            "steps": COUNT,
+            "pulls": COUNT,
+            "earned": FINITE,
+            "regret": FINITE,
+            "cumulative_regret": FINITE,
         }
 
     def set_state(self, state: State) -> None:

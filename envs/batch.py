@@ -19,11 +19,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.states import COUNT, Bound, checked
 from envs.streams import Rows, Streams, seed_stream
 
 Observation = NDArray[Any] | dict[str, NDArray[Any]]
 Info = dict[str, NDArray[Any]]
 State = dict[str, Any]
+
+ANY_WORD = (0, 2**64)  # a stream may hold any 64 bits
 
 
 class World(ABC):
@@ -88,14 +91,32 @@ class World(ABC):
         """Draw one copy: text for "ansi", an image (height, width, 3) for "rgb_array"."""
         raise ValueError(f"{type(self).__name__} cannot render {mode!r}")
 
+    def state_bounds(self) -> Mapping[str, Bound]:
+        """Lowest and highest value of each of ``state_arrays``; a state outside them is refused."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its states may hold")
+
     def get_state(self) -> State:
         """Copies of all arrays that the future depends on."""
         return {name: getattr(self, name).copy() for name in self.state_arrays}
 
     def set_state(self, state: State) -> None:
-        """Continue from what :meth:`get_state` returned."""
-        for name in self.state_arrays:
-            getattr(self, name)[...] = state[name]
+        """Continue from what :meth:`get_state` returned.
+
+        Raises:
+            ValueError: an array is missing, or its shape, type or a value does not fit; nothing is changed then.
+        """
+        bounds = self.state_bounds()
+        require_arrays(state, self.state_arrays)
+        arrays = {name: checked(name, state[name], getattr(self, name), bounds[name]) for name in self.state_arrays}
+        for name, array in arrays.items():
+            getattr(self, name)[...] = array
+
+
+def require_arrays(state: Any, names: Sequence[str]) -> None:
+    """Refuse what is no state with entries of these names."""
+    missing = list(names) if not isinstance(state, Mapping) else [name for name in names if name not in state]
+    if missing:
+        raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
 
 
 def make_world(world: str | type[World], num_envs: int, **options: Any) -> World:
@@ -172,8 +193,10 @@ class SingleEnv(gym.Env[Any, Any]):
 
     def set_state(self, state: State) -> None:
         """Continue from what :meth:`get_state` returned."""
+        require_arrays(state, ("world", "streams", "generator"))
+        streams = checked("streams", state["streams"], self._streams, ANY_WORD)
         self.world.set_state(state["world"])
-        self._streams[...] = state["streams"]
+        self._streams[...] = streams
         self._seeded = True
         self.np_random.bit_generator.state = state["generator"]
 
@@ -285,9 +308,11 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
 
     def set_state(self, state: State) -> None:
         """Continue from what :meth:`get_state` returned."""
+        require_arrays(state, ("world", "streams", "elapsed"))
+        streams = checked("streams", state["streams"], self._streams, ANY_WORD)
+        elapsed = checked("elapsed", state["elapsed"], self._elapsed, COUNT)
         self.world.set_state(state["world"])
-        self._streams[...] = state["streams"]
-        self._elapsed[...] = state["elapsed"]
+        self._streams[...], self._elapsed[...] = streams, elapsed
         self._seeded = True
 
     def _start(self, rows: Rows, options: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ With permuted actions, the number of the permutation times the number of goals i
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import permutations
 from typing import Any, ClassVar, Literal
@@ -24,6 +24,7 @@ from envs.grid_kernels import (
     step_key_to_door,
     step_room,
 )
+from envs.states import COUNT, Bound
 from envs.streams import Rows, Streams, integers
 from envs.tasks import TaskSet, TaskSplit, TaskWorld
 
@@ -116,6 +117,12 @@ class GridWorld(TaskWorld):
     def info(self, rows: Rows) -> Info:
         """``task`` and ``optimal_return``: the most that could have been earned in as many steps."""
         return {"task": self.at(self.task, rows).copy(), "optimal_return": self.optimal_returns(rows)}
+
+    def state_bounds(self) -> Mapping[str, Bound]:
+        """Cells of the room, and counts."""
+        cells = (0, self.size**2 - 1)
+        counts = dict.fromkeys(("steps", "collected", "arrivals"), COUNT)
+        return {"task": (0, 2**62), "cell": cells, "trail": cells, **counts}
 
     def set_state(self, state: State) -> None:
         """Continue from what ``get_state`` returned."""

@@ -12,7 +12,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.batch import World
+from envs.batch import State, World, require_arrays
+from envs.states import checked
 from envs.streams import Rows, Streams, integers
 
 PARTS = ("train", "validation", "test")
@@ -150,6 +151,7 @@ class TaskWorld(World):
     def __init__(self, num_envs: int, splits: TaskSplit, split: str = "all", tasks: Sequence[int] | None = None):
         super().__init__(num_envs)
         self.tasks = splits.select(split)
+        self._splits = splits
         if tasks is not None:
             everything = splits.select("all")
             self.tasks = TaskSet(tasks)
@@ -167,6 +169,14 @@ class TaskWorld(World):
     def read_tasks(self, rows: Rows) -> None:
         """Fill the arrays that follow from ``self.task[rows]``."""
         raise NotImplementedError
+
+    def set_state(self, state: State) -> None:
+        """Continue from what ``get_state`` returned; a task that this world does not have is refused."""
+        require_arrays(state, ("task",))
+        task = checked("task", state["task"], self.task, (0, 2**62))
+        if not self._splits.select("all").has(task).all():
+            raise ValueError("state 'task' holds tasks that this world does not have")
+        super().set_state(state)
 
     def _given_tasks(self, given: Any, rows: Rows) -> NDArray[np.int64]:
         tasks = np.asarray(given)

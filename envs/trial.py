@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, Observation, State, World, make_world
+from envs.batch import Info, Observation, State, World, make_world, require_arrays
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
+from envs.states import FINITE, FLAG, Bound
 from envs.streams import Rows, Streams
 
 STRIP = 40  # pixels of the strip of returns under a picture
@@ -174,11 +175,26 @@ class Trial(World):
         """Ours, and the inner world's under "inner"."""
         return {**super().get_state(), "inner": self.inner.get_state()}
 
+    def state_bounds(self) -> Mapping[str, Bound]:
+        """Episodes and steps of a trial, and what was done and earned."""
+        discrete = self._no_action.dtype.kind == "i"
+        return {
+            "previous_action": (0, int(self._no_action.max())) if discrete else FINITE,
+            "previous_reward": FINITE,
+            "previous_done": FLAG,
+            "episode": (0, self.episodes_per_trial),
+            "steps": (0, self.episode_steps),
+            "returns": FINITE,
+            "optimum": FINITE,
+        }
+
     def set_state(self, state: State) -> None:
         """Continue from what :meth:`get_state` returned."""
-        super().set_state(state)
+        require_arrays(state, ("inner",))
         self.inner.set_state(state["inner"])
-        self._measured = self._measure(self.all_rows, self.episode, np.zeros(self.num_envs, dtype=np.bool_))
+        super().set_state(state)
+        last = np.minimum(self.episode, self.episodes_per_trial - 1)  # a trial that is over has no further episode
+        self._measured = self._measure(self.all_rows, last, np.zeros(self.num_envs, dtype=np.bool_))
 
     def _measure(self, rows: Rows, episode: NDArray[np.int64], done: NDArray[np.bool_]) -> Info:
         info = self.inner.info(rows)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, World
+from envs.batch import Info, State, World, require_arrays
 from envs.durotaxis.curriculum import Curriculum
 from envs.durotaxis.episode import first_bad_action, start_rows, step_rows
 from envs.durotaxis.features import Observations, blank_observations, write_observations
@@ -20,12 +20,15 @@ from envs.durotaxis.state import (
     DIRECTION,
     KIND,
     RUNNING,
+    Colonies,
     new_colonies,
     pack,
     physics_of,
 )
+from envs.durotaxis.state_check import colony_bounds, require_consistent
 from envs.durotaxis.substrate import FLAT, intensity_at, kinds_of, load_fields, make_field
 from envs.durotaxis.text import describe
+from envs.states import checked
 from envs.streams import Rows, Streams, uniform
 
 RESET_OPTIONS = ("direction", "stage")
@@ -220,5 +223,13 @@ class Durotaxis(World):
 
     def set_state(self, state: State) -> None:
         """Continue from what :meth:`get_state` returned."""
-        for name, array in self.colonies._asdict().items():
-            array[...] = state[name]
+        bounds = colony_bounds(self.colonies, len(self.curriculum.stages), self.options.dish_radius)
+        require_arrays(state, Colonies._fields)
+        now = self.colonies._asdict()
+        arrays = {name: checked(name, state[name], array, bounds[name]) for name, array in now.items()}
+        kinds = {kind for stage in self.curriculum.stages for kind in kinds_of(stage)} | {
+            0
+        }  # 0: before the first reset
+        require_consistent(arrays, kinds, self.colonies.x.shape[1])
+        for name, array in now.items():
+            array[...] = arrays[name]

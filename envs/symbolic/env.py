@@ -7,7 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, check_choices, discrete_actions
+from envs.batch import Info, State, check_choices, discrete_actions, require_arrays
+from envs.states import COUNT, FINITE, FLAG, Bound, checked
 from envs.streams import Rows, Streams
 from envs.symbolic.datasets import Dataset, make_bank, make_sample
 from envs.symbolic.fitting import Effort
@@ -16,15 +17,17 @@ from envs.symbolic.grammar_units import fill_unit_mask, start_units, unit_tables
 from envs.symbolic.options import Options
 from envs.symbolic.program import BLOCK, make_machine
 from envs.symbolic.text import to_infix
-from envs.symbolic.tokens import Program
+from envs.symbolic.tokens import PAD, Program
 from envs.symbolic.units import Units
 from envs.symbolic.world_kernels import (
     GOING_ON,
+    ILLEGAL,
     WHOLE,
     Scores,
     advance,
     closed_error,
     restart,
+    rewrite,
     score,
 )
 from envs.tasks import TaskSet, TaskSplit, TaskWorld
@@ -254,13 +257,47 @@ class SymbolicRegression(TaskWorld):
         state["stack"] = [array.copy() for array in self._stack or ()]
         return state
 
+    def state_bounds(self) -> Mapping[str, Bound]:
+        """Sizes of the arrays that the kernels look into; ``nrmse`` is infinite for what cannot be evaluated."""
+        return {
+            "task": (0, len(self.datasets) - 1),
+            "masks": FLAG,
+            "slot": (0, max(len(self.library), self.rules.max_length)),
+            "outcome": (GOING_ON, ILLEGAL),
+            "constants": (-np.inf, np.inf),
+            "nrmse": (0, np.inf),
+            "complexity": COUNT,
+            "recovered": FLAG,
+            "potential": FINITE,
+        }
+
     def set_state(self, state: State) -> None:
         """Continue from what :meth:`get_state` returned."""
+        require_arrays(state, ("partials", "outcome"))
+        kept, partials = state["partials"], self.grammar.start(self.num_envs)
+        if not isinstance(kept, Sequence) or len(kept) != len(partials):
+            raise ValueError(f"state 'partials' must be {len(partials)} arrays")
+        length = self.rules.max_length
+        tokens = checked("tokens", kept[0], partials.tokens, (PAD, len(self.library) - 1))
+        lengths = checked("length", kept[1], partials.length, (0, length))
         super().set_state(state)
-        for array, kept in zip(
-            [*self.partials, *(self._stack or ())], [*state["partials"], *state["stack"]], strict=True
-        ):
-            array[...] = kept
+        # The rest follows from the tokens: writing them again, one by one, lets no state in that play cannot reach.
+        stack = None if self._units is None else start_units(self.num_envs, length, self._units)
+        bad = rewrite(
+            partials._replace(tokens=tokens, length=lengths), self.grammar.tables, self._units, partials, stack,
+            self._bank.n_variables, self.task, self._first_masks, self.masks, self.slot,
+        )  # fmt: skip
+        illegal = self.outcome == ILLEGAL
+        self.masks[illegal] = False
+        contradicts = ~illegal & ((self.outcome == WHOLE) != (partials.slots == 0))
+        if bad < 0 and contradicts.any():
+            bad = int(np.flatnonzero(contradicts)[0])
+        if bad >= 0:
+            restart(self.all_rows, self.partials, self.task, self._first_masks, self.masks, self.slot)
+            self.outcome[:] = GOING_ON
+            raise ValueError(f"state 'partials': the program of row {bad} cannot have been written in this world")
+        for array, rewritten in zip([*self.partials, *(self._stack or ())], [*partials, *(stack or ())], strict=True):
+            array[...] = rewritten
 
     def _score(self) -> None:
         score(

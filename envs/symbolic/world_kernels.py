@@ -104,6 +104,45 @@ def restart(
             masks[b, t] = first_masks[task[b], t]
 
 
+@njit(cache=True)
+def rewrite(
+    written: Partials,
+    tables: Tables,
+    units: UnitTables | None,
+    partials: Partials,
+    stack: UnitStack | None,
+    n_variables: Ints,
+    task: Ints,
+    first_masks: Bools,
+    masks: Bools,
+    slot: NDArray[np.int16],
+) -> int:
+    """Write the tokens of ``written`` again into empty ``partials``, with their masks and slots.
+
+    Returns the first row with a token that was not allowed there; -1 if none.
+    """
+    tokens, lengths = written.tokens, written.length
+    for b in range(tokens.shape[0]):
+        for t in range(masks.shape[1]):
+            masks[b, t] = first_masks[task[b], t]
+        slot[b, 0], slot[b, 1], slot[b, 2], slot[b, 3] = 0, 0, 1, tokens.shape[1]
+        for i in range(lengths[b]):
+            token = tokens[b, i]
+            if token < 0 or partials.slots[b] == 0 or not masks[b, token]:
+                return b
+            if units is not None and stack is not None:
+                append_units(tables, units, partials, stack, b, task[b], token)
+            append_token(tables, partials, b, token)
+            _look(tables, partials, b, slot)
+            if partials.slots[b] == 0:
+                masks[b] = False
+            elif units is not None and stack is not None:
+                fill_unit_mask(tables, units, partials, stack, b, task[b], n_variables[task[b]], masks[b])
+            else:
+                fill_mask(tables, partials, b, n_variables[task[b]], True, masks[b])
+    return -1
+
+
 @njit(cache=True, error_model="numpy")
 def score(
     outcome: Ints,

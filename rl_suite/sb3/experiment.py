@@ -71,7 +71,7 @@ def resume(model: BaseAlgorithm, content: dict[str, Any], source: str) -> None:
     """Put a checkpoint into ``model``; one of another world or policy is refused."""
     try:
         continued = restore(model, content["sb3"])
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{source}: does not fit this world and policy: {first_line(error)}") from None
     if not continued:
         show("this environment has no get_state: training goes on in new episodes, not with the same bits")

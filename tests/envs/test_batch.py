@@ -24,6 +24,9 @@ class Ticker(World):
         self.action_space = spaces.MultiDiscrete([2, 3])
         self.clock = np.zeros(num_envs, dtype=np.int64)
 
+    def state_bounds(self) -> Any:
+        return {"clock": (0, 99)}
+
     def sample_tasks(self, rows: Any, streams: Any, options: Any) -> None:
         self.clock[rows] = options.get("clock", 0)
 

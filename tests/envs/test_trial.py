@@ -25,6 +25,9 @@ class Countdown(World):
         self.action_space = spaces.Box(-1, 1, (2,), dtype=np.float32)
         self.left = np.zeros(num_envs, dtype=np.int64)
 
+    def state_bounds(self) -> Any:
+        return {"left": (0, 3)}
+
     def sample_tasks(self, rows: Any, streams: Any, options: Any) -> None:
         pass
 
