@@ -6,6 +6,7 @@ python train.py experiment=darkroom,smoke              in seconds
 python train.py --config mine.yaml experiment=mine     your own file
 """
 
+import shlex
 import sys
 
 from rl_suite.cli import experiments_table, make_parser, prepare_process, run_command, show
@@ -29,7 +30,7 @@ def main() -> None:
             return
         load_attribute(KINDS[config.kind].train)(config, run)
     if run.status == "stopped":
-        show(f"stopped and saved; to resume: python {' '.join(sys.argv)}")
+        show(f"stopped and saved; to resume: python {shlex.join(sys.argv)}")
     else:
         show(f"results: {write_report(run)}  (python evaluate.py {run.path}; tensorboard --logdir {config.runs_dir})")
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -271,6 +272,8 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         self, actions: Any
     ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One step of every row; ended rows are already in their next episode when this returns."""
+        if not self._seeded:
+            raise ResetNeeded("call reset() before the first step()")
         actions = np.asarray(actions)
         if actions.shape[:1] != (self.num_envs,):
             raise ValueError(f"actions must have {self.num_envs} rows, not shape {actions.shape}")

@@ -139,3 +139,8 @@ def test_mistakes_are_explained() -> None:
         with pytest.raises(ValueError, match="reset_mask must be 2 bools"):
             env.reset(options={"reset_mask": mask if isinstance(mask, np.ndarray) else np.array([False, False])})
     assert isinstance(make_world("envs.gridworld:DarkRoom", 2), World)
+
+
+def test_a_batch_asks_for_reset_before_the_first_step() -> None:
+    with pytest.raises(gym.error.ResetNeeded, match="reset"):
+        gym.make_vec("rl_suite/DarkRoom-v0", num_envs=2).step(np.array([0, 1]))
