@@ -24,6 +24,7 @@ from rl_suite.reading import parse_json, read_bytes
 
 FORMAT = "rl_suite checkpoint 1"
 ARRAY = "__ndarray__"
+SINGLE = "__float32__"
 BIG = "__int__"  # torch's safe reader takes integers up to 64 bits; generator states have 128
 
 
@@ -55,6 +56,8 @@ def _encode(value: Any) -> Any:
         if value.dtype == object:
             raise TypeError("object arrays cannot be saved")
         return {ARRAY: torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape).clone()}
+    if isinstance(value, np.float32):  # a mean of such is not that of Python's floats, bit for bit
+        return {SINGLE: float(value)}
     if isinstance(value, np.generic):
         return _encode(value.item())
     if isinstance(value, bool | float | str | type(None) | torch.Tensor):
@@ -72,6 +75,8 @@ def _decode(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {ARRAY}:
             return _decode(value[ARRAY]).numpy()
+        if value.keys() == {SINGLE}:
+            return np.float32(value[SINGLE])
         if value.keys() == {BIG}:
             return int(value[BIG])
         return {key: _decode(item) for key, item in value.items()}

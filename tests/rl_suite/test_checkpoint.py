@@ -112,3 +112,10 @@ def test_folder_keeps_the_last_two_and_the_best(tmp_path: Path) -> None:
     assert load_checkpoint(folder.for_evaluation())["step"] == 1000
     folder.save_best({"step": 5})
     assert load_checkpoint(folder.for_evaluation())["step"] == 5
+
+
+def test_single_precision_numbers_keep_their_type(tmp_path):
+    save_checkpoint(tmp_path / "a.ckpt", {"returns": [np.float32(0.1), 0.1]})
+    single, double = load_checkpoint(tmp_path / "a.ckpt")["returns"]
+    assert (type(single), type(double)) == (np.float32, float)
+    assert single == np.float32(0.1)
