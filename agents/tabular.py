@@ -269,8 +269,9 @@ class QMemory(NamedTuple):
 class QLearning(TabularLearner[QMemory]):
     """Watkins' Q-learning, epsilon-greedy, with optimistic first values.
 
-    Watkins and Dayan 1992. With the defaults, dark rooms (9x9, 20 steps) are solved to 0.998 of the optimum within 130
-    episodes: the first values lie above the discounted value of a far goal, which drives a systematic search.
+    Watkins and Dayan 1992. With the defaults, dark rooms (9x9, 20 steps) are solved to 0.976 of the optimum within 130
+    episodes (0.998 with ``epsilon=0.2``, but later at first): the first values lie above the discounted value of a far
+    goal, which drives a systematic search.
 
     Args:
         observation_space: see :class:`TabularLearner`.
@@ -292,7 +293,7 @@ class QLearning(TabularLearner[QMemory]):
         learning_rate: float = 0.9,
         gamma: float = 0.8,
         initial_value: float = 0.3,
-        epsilon: float = 0.2,
+        epsilon: float = 0.05,
         epsilon_episodes: int = 100,
         episodes_terminate: bool = False,
         seed: int = 0,

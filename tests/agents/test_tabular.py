@@ -3,10 +3,13 @@
 ``agents`` knows no worlds, so the bandits and the corridor here are a few lines of numpy.
 """
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from gymnasium import spaces
 
 from agents.protocol import Agent
@@ -268,3 +271,12 @@ def test_misfits_are_refused() -> None:
         QLearning(NOTHING, spaces.Box(0, 1, (2,)))
     with pytest.raises(ValueError, match="learns from a trial's observation"):
         UCB1(NOTHING, spaces.Discrete(2)).predict(np.zeros(3))
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    """A number that users turn stands in config.yaml; whoever calls the class gets the same."""
+    config = Path(__file__).resolve().parents[2] / "config.yaml"
+    settings = yaml.safe_load(config.read_text())["defaults"]["distillation"]["source"]["q_learning"]
+    settings.pop("noise")  # of the histories, not of the learner
+    defaults = inspect.signature(QLearning).parameters
+    assert settings == {name: defaults[name].default for name in settings}
