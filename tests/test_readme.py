@@ -17,7 +17,7 @@ from rl_suite.benchmarks import BENCHMARKS, load
 from rl_suite.benchmarks.symbolic_table import RESULTS, table
 from rl_suite.cli import make_parser
 from rl_suite.errors import UserError
-from rl_suite.evaluation.baselines import BASELINES
+from rl_suite.evaluation.baselines import NAMES
 from rl_suite.experiments import load_experiment
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
@@ -88,7 +88,7 @@ def check_evaluate(words, config):
             assert re.fullmatch(r"runs/[^/]+/\d+", word), f"{word} is no run folder"
             settings.append(f"experiment={word.split('/')[1].replace('-', ',')}")
         elif key == "baseline":
-            assert value in BASELINES, f"no baseline {value}"
+            assert value in NAMES, f"no baseline {value}"
         elif key != "checkpoint":
             settings.append(word)
     load_experiment(config, settings)

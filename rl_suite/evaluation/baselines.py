@@ -9,7 +9,10 @@ from gymnasium import spaces
 from agents.baselines import BanditOracle, RandomAgent, RoomOracle
 from agents.durotaxis_baselines import BiasedRandom, UpGradient, treadmill
 from agents.protocol import Agent
-from agents.tabular import UCB1, QLearning, ThompsonSampling
+from agents.tabular import UCB1, GaussianThompsonSampling, QLearning, ThompsonSampling
+from envs.bandit import GaussianBandit
+from envs.batch import BatchEnv, World
+from envs.trial import Trial
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec
 from rl_suite.loading import require_known
@@ -25,9 +28,19 @@ BASELINES: dict[str, Builder] = {
     "biased_random": lambda seen, acts, seed: BiasedRandom(acts, seed=seed),
     "constant": lambda seen, acts, seed: treadmill(acts),
     "ucb1": UCB1,
-    "thompson": ThompsonSampling,
     "q_learning": QLearning,
 }
+LEAST_STD = 1e-3  # rewards without noise still need a posterior
+NAMES = (*BASELINES, "thompson")  # how Thompson sampling draws depends on the world, not on its spaces alone
+
+
+def thompson_sampling(world: World | None, seen: Space, acts: Space, seed: int) -> ThompsonSampling:
+    """Thompson sampling with the posterior of the rewards that ``world`` pays: normal ones, or else Bernoulli's."""
+    while isinstance(world, Trial):
+        world = world.inner
+    if isinstance(world, GaussianBandit):
+        return GaussianThompsonSampling(seen, acts, reward_std=max(world.reward_std, LEAST_STD), seed=seed)
+    return ThompsonSampling(seen, acts, seed=seed)
 
 
 def make_baseline(name: str, spec: EvaluationSpec) -> Agent:
@@ -36,10 +49,13 @@ def make_baseline(name: str, spec: EvaluationSpec) -> Agent:
     Raises:
         UserError: no such baseline, or it cannot act in this world.
     """
-    require_known(name, BASELINES, "baseline")
+    require_known(name, NAMES, "baseline")
     with closing(spec.make()) as env:
         seen, acts = env.single_observation_space, env.single_action_space
+        world = env.unwrapped.world if isinstance(env.unwrapped, BatchEnv) else None
     try:
+        if name == "thompson":
+            return thompson_sampling(world, seen, acts, spec.seed)
         return BASELINES[name](seen, acts, spec.seed)
     except (ValueError, TypeError) as error:
         raise UserError(f"baseline={name} cannot act in {spec.env_id}: {error}") from None

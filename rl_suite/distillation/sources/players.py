@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import Agent, AgentState, Observation
-from agents.tabular import UCB1, QLearning, ThompsonSampling
+from agents.tabular import UCB1, QLearning
 from envs.bandit import Bandit
 from envs.grid_kernels import next_cells
 from envs.gridworld import GridWorld
@@ -15,6 +15,7 @@ from rl_suite.distillation.sources.explorer import Explorer
 from rl_suite.distillation.sources.sources import make_explorer, make_learner, make_sweeper
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
+from rl_suite.evaluation.baselines import thompson_sampling
 
 
 class ExplorerAgent:
@@ -72,5 +73,5 @@ def make_player(name: str, family: TaskFamily, section: SourceSection, seed: int
     if name == "q_learning" and isinstance(world, GridWorld):
         return QLearning(*spaces, **section.q_learning.model_dump(exclude={"noise"}), seed=seed)
     if name in ("ucb1", "thompson") and isinstance(world, Bandit):
-        return UCB1(*spaces, seed=seed) if name == "ucb1" else ThompsonSampling(*spaces, seed=seed)
+        return UCB1(*spaces, seed=seed) if name == "ucb1" else thompson_sampling(world, *spaces, seed)
     raise UserError(f"baseline {name!r} cannot play {family.env_id}")

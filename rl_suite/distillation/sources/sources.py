@@ -21,6 +21,7 @@ from rl_suite.distillation.sources.ppo import ppo_histories
 from rl_suite.distillation.sources.rollout import Source, roll_out
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
+from rl_suite.evaluation.baselines import thompson_sampling
 
 
 def make_histories(family: TaskFamily, section: SourceSection, n: int, rng: np.random.Generator) -> Histories:
@@ -112,7 +113,7 @@ class BestArm:
         """There is nothing to learn."""
 
 
-class RoomOracle:
+class RoomExpert:
     """Knows the hidden cells of dark rooms and walks the shortest ways."""
 
     def __init__(self, world: GridWorld, rng: np.random.Generator):
@@ -234,7 +235,7 @@ def make_oracle(world: World, rng: np.random.Generator) -> Source:
     if isinstance(world, Bandit):
         return BestArm(world)
     if isinstance(world, GridWorld):
-        return RoomOracle(world, rng)
+        return RoomExpert(world, rng)
     raise UserError(f"there is no oracle for {type(world).__name__}")
 
 
@@ -247,7 +248,7 @@ def make_learner(world: World, section: SourceSection, seed: int) -> TabularLear
         raise UserError(f"source {section.name} is for bandits, not for {type(world).__name__}")
     if section.name == "ucb":
         return UCB1(*spaces, exploration=section.ucb.exploration, seed=seed)
-    return ThompsonSampling(*spaces, seed=seed)
+    return thompson_sampling(world, *spaces, seed)
 
 
 def _explorer(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
