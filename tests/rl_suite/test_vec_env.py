@@ -66,8 +66,10 @@ def test_some_entries_of_every_step() -> None:
     assert [sorted(info) for info in infos] == [["regret", "task"]] * 2
     world: Any = env.env.unwrapped.world  # type: ignore[attr-defined]
     assert [info["regret"] for info in infos] == world.regret.tolist()
+    wrong = make_vec_env("rl_suite/DarkRoom-v0", 1, info_keys=["nonsense"])
+    wrong.reset()
     with pytest.raises(KeyError, match="nonsense"):
-        make_vec_env("rl_suite/DarkRoom-v0", 1, info_keys=["nonsense"]).step(np.array([0]))
+        wrong.step(np.array([0]))
 
 
 def test_attributes_and_methods() -> None:
