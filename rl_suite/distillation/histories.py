@@ -37,6 +37,20 @@ FORMAT = "rl_suite histories 1"
 MANIFEST = "manifest.json"
 
 
+def compact(values: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers in the smallest type that holds all of them, other numbers in single precision.
+
+    >>> [compact(np.array(values)).dtype.name for values in ([0, 255], [0, 256], [-1, 3], [0.5, 1.0])]
+    ['uint8', 'uint16', 'int16', 'float32']
+    """
+    if values.dtype.kind not in "iu":
+        return values.astype(np.float32) if values.dtype.kind == "f" else values
+    kinds = (np.uint8, np.uint16, np.int16, np.int32)
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    fits = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    return values.astype(next(fits, np.int64))
+
+
 @dataclass(frozen=True)
 class Histories:
     """N learning histories of T steps, as arrays; the module's docstring says which."""

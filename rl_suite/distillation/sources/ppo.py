@@ -9,8 +9,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from envs.batch import BatchEnv
 from rl_suite.distillation.config import SourceSection
-from rl_suite.distillation.histories import Histories, join
+from rl_suite.distillation.histories import Histories, compact, join
 from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.errors import UserError
 from rl_suite.vec_env import SB3VecEnv
 
 
@@ -26,6 +27,9 @@ class Recorder(BaseCallback):
         if len(self.steps) < self.length:
             values = self.locals
             after = np.asarray(values["new_obs"]).copy()
+            early = [not info.get("TimeLimit.truncated", False) for info in values["infos"]]
+            if (values["dones"] & np.array(early)).any():
+                raise UserError("learning histories need episodes of one length: this world terminates")
             for row in np.flatnonzero(values["dones"]):  # new_obs is already the reset
                 after[row] = values["infos"][row]["terminal_observation"]
             before = np.asarray(self.model._last_obs)  # type: ignore[attr-defined]
@@ -62,8 +66,8 @@ def _histories(recorder: Recorder, task: int, copies: int, episode_steps: int) -
     length = actions.shape[1]
     first = np.zeros((copies, length), dtype=np.bool_)
     first[:, ::episode_steps] = True
-    seen = before.reshape(copies, length, -1).astype(np.uint8)
-    seen_next = after.reshape(copies, length, -1).astype(np.uint8)
-    labels = actions.astype(np.int8)
+    seen = compact(before.reshape(copies, length, -1))
+    seen_next = compact(after.reshape(copies, length, -1))
+    labels = actions.astype(np.int16)
     tasks = np.full(copies, task, dtype=np.int64)
-    return Histories(seen, actions.astype(np.uint8), rewards.astype(np.float32), seen_next, first, labels, tasks)
+    return Histories(seen, compact(actions), rewards.astype(np.float32), seen_next, first, labels, tasks)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.batch import World
-from rl_suite.distillation.histories import Histories
+from rl_suite.distillation.histories import Histories, compact
 from rl_suite.distillation.worlds import begin_tasks
 
 
@@ -43,7 +43,7 @@ def roll_out(
     n, length = world.num_envs, n_episodes * episode_steps
     first = np.zeros((n, length), dtype=np.bool_)
     first[:, ::episode_steps] = True
-    actions = np.empty((n, length), dtype=np.uint8)
+    actions = np.empty((n, length), dtype=np.int64)
     rewards = np.empty((n, length), dtype=np.float32)
     seen, seen_next, labels = [], [], []
     for t in range(length):
@@ -62,9 +62,10 @@ def roll_out(
         actions[:, t], rewards[:, t] = chosen, reward
         seen.append(now)
         seen_next.append(after)
-        labels.append(label.astype(np.float16 if label.ndim == 2 else np.int8))
+        labels.append(label.astype(np.float16 if label.ndim == 2 else np.int16))
         now = after
-    return Histories(np.stack(seen, 1), actions, rewards, np.stack(seen_next, 1), first, np.stack(labels, 1), tasks)
+    before, after = compact(np.stack(seen, 1)), compact(np.stack(seen_next, 1))
+    return Histories(before, compact(actions), rewards, after, first, np.stack(labels, 1), tasks)
 
 
 def _look(world: World) -> NDArray[Any]:
@@ -72,4 +73,4 @@ def _look(world: World) -> NDArray[Any]:
     seen = np.asarray(world.observe(world.all_rows))
     if seen.ndim == 1:
         seen = seen[:, None][:, :0] if getattr(world.observation_space, "n", 0) == 1 else seen[:, None]
-    return seen.astype(np.uint8) if seen.dtype.kind in "iu" else seen
+    return seen
