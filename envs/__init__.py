@@ -3,13 +3,7 @@
 ``gym.make("envs:rl_suite/DarkRoom-v0")`` works alone: the prefix imports this package.
 """
 
-from pathlib import Path
-
 from gymnasium.envs.registration import register
-
-from envs.kernel_cache import forget_stale_kernels
-
-forget_stale_kernels(Path(__file__).parent)  # before the first kernel is loaded
 
 
 def _register_world(name: str, world: str, max_episode_steps: int | None, **options: object) -> None:

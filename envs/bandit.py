@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.batch import Info, State, check_choices, discrete_actions
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
+from envs.kernel_cache import kernel
 from envs.states import COUNT, FINITE, Bound
 from envs.streams import Rows, Streams, normal_at, uniform, uniform_at
 from envs.tasks import TaskSet, TaskWorld
@@ -318,7 +318,7 @@ def _uniform_of_tasks(tasks: NDArray[np.int64], columns: int) -> NDArray[np.floa
     return np.stack([uniform(streams, everybody) for _ in range(columns)], axis=1)
 
 
-@njit(cache=True)
+@kernel()
 def _pull_bernoulli(
     actions: NDArray[np.int64], streams: Streams, means: NDArray[np.float64], rewards: NDArray[np.float64]
 ) -> int:
@@ -330,7 +330,7 @@ def _pull_bernoulli(
     return -1
 
 
-@njit(cache=True)
+@kernel()
 def _pull_gaussian(
     actions: NDArray[np.int64], streams: Streams, means: NDArray[np.float64], std: float, rewards: NDArray[np.float64]
 ) -> int:
@@ -342,7 +342,7 @@ def _pull_gaussian(
     return -1
 
 
-@njit(cache=True)
+@kernel()
 def _count(
     actions: NDArray[np.int64], rewards: NDArray[np.float64], pulls: NDArray[np.int64], earned: NDArray[np.float64]
 ) -> None:

@@ -1,8 +1,9 @@
 """The moves of the dark rooms, compiled: one loop over the copies per step."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from envs.kernel_cache import kernel
 
 Ints = NDArray[np.int64]
 Trail = NDArray[np.int16]
@@ -24,7 +25,7 @@ def coordinates(size: int) -> Ints:
     return np.stack(np.divmod(np.arange(size**2), size), axis=1)
 
 
-@njit(cache=True)
+@kernel()
 def _first_wrong(actions: Ints) -> int:
     """The first row whose action does not exist, or -1."""
     wrong = 0
@@ -37,7 +38,7 @@ def _first_wrong(actions: Ints) -> int:
     return -1
 
 
-@njit(cache=True)
+@kernel()
 def _move_all(actions: Ints, move_of: Ints, next_cell: Ints, cell: Ints, steps: Ints, trail: Trail) -> None:
     for i in range(len(actions)):
         trail[steps[i] & (TRAIL_LENGTH - 1), i] = cell[i]
@@ -48,7 +49,7 @@ def _move_all(actions: Ints, move_of: Ints, next_cell: Ints, cell: Ints, steps: 
         steps[i] += 1
 
 
-@njit(cache=True)
+@kernel()
 def step_room(
     actions: Ints,
     move_of: Ints,
@@ -72,7 +73,7 @@ def step_room(
     return wrong
 
 
-@njit(cache=True)
+@kernel()
 def step_key_to_door(
     actions: Ints,
     move_of: Ints,

@@ -11,8 +11,9 @@ The functions without a suffix draw one number for each of many rows with numpy.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from envs.kernel_cache import kernel
 
 Streams = NDArray[np.uint64]  # (B,) one state per environment
 Rows = NDArray[np.int64]  # (n,) distinct rows of a batch
@@ -54,7 +55,7 @@ def normal(streams: Streams, rows: Rows) -> NDArray[np.float64]:
     return radius * np.cos(2.0 * math.pi * uniform(streams, rows))
 
 
-@njit(cache=True)
+@kernel()
 def draw_at(streams: Streams, row: int) -> np.uint64:
     """Advance one stream inside a kernel and return 64 random bits."""
     z = streams[row] + INCREMENT
@@ -65,19 +66,19 @@ def draw_at(streams: Streams, row: int) -> np.uint64:
     return mixed
 
 
-@njit(cache=True)
+@kernel()
 def uniform_at(streams: Streams, row: int) -> float:
     """One uniform number in [0, 1) inside a kernel."""
     return (draw_at(streams, row) >> SHIFT_11) * TWO_TO_MINUS_53
 
 
-@njit(cache=True)
+@kernel()
 def integer_at(streams: Streams, row: int, high: int) -> int:
     """One uniform integer in [0, high) inside a kernel."""
     return int(uniform_at(streams, row) * high)
 
 
-@njit(cache=True)
+@kernel()
 def normal_at(streams: Streams, row: int) -> float:
     """One standard normal number inside a kernel."""
     radius = math.sqrt(-2.0 * math.log1p(-uniform_at(streams, row)))

@@ -7,7 +7,6 @@ trajectory does not depend on the size of the batch.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.durotaxis.dynamics import (
@@ -61,12 +60,13 @@ from envs.durotaxis.state import (
     Colonies,
     Physics,
 )
+from envs.kernel_cache import kernel
 from envs.streams import Rows, Streams, uniform_at
 
 RESETTLED = LENGTH_SCALE / 4.0  # px; a node that moved further than this has not stagnated
 
 
-@njit(cache=True)
+@kernel()
 def start_rows(
     rows: Rows,
     colonies: Colonies,
@@ -107,7 +107,7 @@ def start_rows(
         measure(colonies, b, physics, measured, order, hull, distances, coarse)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def visible_slots(
     colonies: Colonies, b: int, max_nodes: int, order: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> int:
@@ -129,7 +129,7 @@ def visible_slots(
     return shown
 
 
-@njit(cache=True)
+@kernel()
 def between(low: float, high: float, value: float) -> float:
     """Map a value in [-1, 1] to [low, high].
 
@@ -139,7 +139,7 @@ def between(low: float, high: float, value: float) -> float:
     return low + 0.5 * (1.0 + value) * (high - low)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def read_actions(
     colonies: Colonies, b: int, physics: Physics, action: NDArray[np.float32], operations: NDArray[np.int64],
     controls: NDArray[np.float64], order: NDArray[np.int64], slots: NDArray[np.int64],
@@ -158,7 +158,7 @@ def read_actions(
         controls[slot, 3] = math.pi * action[first + 4]
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, before_y: float, crowded: bool) -> int:
     """Whether and how the episode ends, from the last two centroids.
 
@@ -187,7 +187,7 @@ def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, b
     return RETREATED if colonies.sums[b, RETREAT] >= physics.retreat_steps else RUNNING
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def pay(
     colonies: Colonies, b: int, physics: Physics, nodes_before: int, overdue_before: float, of_deletions: float
 ) -> float:
@@ -219,7 +219,7 @@ def pay(
     )
 
 
-@njit(cache=True)
+@kernel()
 def step_rows(
     colonies: Colonies, constants: NDArray[np.void], measured: MeasuredField, actions: NDArray[np.float32],
     streams: Streams, rewards: NDArray[np.float64],
@@ -259,7 +259,7 @@ def step_rows(
         rewards[b] = pay(colonies, b, physics, nodes_before, overdue_before, of_deletions)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def notice_moves(colonies: Colonies, b: int) -> None:
     """Restart the stagnation of every node that has moved away from where it was."""
     for i in range(colonies.nodes[b]):
@@ -269,7 +269,7 @@ def notice_moves(colonies: Colonies, b: int) -> None:
             colonies.anchor_step[b, i] = colonies.step[b]
 
 
-@njit(cache=True)
+@kernel()
 def first_bad_action(actions: NDArray[np.float32], part_size: int, n_options: int) -> int:
     """The first row with an entry that is not finite, out of bounds or no choice; -1 if all is well.
 

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.durotaxis.dynamics import allowed_operation
@@ -24,6 +23,7 @@ from envs.durotaxis.layout import (
 )
 from envs.durotaxis.metrics import AREA, CENTROID_X, CENTROID_Y
 from envs.durotaxis.state import CRITICAL, LIMIT, SAFE, Colonies, Physics
+from envs.kernel_cache import kernel
 from envs.streams import Rows
 
 N_OPERATIONS = len(OPERATIONS)
@@ -56,7 +56,7 @@ def blank_observations(n: int, max_nodes: int, max_edges: int, per_node: bool) -
     )
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def write_edges(
     colonies: Colonies, b: int, physics: Physics, out: Observations, k: int, of: NDArray[np.int64],
     incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
@@ -90,7 +90,7 @@ def write_edges(
     return edges
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def write_nodes(
     colonies: Colonies, b: int, out: Observations, k: int, slots: NDArray[np.int64], shown: int, mean: float,
     incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
@@ -115,7 +115,7 @@ def write_nodes(
     out.num_nodes[k, 0] = shown
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def write_graph(
     colonies: Colonies, b: int, physics: Physics, graph: NDArray[np.float32], edges: int, total: float, highest: float,
     max_degree: float,
@@ -141,7 +141,7 @@ def write_graph(
     graph[18] = total / INTENSITY_SCALE / critical
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def write_action_mask(colonies: Colonies, b: int, physics: Physics, mask: NDArray[np.int8], shown: int) -> None:
     """Allowed operations of each part; padding may only stay, so that no choice is without an option."""
     n, limit = int(colonies.nodes[b]), int(colonies.task[b, LIMIT])
@@ -153,7 +153,7 @@ def write_action_mask(colonies: Colonies, b: int, physics: Physics, mask: NDArra
         mask[part * N_OPERATIONS + STAY] = 1
 
 
-@njit(cache=True)
+@kernel()
 def write_observations(rows: Rows, colonies: Colonies, constants: NDArray[np.void], out: Observations) -> None:
     """Write the observation of each of ``rows`` to the blank arrays ``out``."""
     physics: Physics = constants[0]

@@ -8,7 +8,6 @@ direction that the same seed would have had, so that a flat control is matched t
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.durotaxis.geometry import (
@@ -44,6 +43,7 @@ from envs.durotaxis.state import (
     Physics,
 )
 from envs.durotaxis.substrate import Field, fill_intensities, gradient_at, intensity_at
+from envs.kernel_cache import kernel
 
 METRICS = (
     "centroid_x",  # px from the centre of the dish
@@ -87,14 +87,14 @@ STILL = 1e-9  # px; a displacement below it has no direction
 LOG_LAGS = np.log(np.array(LAGS, dtype=np.float64))
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def field_of(colonies: Colonies, b: int) -> Field:
     """The field of row b."""
     task = colonies.task[b]
     return Field(int(task[KIND]), task[BASE], task[HEIGHT], task[PEAK], task[WIDTH], task[COS], task[SIN])
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def measure_nodes(
     colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, order: NDArray[np.int64],
     hull: NDArray[np.int64], distances: NDArray[np.float64], coarse: NDArray[np.float32],
@@ -128,7 +128,7 @@ def measure_nodes(
         metrics[COMPONENTS] = np.sum(colonies.parent[b, :n] < 0)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def measure_places(colonies: Colonies, b: int, physics: Physics, measured: MeasuredField) -> None:
     """Centroid, front and rear: where they are and how stiff the ground is there. Needs at least one node."""
     n, cos, sin = colonies.nodes[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -157,7 +157,7 @@ def measure_places(colonies: Colonies, b: int, physics: Physics, measured: Measu
     metrics[REAR_VELOCITY] = (rear_at - colonies.sums[b, START_REAR]) / max(step, 1)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def follow_centroid(colonies: Colonies, b: int) -> None:
     """Add the last displacement of the centroid to the sums of the episode."""
     step, cos, sin = colonies.step[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -186,7 +186,7 @@ def follow_centroid(colonies: Colonies, b: int) -> None:
             sums[FIRST_LAG + lag] += (x - trail[then, 0]) ** 2 + (y - trail[then, 1]) ** 2
 
 
-@njit(cache=True)
+@kernel()
 def msd_exponent(sums: NDArray[np.float64], step: int) -> float:
     """Least-squares slope of log MSD on log lag; 0 while fewer than two lags have a displacement."""
     n, mean_x, mean_y, xx, xy = 0, 0.0, 0.0, 0.0, 0.0
@@ -200,7 +200,7 @@ def msd_exponent(sums: NDArray[np.float64], step: int) -> float:
     return xy / xx if n > 1 else 0.0
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
     """Velocities and indices of the episode so far; all are 0 while nothing has moved."""
     step, cos, sin = colonies.step[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -227,7 +227,7 @@ def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
     metrics[MSD_EXPONENT] = msd_exponent(sums, step)
 
 
-@njit(cache=True)
+@kernel()
 def measure(
     colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, order: NDArray[np.int64],
     hull: NDArray[np.int64], distances: NDArray[np.float64], coarse: NDArray[np.float32],

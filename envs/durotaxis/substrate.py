@@ -9,11 +9,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.durotaxis.measured import MeasuredField, load_measured
 from envs.durotaxis.options import Options
+from envs.kernel_cache import kernel
 
 KINDS = ("linear", "exponential", "step", "gaussian", "optimum", "radial", "flat", "image")
 LINEAR, EXPONENTIAL, STEP, GAUSSIAN, OPTIMUM, RADIAL, FLAT, IMAGE = range(8)
@@ -54,13 +54,13 @@ def make_field(options: Options, kind: int, gradient: float, angle: float = 0.0)
     return Field(kind, *numbers, math.cos(angle), math.sin(angle))
 
 
-@njit(cache=True)
+@kernel()
 def bell(squared_distance: float, width: float) -> float:
     """Gaussian of height 1."""
     return math.exp(-0.5 * squared_distance / (width * width))
 
 
-@njit(cache=True)
+@kernel()
 def intensity_at(field: Field, measured: MeasuredField, x: float, y: float) -> float:
     """Intensity at one point of the dish (px from its centre)."""
     u, v = x * field.cos + y * field.sin, y * field.cos - x * field.sin
@@ -81,7 +81,7 @@ def intensity_at(field: Field, measured: MeasuredField, x: float, y: float) -> f
     return measured_value(measured, u, v)
 
 
-@njit(cache=True)
+@kernel()
 def gradient_at(field: Field, measured: MeasuredField, x: float, y: float) -> tuple[float, float]:
     """Gradient of the intensity (per px) at one point, in the coordinates of the dish."""
     u, v = x * field.cos + y * field.sin, y * field.cos - x * field.sin
@@ -105,7 +105,7 @@ def gradient_at(field: Field, measured: MeasuredField, x: float, y: float) -> tu
     return du * field.cos - dv * field.sin, du * field.sin + dv * field.cos
 
 
-@njit(cache=True)
+@kernel()
 def measured_cell(measured: MeasuredField, u: float, v: float) -> tuple[int, int, float, float]:
     """Row and column of the grid cell that holds (u, v), and the position within it (each 0..1)."""
     column = measured.centre_column + measured.scale * (u * measured.up_x - v * measured.up_y)
@@ -115,7 +115,7 @@ def measured_cell(measured: MeasuredField, u: float, v: float) -> tuple[int, int
     return r, c, row - r, column - c
 
 
-@njit(cache=True)
+@kernel()
 def measured_value(measured: MeasuredField, u: float, v: float) -> float:
     """Bilinear interpolation of the measured grid."""
     r, c, down, right = measured_cell(measured, u, v)
@@ -125,7 +125,7 @@ def measured_value(measured: MeasuredField, u: float, v: float) -> float:
     return float(top + down * (bottom - top))
 
 
-@njit(cache=True)
+@kernel()
 def measured_gradient(measured: MeasuredField, u: float, v: float) -> tuple[float, float]:
     """Derivatives along u and v of the bilinear interpolation of the smoothed grid, per px of the world."""
     r, c, down, right = measured_cell(measured, u, v)
@@ -140,7 +140,7 @@ def measured_gradient(measured: MeasuredField, u: float, v: float) -> tuple[floa
     )
 
 
-@njit(cache=True)
+@kernel()
 def fill_intensities(
     field: Field, measured: MeasuredField, x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64]
 ) -> None:

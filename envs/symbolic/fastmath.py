@@ -14,8 +14,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from envs.kernel_cache import kernel
 
 TRIG_LIMIT = 1.0e5  # |x| up to which the three-part reduction by pi/2 is exact
 EXP_HIGH = 709.782712893384  # exp overflows above
@@ -60,7 +62,7 @@ _bits: Callable[[Any], Any] = cast(Any, intrinsic(_make_bits))
 _float: Callable[[Any], Any] = cast(Any, intrinsic(_make_float))
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always", error_model="numpy")
 def exp_poly(x: float) -> float:
     """e**x; inf above EXP_HIGH, 0 below EXP_LOW."""
     shifted = x * _LOG2_E + _MAGIC
@@ -86,7 +88,7 @@ def exp_poly(x: float) -> float:
     return y if x == x else x
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always", error_model="numpy")
 def log_poly(x: float) -> float:
     """Natural logarithm; -inf at 0, NaN below."""
     tiny = x < _SMALLEST_NORMAL
@@ -117,7 +119,7 @@ def log_poly(x: float) -> float:
     return y if x < np.inf else x
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always", error_model="numpy")
 def _sin_and_cos(x: float, quadrant: int) -> float:
     shifted = x * (2.0 / math.pi) + _MAGIC
     k = shifted - _MAGIC
@@ -144,13 +146,13 @@ def _sin_and_cos(x: float, quadrant: int) -> float:
     return -y if (q & 2) else y
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always", error_model="numpy")
 def sin_poly(x: float) -> float:
     """sin x for |x| <= TRIG_LIMIT."""
     return _sin_and_cos(x, 0)
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always", error_model="numpy")
 def cos_poly(x: float) -> float:
     """cos x for |x| <= TRIG_LIMIT."""
     return _sin_and_cos(x, 1)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import normal_at, uniform_at
 from envs.symbolic.levenberg import covariance_of, fit_one, normal_equations
 from envs.symbolic.program import (
@@ -117,7 +117,7 @@ def _first_start(initial: Floats | None, n_programs: int, needed: int) -> Floats
     return constants
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fit_kernel(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
@@ -147,7 +147,7 @@ def fit_kernel(
         )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fit_program(
     program: NDArray[np.int16],
     length: int,
@@ -192,7 +192,7 @@ def fit_program(
     return lowest, evaluations
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def draw_screened_start(
     program: NDArray[np.int16],
     length: int,
@@ -214,7 +214,7 @@ def draw_screened_start(
     return SCREENED
 
 
-@njit(cache=True)
+@kernel()
 def draw_start(constants: Floats, stream: NDArray[np.uint64]) -> None:
     """A random start: half of the values near 0, half of any size between 0.1 and 10, both signs."""
     for i in range(constants.shape[0]):
@@ -273,7 +273,7 @@ def refine_constants(
     return Refined(constants[1:], error * scale * scale, covariance[1:, 1:])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def refine_kernel(
     program: NDArray[np.int16],
     table: TokenTable,

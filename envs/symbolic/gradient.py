@@ -8,9 +8,9 @@ above multiplies the rows of its arguments' constants by its partial derivative 
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.fastmath import TRIG_LIMIT, cos_poly, log_poly, sin_poly
 from envs.symbolic.operations import apply_operation
 from envs.symbolic.program import Machine
@@ -45,7 +45,7 @@ from envs.symbolic.tokens import (
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def run_with_gradient(
     program: NDArray[np.int16],
     length: int,
@@ -100,7 +100,7 @@ def run_with_gradient(
     return int(stack[0])
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(error_model="numpy", fastmath={"contract"})
 def _chain(
     op: int, W: Floats, left: int, right: int, row: int, D: Floats, k_left: int, k_middle: int, k_right: int, m: int
 ) -> None:
@@ -135,7 +135,7 @@ def _chain(
             _chain_unary(op, W, left, row, D, k, m)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(error_model="numpy", fastmath={"contract"})
 def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: int) -> None:
     """D[k] *= f'(W[left]), where W[row] = f(W[left])."""
     if op == NEG:
@@ -170,7 +170,7 @@ def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: 
             D[k, i] *= _rare_derivative(op, W[left, i], W[row, i])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _rare_derivative(op: int, x: float, y: float) -> float:
     """f'(x), where y = f(x), of the operations that are left to the C library."""
     if op == ABS:

@@ -10,9 +10,9 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import Streams, integer_at
 from envs.symbolic.tokens import CONSTANT, LITERAL, MAX_STACK, PAD, Library, Program
 
@@ -189,13 +189,13 @@ def _patterns(arity: Ints, number: NDArray[np.bool_], trigonometric: NDArray[np.
     return patterns
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def pattern_of(room: int, no_number: bool, inside: bool, too_short: bool) -> int:
     """Row of ``Tables.patterns``: tokens to spare, and what is forbidden (numbers, trigonometry, leaves)."""
     return ((min(room, 2) * 2 + no_number) * 2 + inside) * 2 + too_short
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def parent_and_sibling(tables: Tables, partials: Partials, b: int) -> tuple[int, int]:
     """Token whose argument comes next, and its first argument's token if the second comes next; -1: none."""
     top = partials.depth[b] - 1
@@ -207,7 +207,7 @@ def parent_and_sibling(tables: Tables, partials: Partials, b: int) -> tuple[int,
     return int(parent), int(partials.tokens[b, position + 1]) if second else -1
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def fill_mask(
     tables: Tables, partials: Partials, b: int, n_variables: int, strict: bool, mask: NDArray[np.bool_]
 ) -> None:
@@ -253,7 +253,7 @@ def fill_mask(
             mask[t] = 0 <= tables.variable[t] < n_variables
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def append_token(tables: Tables, partials: Partials, b: int, token: int) -> None:
     """Append a token to row b."""
     length = partials.length[b]
@@ -277,7 +277,7 @@ def append_token(tables: Tables, partials: Partials, b: int, token: int) -> None
     partials.depth[b] = depth
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def clear_row(partials: Partials, b: int) -> None:
     """Make row b an empty program again."""
     for i in range(partials.length[b]):
@@ -289,21 +289,21 @@ def clear_row(partials: Partials, b: int) -> None:
     partials.depth[b] = 0
 
 
-@njit(cache=True)
+@kernel()
 def _masks(tables: Tables, partials: Partials, masks: NDArray[np.bool_]) -> None:
     for b in range(masks.shape[0]):
         if partials.slots[b] > 0:
             fill_mask(tables, partials, b, masks.shape[1], True, masks[b])
 
 
-@njit(cache=True)
+@kernel()
 def _advance_all(tables: Tables, partials: Partials, tokens: Ints) -> None:
     for b in range(tokens.shape[0]):
         if partials.slots[b] > 0:
             append_token(tables, partials, b, tokens[b])
 
 
-@njit(cache=True)
+@kernel()
 def _is_legal(tables: Tables, partials: Partials, program: Program) -> bool:
     mask = np.zeros(tables.arity.shape[0], dtype=np.bool_)
     for i in range(program.shape[0]):
@@ -316,7 +316,7 @@ def _is_legal(tables: Tables, partials: Partials, program: Program) -> bool:
     return bool(partials.slots[0] == 0)
 
 
-@njit(cache=True)
+@kernel()
 def _sample(tables: Tables, partials: Partials, streams: Streams) -> None:
     mask = np.zeros(tables.arity.shape[0], dtype=np.bool_)
     for b in range(partials.length.shape[0]):
@@ -325,7 +325,7 @@ def _sample(tables: Tables, partials: Partials, streams: Streams) -> None:
             append_token(tables, partials, b, pick(mask, streams, b))
 
 
-@njit(cache=True)
+@kernel()
 def pick(mask: NDArray[np.bool_], streams: Streams, b: int) -> int:
     """One of the allowed tokens, all equally likely."""
     chosen = integer_at(streams, b, mask.sum())

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import Streams
 from envs.symbolic.grammar import Grammar, Ints, Partials, Tables, append_token, fill_mask, pick
 from envs.symbolic.reach import ANY, FAR, KINDS, LEAF, Costs, Keys, build_reach, copy_reach, reach_cost, same_unit
@@ -111,7 +111,7 @@ def sample_with_units(
     return partials.tokens, partials.length
 
 
-@njit(cache=True)
+@kernel()
 def slot_unit(
     tables: Tables, units: UnitTables, partials: Partials, stack: UnitStack, b: int, task: int, result: Ints
 ) -> int:
@@ -129,7 +129,7 @@ def slot_unit(
     return argument_unit(rule, required, known, result)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _fill(units: UnitTables, task: int, known: int, filler: int, forbidden: int, unit: Ints) -> int:
     """Close one argument: its cost in tokens; a free one becomes the filler, whose unit is written."""
     if known == 1:
@@ -139,7 +139,7 @@ def _fill(units: UnitTables, task: int, known: int, filler: int, forbidden: int,
     return 1
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _is_alone(units: UnitTables, task: int, unit: Ints) -> bool:
     """Whether exactly one variable has this unit."""
     alone = False
@@ -148,7 +148,7 @@ def _is_alone(units: UnitTables, task: int, unit: Ints) -> bool:
     return alone
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _twin_below(tables: Tables, units: UnitTables, task: int, token: int, first: Ints, second: Ints) -> int:
     """LEAF where the second argument of sub or div could only be the variable that is the first, else ANY."""
     if not tables.difference[token]:
@@ -156,7 +156,7 @@ def _twin_below(tables: Tables, units: UnitTables, task: int, token: int, first:
     return LEAF if same_unit(first, second) and _is_alone(units, task, first) else ANY
 
 
-@njit(cache=True)
+@kernel()
 def _own_cost(
     tables: Tables,
     units: UnitTables,
@@ -202,7 +202,7 @@ def _own_cost(
     return cost, value_unit(rule, slot, slot_known, a, a_known, c, True, value)
 
 
-@njit(cache=True)
+@kernel()
 def _cost_above(
     tables: Tables,
     units: UnitTables,
@@ -242,7 +242,7 @@ def _cost_above(
     return cost
 
 
-@njit(cache=True)
+@kernel()
 def fill_unit_mask(
     tables: Tables,
     units: UnitTables,
@@ -260,7 +260,7 @@ def fill_unit_mask(
             return
 
 
-@njit(cache=True)
+@kernel()
 def _keep_fitting(
     tables: Tables, units: UnitTables, partials: Partials, stack: UnitStack, b: int, task: int, mask: NDArray[np.bool_]
 ) -> bool:
@@ -296,7 +296,7 @@ def _keep_fitting(
     return bool(found)
 
 
-@njit(cache=True)
+@kernel()
 def _keep_fitting_free(
     tables: Tables,
     units: UnitTables,
@@ -339,7 +339,7 @@ def _keep_fitting_free(
         mask[t] = fits[t]
 
 
-@njit(cache=True)
+@kernel()
 def append_units(
     tables: Tables, units: UnitTables, partials: Partials, stack: UnitStack, b: int, task: int, token: int
 ) -> None:
@@ -371,7 +371,7 @@ def append_units(
             known = value_unit(rule, required, must, first, stack.first_known[b, top], value, known, value)
 
 
-@njit(cache=True)
+@kernel()
 def _sample(
     tables: Tables,
     units: UnitTables,

@@ -8,9 +8,9 @@ Every operation has one order, so the same input gives the same bits whatever li
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.gradient import run_with_gradient
 from envs.symbolic.program import BLOCK, Machine, Points, load_block
 
@@ -26,7 +26,7 @@ HIGHEST_DAMPING = 1.0e12
 LARGEST_DERIVATIVE = 1.0e150  # so that its square stays finite
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def fit_one(
     program: NDArray[np.int16],
     length: int,
@@ -81,7 +81,7 @@ def fit_one(
     return error / points.n, used
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(error_model="numpy", fastmath={"contract", "reassoc"})
 def normal_equations(
     program: NDArray[np.int16],
     length: int,
@@ -142,7 +142,7 @@ def normal_equations(
     return total if total < np.inf else np.inf
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def solve_damped(normal: Floats, slope: Floats, damping: float, factor: Floats, step: Floats) -> bool:
     """Solve (N + damping diag N) step = slope by Cholesky; False if the matrix is not positive definite."""
     k = slope.shape[0]
@@ -172,7 +172,7 @@ def solve_damped(normal: Floats, slope: Floats, damping: float, factor: Floats, 
     return True
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(error_model="numpy", fastmath={"contract", "reassoc"})
 def _square(gradient: Floats, a: int, m: int) -> float:
     s = 0.0
     for i in range(m):
@@ -180,14 +180,14 @@ def _square(gradient: Floats, a: int, m: int) -> float:
     return s
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _drop_infinite(gradient: Floats, a: int, m: int) -> None:
     for i in range(m):
         if not abs(gradient[a, i]) <= LARGEST_DERIVATIVE:
             gradient[a, i] = 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def covariance_of(normal: Floats, free: Flags, variance: float, covariance: Floats) -> None:
     """Covariance (k, k) of the free constants: variance times the inverse of J^T J; 0 for those that are held.
 

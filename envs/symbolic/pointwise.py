@@ -5,9 +5,9 @@ formula, or predicts with one, wants the other points.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.program import checked_constants, checked_programs, input_columns, make_machine, run_program
 from envs.symbolic.tokens import Library, Program, TokenTable
 
@@ -30,7 +30,7 @@ def evaluate_pointwise(program: Program, X: Floats, library: Library, constants:
     return out
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _kernel(
     program: Program,
     length: int,

@@ -9,9 +9,9 @@ aliasing and lets LLVM make vector code of them.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.operations import apply_operation
 from envs.symbolic.tokens import CONSTANT, LAST_BINARY, LITERAL, MAX_LENGTH, MAX_STACK, VARIABLE, Library, TokenTable
 
@@ -115,7 +115,7 @@ def count_constants(programs: NDArray[np.int16], lengths: NDArray[np.int64], lib
     return np.asarray(((programs == library.constant_id) & inside).sum(1), dtype=np.int64)
 
 
-@njit(cache=True)
+@kernel()
 def first_malformed(programs: NDArray[np.int16], lengths: NDArray[np.int64], arity: NDArray[np.int64]) -> int:
     """First row that is not one whole prefix expression or needs a deeper stack than MAX_STACK; -1 if none."""
     for p in range(programs.shape[0]):
@@ -134,7 +134,7 @@ def first_malformed(programs: NDArray[np.int16], lengths: NDArray[np.int64], ari
     return -1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def evaluate_kernel(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
@@ -160,7 +160,7 @@ def evaluate_kernel(
                         out[p, i] = np.nan
 
 
-@njit(cache=True)
+@kernel()
 def make_machine(table: TokenTable, n_variables: int) -> Machine:
     """Rows: variables, one per token id (literals filled in), two result rows and one constant row per level."""
     n_tokens = table.opcode.shape[0]
@@ -172,7 +172,7 @@ def make_machine(table: TokenTable, n_variables: int) -> Machine:
     return Machine(table.opcode, table.column, n_variables, workspace)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def load_block(machine: Machine, columns: Floats, first: int, m: int) -> None:
     """Put points first .. first + m - 1 of the input columns (d, n) into the workspace."""
     for d in range(columns.shape[0]):  # a loop: numba compiles slice assignment far more slowly
@@ -180,7 +180,7 @@ def load_block(machine: Machine, columns: Floats, first: int, m: int) -> None:
             machine.workspace[d, i] = columns[d, first + i]
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(error_model="numpy", forceinline=True)
 def run_program(program: NDArray[np.int16], length: int, machine: Machine, constants: Floats, m: int) -> int:
     """Run one program on the first m points of the workspace; the row of the result, -1 if not finite."""
     opcode, workspace = machine.opcode, machine.workspace
@@ -221,7 +221,7 @@ def run_program(program: NDArray[np.int16], length: int, machine: Machine, const
     return int(stack[0])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def mean_square_kernel(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
@@ -238,7 +238,7 @@ def mean_square_kernel(
         out[p] = mean_square(programs[p], lengths[p], machine, points, constants[p])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def mean_square(program: NDArray[np.int16], length: int, machine: Machine, points: Points, constants: Floats) -> float:
     """Mean squared error of one program; inf if a step is not finite."""
     total = 0.0

@@ -9,9 +9,9 @@ under a root or the other way round, no inverse of an inverse, no x / x.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import FACTOR_1, FACTOR_2, SHIFT_11, SHIFT_27, SHIFT_30, SHIFT_31
 from envs.symbolic.tokens import CONSTANT, LITERAL, Library
 from envs.symbolic.units import MAX_POWER, SCALE, Unit, Units, format_unit
@@ -92,7 +92,7 @@ def _in_span(variables: Ints, target: Unit) -> bool:
     return bool(np.linalg.matrix_rank(np.vstack([variables, target])) == np.linalg.matrix_rank(variables))
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def reach_cost(keys: Keys, costs: Costs, otherwise: int, unit: Unit, forbidden: int) -> int:
     """:meth:`Reach.cost` for kernels."""
     place = _place_of(keys, _fingerprint(unit))
@@ -103,7 +103,7 @@ def reach_cost(keys: Keys, costs: Costs, otherwise: int, unit: Unit, forbidden: 
     return int(cost)
 
 
-@njit(cache=True)
+@kernel()
 def copy_reach(keys: Keys, costs: Costs, to_keys: Keys, to_costs: Costs) -> None:
     """Copy a table into an empty one of another size."""
     for place in range(keys.shape[0]):
@@ -114,7 +114,7 @@ def copy_reach(keys: Keys, costs: Costs, to_keys: Keys, to_costs: Costs) -> None
                 to_costs[there, kind] = costs[place, kind]
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _fingerprint(unit: Unit) -> np.uint64:
     """64 mixed bits of a unit, never 0; exponents of 0 at the end change nothing."""
     code = np.uint64(0)
@@ -126,7 +126,7 @@ def _fingerprint(unit: Unit) -> np.uint64:
     return (code ^ (code >> SHIFT_27)) | np.uint64(1)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _place_of(keys: Keys, key: np.uint64) -> int:
     """Where a unit stands in the hash table, or the empty place where it belongs."""
     mask = keys.shape[0] - 1
@@ -136,7 +136,7 @@ def _place_of(keys: Keys, key: np.uint64) -> int:
     return int(place)
 
 
-@njit(cache=True)
+@kernel()
 def _search(
     leaves: Ints,
     shared: NDArray[np.bool_],
@@ -187,7 +187,7 @@ def _search(
     return kept
 
 
-@njit(cache=True)
+@kernel()
 def _cheapest(cost: Costs, forbidden: int) -> int:
     best = FAR
     for kind in range(KINDS):
@@ -196,7 +196,7 @@ def _cheapest(cost: Costs, forbidden: int) -> int:
     return int(best)
 
 
-@njit(cache=True)
+@kernel()
 def same_unit(a: Unit, b: Unit) -> bool:
     """Whether two units are equal."""
     equal = True
@@ -205,7 +205,7 @@ def same_unit(a: Unit, b: Unit) -> bool:
     return bool(equal)
 
 
-@njit(cache=True)
+@kernel()
 def _scaled(unit: Unit, factor: int, divisor: int, result: Unit) -> bool:
     """result = unit * factor / divisor; False if that is no whole number."""
     for i in range(unit.shape[0]):
@@ -215,7 +215,7 @@ def _scaled(unit: Unit, factor: int, divisor: int, result: Unit) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _keep(unit: Unit, kind: int, cost: int, keys: Keys, costs: Costs, places: Ints, chains: Ints, kept: int) -> int:
     """Enter a chain unless a shorter one is known or the unit is too far out; returns how many units there are."""
     for i in range(unit.shape[0]):

@@ -1,9 +1,9 @@
 """How functions carry units: from a value to its arguments, and from arguments to the value."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.reach import ANY, INVERTED, ROOTED, SQUARED
 from envs.symbolic.tokens import CONSTANT, LAST_BINARY, LAST_OPCODE, OPERATIONS
 
@@ -17,7 +17,7 @@ for _op in OPERATIONS.values():
     RULE_OF_OPCODE[_op.opcode] = RULES.index(_op.units)
 
 
-@njit(cache=True)
+@kernel()
 def argument_unit(rule: int, unit: Ints, known: bool, result: Ints) -> int:
     """Unit of the first argument of a function whose value has ``unit``: 1 known, 0 free, -1 impossible."""
     n = unit.shape[0]
@@ -47,7 +47,7 @@ def argument_unit(rule: int, unit: Ints, known: bool, result: Ints) -> int:
     return 1
 
 
-@njit(cache=True)
+@kernel()
 def second_unit(rule: int, unit: Ints, known: bool, first: Ints, first_known: bool, result: Ints) -> int:
     """Unit of the second argument, given the function's and the first argument's: 1 known, 0 free."""
     n = unit.shape[0]
@@ -66,7 +66,7 @@ def second_unit(rule: int, unit: Ints, known: bool, first: Ints, first_known: bo
     return 1
 
 
-@njit(cache=True)
+@kernel()
 def value_unit(
     rule: int, unit: Ints, known: bool, a: Ints, a_known: bool, b: Ints, b_known: bool, result: Ints
 ) -> bool:
@@ -107,7 +107,7 @@ def value_unit(
     return True
 
 
-@njit(cache=True)
+@kernel()
 def has_root(rule: int, unit: Ints, known: bool) -> bool:
     """Whether a root of this unit can be written in whole parts of ``SCALE``."""
     odd = 0
@@ -117,7 +117,7 @@ def has_root(rule: int, unit: Ints, known: bool) -> bool:
     return odd == 0
 
 
-@njit(cache=True)
+@kernel()
 def forbidden_below(rule: int) -> int:
     """What a chain must not begin with under a function: its inverse."""
     if rule == SQRT:
@@ -127,7 +127,7 @@ def forbidden_below(rule: int) -> int:
     return INVERTED if rule == INVERSE else ANY
 
 
-@njit(cache=True)
+@kernel()
 def consistent_arguments(rule: int, a: Ints, a_known: bool, b: Ints, b_known: bool) -> bool:
     """Whether a function may have arguments of these units."""
     if rule == EQUAL and a_known and b_known:
@@ -141,7 +141,7 @@ def consistent_arguments(rule: int, a: Ints, a_known: bool, b: Ints, b_known: bo
     return has_root(rule, a, a_known)
 
 
-@njit(cache=True)
+@kernel()
 def program_unit(
     tokens: NDArray[np.int16], length: int, opcode: Ints, units: Ints, wild_constants: bool, result: Ints
 ) -> int:
@@ -174,7 +174,7 @@ def program_unit(
     return 1 if known[0] else 0
 
 
-@njit(cache=True)
+@kernel()
 def has_units(tokens: NDArray[np.int16], length: int, opcode: Ints, units: Ints, wild_constants: bool) -> bool:
     """Whether every sum of a program adds equal units and every function takes a pure number."""
     return program_unit(tokens, length, opcode, units, wild_constants, np.zeros(units.shape[1], np.int64)) >= 0

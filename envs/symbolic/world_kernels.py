@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.datasets import Bank
 from envs.symbolic.fitting import Effort, fit_program
 from envs.symbolic.grammar import Partials, Tables, append_token, clear_row, fill_mask, parent_and_sibling
@@ -30,7 +30,7 @@ class Scores(NamedTuple):
     recovered: Bools  # (B,)
 
 
-@njit(cache=True)
+@kernel()
 def _first_wrong(actions: Ints, n: int) -> int:
     for b in range(actions.shape[0]):
         if actions[b] < 0 or actions[b] >= n:
@@ -38,7 +38,7 @@ def _first_wrong(actions: Ints, n: int) -> int:
     return -1
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _look(tables: Tables, partials: Partials, b: int, slot: NDArray[np.int16]) -> None:
     """Write what the next token will be: parent and sibling + 1 (0: none), open arguments, tokens left."""
     parent, sibling = parent_and_sibling(tables, partials, b)
@@ -46,7 +46,7 @@ def _look(tables: Tables, partials: Partials, b: int, slot: NDArray[np.int16]) -
     slot[b, 2], slot[b, 3] = partials.slots[b], tables.max_length - partials.length[b]
 
 
-@njit(cache=True)
+@kernel()
 def advance(
     actions: Ints,
     tables: Tables,
@@ -91,7 +91,7 @@ def advance(
     return ended
 
 
-@njit(cache=True)
+@kernel()
 def restart(
     rows: Ints, partials: Partials, task: Ints, first_masks: Bools, masks: Bools, slot: NDArray[np.int16]
 ) -> None:
@@ -104,7 +104,7 @@ def restart(
             masks[b, t] = first_masks[task[b], t]
 
 
-@njit(cache=True)
+@kernel()
 def rewrite(
     written: Partials,
     tables: Tables,
@@ -143,7 +143,7 @@ def rewrite(
     return -1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def score(
     outcome: Ints,
     partials: Partials,
@@ -184,7 +184,7 @@ def score(
             )
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def closed_error(
     outcome: Ints, partials: Partials, task: Ints, bank: Bank, machine: Machine, filler: int, error: Floats
 ) -> None:

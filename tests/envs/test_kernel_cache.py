@@ -1,36 +1,163 @@
+"""Kernels are as young as their sources wherever they are kept, and need no place to be kept at all."""
+
+import ast
 import os
+import shutil
+import subprocess
+import sys
 
-from envs.kernel_cache import forget_stale_kernels
+import numba
+import pytest
+
+from envs.kernel_cache import ROOT, kernel, sources_of
+
+FILES = sorted(path for package in ("envs", "agents", "rl_suite") for path in (ROOT / package).rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+LANGUAGE = {"types", "intrinsic"}  # what kernels are written with; nothing of it compiles or caches
+PLACES = {
+    "named": {"NUMBA_CACHE_DIR": "{0}/named"},
+    "beside": {"NUMBA_CACHE_LOCATOR_CLASSES": "InTreeCacheLocator"},
+    "users": {"NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator", "XDG_CACHE_HOME": "{0}/users"},
+}
+NOWHERE = {"NUMBA_CACHE_DIR": "/dev/null/named", "XDG_CACHE_HOME": "/dev/null/users"}
+TOYS = {
+    "__init__.py": "",
+    "toys/__init__.py": "",
+    "toys/sizes.py": "WIDTH = 7\n",
+    "toys/inner.py": "from envs.kernel_cache import kernel\nfrom envs.toys import sizes\n"
+    "from envs.toys.sizes import (\n    WIDTH,  # cells\n)\n\n\n"
+    "@kernel()\ndef inner(x):\n    return 2 * x + WIDTH - sizes.WIDTH\n",
+    "outer.py": "from envs.kernel_cache import kernel\nfrom envs.toys.inner import inner\n\n\n"
+    "@kernel()\ndef outer(x):\n    return inner(x) + 1\n",
+}
 
 
-def touch(path, time):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    os.utime(path, (time, time))
+def import_names(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def names(folder):
-    return sorted(path.name for path in folder.rglob("*.nb?"))
+def is_kernel(node):
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "kernel"
+        for mark in node.decorator_list
+    )
 
 
-def test_kernels_older_than_their_neighbours_are_forgotten(tmp_path):
-    touch(tmp_path / "world" / "steps.py", 100)
-    touch(tmp_path / "world" / "field.py", 300)
-    touch(tmp_path / "world" / "__pycache__" / "steps.old-1.nbi", 250)
-    touch(tmp_path / "world" / "__pycache__" / "steps.old-1.nbc", 250)
-    touch(tmp_path / "world" / "__pycache__" / "steps.new-1.nbi", 350)
-    assert forget_stale_kernels(tmp_path) == 1
-    assert names(tmp_path) == ["steps.new-1.nbi", "steps.old-1.nbc"]
-    assert forget_stale_kernels(tmp_path) == 0
+KERNEL_FILES = [path for path in FILES if any(is_kernel(node) for node in ast.walk(TREES[path]))]
 
 
-def test_a_change_above_counts_and_one_beside_does_not(tmp_path):
-    for world in ("sea", "land"):
-        touch(tmp_path / world / "steps.py", 100)
-        touch(tmp_path / world / "__pycache__" / f"{world}.nbi", 250)
-    touch(tmp_path / "streams.py", 200)
-    touch(tmp_path / "land" / "hills.py", 300)
-    assert forget_stale_kernels(tmp_path) == 1
-    assert names(tmp_path) == ["sea.nbi"]
-    touch(tmp_path / "streams.py", 400)
-    assert forget_stale_kernels(tmp_path) == 1
+def test_every_kernel_is_compiled_by_the_one_decorator():
+    assert len(KERNEL_FILES) > 25
+    for path in FILES:
+        if path != ROOT / "envs/kernel_cache.py":
+            taken = {name.split(".")[-1] for name in import_names(TREES[path]) if name.startswith("numba.")}
+            assert taken - {"extending"} <= LANGUAGE, f"{path}: compile with envs.kernel_cache.kernel"
+
+
+@pytest.mark.parametrize("path", KERNEL_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_digest_covers_every_import(path):
+    """What the fast reader of import lines finds is what Python's own parser finds."""
+    expected, queue = {path}, [path]
+    while queue:
+        for name in import_names(TREES[queue.pop()]):
+            place = ROOT / name.replace(".", "/")
+            for file in (place.with_suffix(".py"), place / "__init__.py"):
+                if file in TREES and file not in expected:
+                    expected.add(file)
+                    queue.append(file)
+    assert set(sources_of(path).values()) == expected
+
+
+@pytest.fixture
+def toys(tmp_path):
+    """A small package ``envs`` whose kernel ``outer`` takes a function and a constant from other files."""
+    for name, text in TOYS.items():
+        file = tmp_path / "envs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    shutil.copy(ROOT / "envs/kernel_cache.py", tmp_path / "envs")
+    return tmp_path
+
+
+def play(toys, settings, before=""):
+    """(outer(10), whether it was compiled, lines on stderr) of a new process."""
+    program = f"from envs.outer import outer\n{before}\nprint(outer(10), sum(outer.stats.cache_misses.values()))"
+    names = ("PATH", "HOME", "LD_LIBRARY_PATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    kept |= {"PYTHONPATH": str(toys), "PYTHONDONTWRITEBYTECODE": "1"}
+    kept |= {name: value.format(toys) for name, value in settings.items()}
+    done = subprocess.run([sys.executable, "-c", program], env=kept, cwd=toys, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    value, misses = done.stdout.split()
+    return int(value), misses != "0", done.stderr.splitlines()
+
+
+def kept_files(toys):
+    return sorted(path.name for path in toys.rglob("*.nb[ic]"))
+
+
+EDITS = {  # file, text, another of the same length; outer(10) is 21 before and ...
+    "named": ("inner.py", "2 * x", "3 * x", 31),
+    "beside": ("sizes.py", "WIDTH = 7", "WIDTH = 8", 21),
+    "users": ("inner.py", " - sizes.WIDTH", " - sizes.WIDTH + 1", 22),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_edit_in_another_file_is_seen_wherever_the_cache_lies(toys, place):
+    name, text, other, after = EDITS[place]
+    edited = toys / "envs/toys" / name
+    assert play(toys, PLACES[place]) == (21, True, [])
+    if place == "named":  # the places differ in nothing else
+        os.utime(edited)
+        assert play(toys, PLACES[place]) == (21, False, []), "the same text at another time is the same source"
+    before, times = kept_files(toys), edited.stat()
+    edited.write_text(edited.read_text().replace(text, other))
+    os.utime(edited, ns=(times.st_atime_ns, times.st_mtime_ns))  # no clock is asked
+    assert play(toys, PLACES[place]) == (after, True, [])
+    assert len(kept_files(toys)) == len(before), "what was made from other sources is dropped"
+    assert not set(kept_files(toys)) & set(before)
+
+
+def test_without_a_folder_kernels_run_and_one_line_says_so(toys):
+    (toys / "envs/__pycache__").write_text("not a folder")
+    (toys / "envs/toys/__pycache__").write_text("not a folder")
+    value, _, lines = play(toys, NOWHERE)
+    assert value == 21
+    assert len(lines) == 1
+    assert "NUMBA_CACHE_DIR" in lines[0]
+    assert not kept_files(toys)
+
+
+def test_a_folder_that_breaks_after_the_start_costs_a_line_and_nothing_else(toys):
+    gone = "import shutil, pathlib\nshutil.rmtree('named')\npathlib.Path('named').write_text('in its place')"
+    value, _, lines = play(toys, PLACES["named"], before=gone)
+    assert value == 21
+    assert len(lines) == 1
+    assert "NUMBA_CACHE_DIR" in lines[0]
+
+
+def test_an_empty_file_counts_as_absent(toys):
+    play(toys, PLACES["named"])
+    for file in toys.rglob("*.nb[ic]"):
+        file.write_bytes(b"")
+    assert play(toys, PLACES["named"]) == (21, True, [])
+
+
+def test_bounds_checks_are_not_served_from_an_unchecked_cache(toys):
+    play(toys, PLACES["named"])
+    assert play(toys, {**PLACES["named"], "NUMBA_BOUNDSCHECK": "1"}) == (21, True, [])
+    assert play(toys, PLACES["named"]) == (21, False, [])
+
+
+def test_without_numba_a_kernel_is_its_function(monkeypatch):
+    def double(x):
+        return 2 * x
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    assert kernel()(double) is double

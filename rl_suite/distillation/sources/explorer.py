@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from envs.grid_kernels import MOVES, N_ACTIONS, next_cells
+from envs.kernel_cache import kernel
 
 NEVER = -(2**30)
 PLANS_TRIED = 32
@@ -186,7 +186,7 @@ def _random_plan(size: int, start: int, episode_steps: int, rng: np.random.Gener
     return np.array(paths)
 
 
-@njit(cache=True)
+@kernel()
 def _intend(
     cells: NDArray[np.int64],
     target: NDArray[np.int64],

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import integer_at, normal_at, uniform_at
 from envs.symbolic.tokens import CONSTANT, PAD
 from envs.symbolic.unit_algebra import has_units
@@ -60,7 +60,7 @@ class Rates:
         return np.cumsum(np.array(rates) / sum(rates))
 
 
-@njit(cache=True)
+@kernel()
 def _tournament(score: Values, size: int, stream: Stream) -> int:
     best = integer_at(stream, 0, len(score))
     for _ in range(size - 1):
@@ -88,7 +88,7 @@ class Draft(NamedTuple):
     part_values: Values
 
 
-@njit(cache=True)
+@kernel()
 def _splice(
     draft: Draft, length: int, start: int, end: int, part: Tokens, part_values: Values, part_length: int
 ) -> int:
@@ -111,7 +111,7 @@ def _splice(
     return length + shift
 
 
-@njit(cache=True)
+@kernel()
 def _copy_part(draft: Draft, start: int, end: int, at: int) -> int:
     """Copy the tokens start .. end - 1 of the draft into its part, from ``at`` on; the end of the part."""
     n = end - start
@@ -120,7 +120,7 @@ def _copy_part(draft: Draft, start: int, end: int, at: int) -> int:
     return at + n
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _cross(draft: Draft, length: int, parents: Programs, q: int, arity: Ids, stream: Stream) -> int:
     """A subtree gives way to one of another parent."""
     a = integer_at(stream, 0, length)
@@ -130,7 +130,7 @@ def _cross(draft: Draft, length: int, parents: Programs, q: int, arity: Ids, str
     return _splice(draft, length, a, a_end, parents.tokens[q, b:b_end], parents.values[q, b:b_end], b_end - b)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _mutate_subtree(draft: Draft, length: int, fresh_size: int, symbols: Symbols, stream: Stream) -> int:
     """A subtree gives way to a random one."""
     a = integer_at(stream, 0, length)
@@ -140,7 +140,7 @@ def _mutate_subtree(draft: Draft, length: int, fresh_size: int, symbols: Symbols
     return _splice(draft, length, a, a_end, draft.part, draft.part_values, n)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _mutate_points(draft: Draft, length: int, symbols: Symbols, stream: Stream) -> int:
     """One or two tokens give way to others of the same arity."""
     tokens, values = draft.tokens, draft.values
@@ -156,7 +156,7 @@ def _mutate_points(draft: Draft, length: int, symbols: Symbols, stream: Stream) 
     return length
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _insert(draft: Draft, length: int, max_length: int, symbols: Symbols, stream: Stream) -> int:
     """A subtree becomes the argument of a function, or of an operation beside a small random tree."""
     part, part_values = draft.part, draft.part_values
@@ -179,7 +179,7 @@ def _insert(draft: Draft, length: int, max_length: int, symbols: Symbols, stream
     return _splice(draft, length, a, a_end, part, part_values, end)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _delete(draft: Draft, length: int, arity: Ids, stream: Stream) -> int:
     """An operation gives way to one of its arguments; -1 for a leaf."""
     tokens = draft.tokens
@@ -194,7 +194,7 @@ def _delete(draft: Draft, length: int, arity: Ids, stream: Stream) -> int:
     return _splice(draft, length, a, a_end, draft.part, draft.part_values, n)
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _jitter(draft: Draft, length: int, opcode: Ids, stream: Stream) -> int:
     """All fitted constants move a little, some change their sign; -1 if there are none."""
     values = draft.values
@@ -208,7 +208,7 @@ def _jitter(draft: Draft, length: int, opcode: Ids, stream: Stream) -> int:
     return length if changed else -1
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _offspring(draft: Draft, parents: Programs, score: Values, recipe: Recipe, symbols: Symbols, stream: Stream) -> int:
     """Draw an operator and write what it makes into the draft; the length, below 1 if it made nothing."""
     u = uniform_at(stream, 0)
@@ -235,7 +235,7 @@ def _offspring(draft: Draft, parents: Programs, score: Values, recipe: Recipe, s
     return _jitter(draft, length, symbols.opcode, stream)
 
 
-@njit(cache=True)
+@kernel()
 def breed(
     parents: Programs,
     score: Values,

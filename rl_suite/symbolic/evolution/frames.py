@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.fastmath import log_poly
 from envs.symbolic.tokens import ADD, CONSTANT, DIV, MUL, SUB
 from envs.symbolic.unit_algebra import program_unit
@@ -159,7 +159,7 @@ def make_target(name: str, X: Values, y: Values, scale: Values | None = None) ->
     return Target(name, t, weight, log_weight, basis, power, sums, ones, total, allowed, negative, scale is not None)
 
 
-@njit(cache=True)
+@kernel()
 def cut_genes(programs: Programs, symbols: Symbols, genes: Genes) -> int:
     """Cut programs at their top-level sums or products; return the number of genes."""
     tokens, arity, opcode = programs.tokens, symbols.arity, symbols.opcode
@@ -200,7 +200,7 @@ def cut_genes(programs: Programs, symbols: Symbols, genes: Genes) -> int:
     return n_genes
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def _reduce(v: Values, residual: Values, basis: Values, n_basis: int) -> bool:
     """Take ``v`` out of ``residual`` after orthogonalising it; append it to ``basis``. False if it is dependent."""
     n = len(v)
@@ -236,7 +236,7 @@ def _reduce(v: Values, residual: Values, basis: Values, n_basis: int) -> bool:
     return True
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def _square_sum(v: Values) -> float:
     total = 0.0
     for i in range(len(v)):
@@ -244,7 +244,7 @@ def _square_sum(v: Values) -> float:
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _combine(G: Values, start: int, end: int, sign: Values, additive: bool, out: Values) -> None:
     """The value of a whole program from its genes."""
     out[:] = 0.0 if additive else 1.0
@@ -258,7 +258,7 @@ def _combine(G: Values, start: int, end: int, sign: Values, additive: bool, out:
                 out[i] /= G[g, i]
 
 
-@njit(cache=True)
+@kernel()
 def _is_finite(G: Values, start: int, end: int) -> bool:
     """Whether all values of some genes are numbers of a reasonable size."""
     for g in range(start, end):
@@ -268,7 +268,7 @@ def _is_finite(G: Values, start: int, end: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _begin(frame: int, target: Rows, intercept: bool, residual: Values, basis: Values) -> int:
     """Write what a frame leaves of the target before the first gene, and its basis; the rows of the basis."""
     if frame != SUM:
@@ -284,7 +284,7 @@ def _begin(frame: int, target: Rows, intercept: bool, residual: Values, basis: V
     return 0
 
 
-@njit(cache=True)
+@kernel()
 def _weigh(frame: int, weight: Values, log_weight: Values, column: Values, out: Values) -> None:
     """The column of a gene in a frame's least-squares problem."""
     if frame == SUM:
@@ -299,7 +299,7 @@ def _weigh(frame: int, weight: Values, log_weight: Values, column: Values, out: 
             out[i] = log_weight[i] * log_poly(size) if size > 1e-300 else 0.0
 
 
-@njit(cache=True)
+@kernel()
 def score_frames(
     G: Values,
     genes: Genes,
@@ -350,7 +350,7 @@ def best_frames(errors: Values) -> tuple[Values, NDArray[np.int64]]:
     return error, frame
 
 
-@njit(cache=True)
+@kernel()
 def allowed_frames(
     genes: Genes,
     count: int,
