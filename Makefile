@@ -9,7 +9,7 @@ PIP_ARGS ?=
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-explore lint format bench tensorboard clean
+.PHONY: help train test test-slow test-explore lint format bench report tensorboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ format: $(STAMP)  ## Put the code into the house style
 
 bench: $(STAMP)  ## Measure the speed of the worlds as ratios against peers (ARGS="symbolic ..." for others)
 	$(BIN)/python -m rl_suite.benchmarks $(or $(ARGS),worlds durotaxis)
+
+report: $(STAMP)  ## Write the report of a run anew, or compare several (ARGS="runs/a/0 runs/b/0")
+	$(BIN)/python -m rl_suite.report $(ARGS)
 
 tensorboard: $(STAMP)  ## Look at the runs in a browser
 	$(BIN)/tensorboard --logdir runs

@@ -11,7 +11,7 @@ from pathlib import Path
 from rl_suite.cli import make_parser, prepare_process, run_command, show
 from rl_suite.evaluation.command import read_request, write_result
 from rl_suite.experiments import KINDS, load_attribute
-from rl_suite.viz.report import write_report
+from rl_suite.report.page import write_report
 
 
 def main() -> None:

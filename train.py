@@ -11,8 +11,8 @@ import sys
 
 from rl_suite.cli import experiments_table, make_parser, prepare_process, run_command, show
 from rl_suite.experiments import KINDS, load_attribute, load_experiment
+from rl_suite.report.page import write_report
 from rl_suite.run import Run
-from rl_suite.viz.report import write_report
 
 
 def main() -> None:

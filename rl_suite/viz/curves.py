@@ -1,21 +1,30 @@
 """Learning curves out of ``metrics.jsonl``, as small charts side by side."""
 
 import io
+import itertools
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.reading import parse_json, read_text
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps (n,), values (n,)
 
 GROUPS = ("eval", "rollout", "train", "attention", "time")  # in the order in which one wants to see them
 CLOCKS = {"time/time_elapsed", "time/total_timesteps", "train/n_updates"}  # count up, whatever happens
 CHARTS_PER_ROW = 3
+FEWEST_POINTS = 3  # two points make no curve
+MATTERING = {"rollout/ep_rew_mean", "rollout/success_rate", "train/loss", "train/accuracy"}  # beside all of eval/
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito (2008)
+INK, LINE = "#475569", "#cbd5e1"  # replaced by the page's own colours, which may be light on dark
 MOST_POINTS = 400  # of a drawn curve: a chart is about so many pixels wide
 
 
@@ -43,9 +52,11 @@ def _is_finite(value: object) -> bool:
 
 
 def changing(curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """The curves worth a chart, in the order of ``GROUPS``: two points at least, and not always the same value."""
+    """The curves worth a chart, in the order of ``GROUPS``: three points at least, and not always the same value."""
     worth = {
-        tag: curve for tag, curve in curves.items() if len(curve[1]) > 1 and np.ptp(curve[1]) > 0 and tag not in CLOCKS
+        tag: curve
+        for tag, curve in curves.items()
+        if len(curve[1]) >= FEWEST_POINTS and np.ptp(curve[1]) > 0 and tag not in CLOCKS
     }
     rank = {group: i for i, group in enumerate(GROUPS)}
     return dict(sorted(worth.items(), key=lambda item: (rank.get(item[0].split("/")[0], len(GROUPS)), item[0])))
@@ -60,29 +71,58 @@ def thinned(curve: Curve, most: int = MOST_POINTS) -> Curve:
     return np.array([steps[p].mean() for p in parts]), np.array([values[p].mean() for p in parts])
 
 
+def matters(tag: str) -> bool:
+    """Whether a curve says if the agent learns; the others are for whoever looks for a fault."""
+    return tag.startswith("eval/") or tag in MATTERING
+
+
 def draw_metrics(curves: Mapping[str, Curve]) -> str:
     """All curves as one SVG; the empty string if there are none."""
+    return draw_groups({tag: {"": [curve]} for tag, curve in curves.items()})
+
+
+def draw_groups(charts: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
+    """Charts (by tag) of groups of curves as one SVG: each group in its colour, its mean bold where steps agree.
+
+    The colours of text and axes are those of the page (CSS variables), light or dark.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
-    if not curves:
+    if not charts:
         return ""
-    n_rows = -(-len(curves) // CHARTS_PER_ROW)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "rl_suite", "font.size": 8, "text.color": "#475569"}):
+    n_rows = -(-len(charts) // CHARTS_PER_ROW)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "rl_suite", "font.size": 8, "text.color": INK}):
         figure = Figure(figsize=(10, 1.9 * n_rows), layout="constrained")
         cells = figure.subplots(n_rows, CHARTS_PER_ROW, squeeze=False).ravel()
-        for axes, (tag, curve) in zip(cells, curves.items(), strict=False):
-            steps, values = thinned(curve)
-            axes.plot(steps, values, color="#2563eb", linewidth=1.4)
+        for axes, (tag, groups) in zip(cells, charts.items(), strict=False):
+            for colour, (name, curves) in zip(itertools.cycle(COLOURS), groups.items(), strict=False):
+                _draw_group(axes, curves, colour, name)
+            if any(groups):
+                axes.legend(frameon=False, fontsize=7, labelcolor=INK)
             axes.set_title(tag, loc="left", fontsize=8)
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axes.tick_params(colors="#64748b", length=2)
+            axes.tick_params(colors=INK, length=2)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.spines[["left", "bottom"]].set_color("#cbd5e1")
-        for axes in cells[len(curves) :]:
+            axes.spines[["left", "bottom"]].set_color(LINE)
+        for axes in cells[len(charts) :]:
             axes.set_visible(False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return svg[svg.index("<svg") :].replace(INK, "var(--quiet)").replace(LINE, "var(--line)")
+
+
+def _draw_group(axes: "Axes", curves: Sequence[Curve], colour: str, name: str) -> None:
+    """One curve bold; of several each thin and their mean bold, if they have the same steps."""
+    same = all(np.array_equal(curves[0][0], steps) for steps, _ in curves)
+    if len(curves) > 1:
+        for curve in curves:
+            axes.plot(*thinned(curve), color=colour, linewidth=0.7, alpha=0.5)
+    if same:
+        steps = curves[0][0]
+        mean = np.mean([values for _, values in curves], axis=0)
+        axes.plot(*thinned((steps, mean)), color=colour, linewidth=1.4, label=name or None)
+    else:
+        axes.plot([], [], color=colour, label=name or None)

@@ -20,8 +20,8 @@ from rl_suite.errors import UserError
 from rl_suite.experiments import load_experiment
 from rl_suite.loading import parse_yaml
 from rl_suite.reading import read_bytes
+from rl_suite.report.page import write_report
 from rl_suite.run import Run
-from rl_suite.viz.report import write_report
 
 WORDS = ["experiment=darkroom,smoke"]
 SECRET = b"a secret of this machine"

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from rl_suite.report.page import write_report
 from rl_suite.run import Run
 from rl_suite.viz.curves import changing, read_metrics, thinned
-from rl_suite.viz.report import write_report
 
 VOID = {"meta", "img"}
 

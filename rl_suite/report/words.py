@@ -1,0 +1,54 @@
+"""Words instead of keys, and what the words mean."""
+
+GLOSSARY = {
+    "IQM": "interquartile mean: the mean of the middle half of the episodes. A few very good or very bad episodes "
+    "cannot move it as they move the mean.",
+    "interval": "in brackets: if the episodes were drawn again, 95 of 100 such intervals would hold the true value. "
+    "It knows the episodes, not other training seeds, unless the page says so.",
+    "return": "sum of the rewards of an episode.",
+    "success": "share of the episodes that reached the goal of the world (is_success in its info).",
+    "chance level": "what an agent that does not look would reach.",
+    "oracle": "an agent that knows what the others must find out: the best that is possible.",
+    "share of the oracle": "0 is the random agent, 1 the oracle.",
+    "held-out": "tasks or seeds that training never saw.",
+    "durotactic index": "(steps up the gradient - steps down) / all steps of the colony: 1 always up, 0 blind.",
+    "forward migration index": "way up the gradient over the length of the whole way.",
+    "flat control": "the same agent and seeds on ground without a gradient: what is left there is not durotaxis.",
+    "n-way k-shot": "n classes at a time, each shown by k examples.",
+    "support set": "the examples from which a task has to be learned; the query set tests it.",
+    "worst decile": "mean of the worst tenth of the episodes.",
+    "backward transfer": "how much later tasks changed the accuracy on earlier ones; negative is forgetting.",
+    "forward transfer": "accuracy on a task before it was trained on, minus that of an untrained network.",
+    "trial": "several episodes on one task, over which an agent may learn without changing its weights.",
+    "NRMSE": "root mean squared error over the standard deviation of the target: 0 is exact, 1 is the mean's.",
+    "bits": "description length of law and errors together; fewer is better.",
+    "complexity": "number of tokens of a law.",
+}  # fmt: skip
+
+LABELS = {
+    "iqm": "IQM of the return",
+    "mean": "mean",
+    "share_of_oracle": "share of the oracle",
+    "success_rate": "success",
+    "is_success": "success",
+    "paired_difference_of_means": "difference of means",
+    "probability_of_improvement": "probability of improvement",
+    "against_random": "against the random agent",
+    "minus_flat": "minus flat ground",
+    "durotactic_index": "durotactic index",
+    "forward_migration_index": "forward migration index",
+    "velocity_up_um_h": "velocity up the gradient, um/h",
+    "nmse": "squared error over variance",
+    "average_accuracy": "average accuracy",
+    "ep_rew_mean": "mean return of an episode",
+    "ep_len_mean": "mean length of an episode",
+    "mean_reward": "mean return on validation tasks",
+    "p_value": "p-value",
+    "deviation": "standard deviation",
+    "n": "episodes",
+}
+
+
+def label(key: str) -> str:
+    """Words for a key of a file."""
+    return LABELS.get(key, key.replace("_", " "))
