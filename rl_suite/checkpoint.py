@@ -1,37 +1,47 @@
 """Checkpoints without pickle: one file, checked by its hash, replaced in one motion.
 
-A file is one line of JSON (format, SHA-256 and size of the rest) followed by what ``torch.save``
-writes for nested dicts of tensors and plain values. Reading uses ``weights_only=True``, so a file
+A file is one line of JSON (format, SHA-256 and size of the rest, sizes of the run's logs) followed by what
+``torch.save`` writes for nested dicts of tensors and plain values. Reading uses ``weights_only=True``, so a file
 from a stranger can hold wrong numbers but cannot run code.
 """
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
 import pickle
+import re
 import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from rl_suite.errors import UserError
+from rl_suite.errors import DamagedError, UserError
+from rl_suite.finite import require_finite_tensors
+from rl_suite.loading import BRIEF
+from rl_suite.progress import tell
 from rl_suite.reading import parse_json, read_bytes
 
 FORMAT = "rl_suite checkpoint 1"
 ARRAY = "__ndarray__"
 SINGLE = "__float32__"
 BIG = "__int__"  # torch's safe reader takes integers up to 64 bits; generator states have 128
+NUMBERED = re.compile(r"step_\d{12,18}\.ckpt", re.ASCII)
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")  # what ``write_atomically`` calls a file that is not whole yet
 
 
 def write_atomically(path: Path, payload: bytes) -> None:
-    """Write a whole file or nothing: temporary file in the same folder, fsync, rename.
+    """Write a whole file or nothing: temporary file in the same folder, fsync, rename, fsync of the folder.
 
-    The temporary name cannot be guessed, so no link of that name can wait there; the rename replaces a link.
+    The temporary name cannot be guessed, so no link of that name can wait there; the rename replaces a link. While it
+    is written it is locked, so that :func:`remove_leftovers` knows it from one that a killed process left.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # not mkstemp's, which only its owner may read
     try:
@@ -39,15 +49,51 @@ def write_atomically(path: Path, payload: bytes) -> None:
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             with os.fdopen(descriptor, "wb") as file:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+                temporary.replace(path)
+            _sync_folder(path.parent)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; free the disk or choose runs_dir=...") from None
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The one line for a full disk, a folder without permission and their like."""
+    return UserError(f"{path}: cannot be written: {error.strerror}; free the disk or choose runs_dir=...")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename survive a loss of power."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # one may write into it, not read it
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot sync folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half-written below ``folder``; files that are being written stay."""
+    for place, _, names in os.walk(folder):
+        for name in filter(TEMPORARY.fullmatch, names):
+            with contextlib.suppress(OSError):  # it is being written, went meanwhile, or is not ours to delete
+                descriptor = os.open(Path(place) / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    (Path(place) / name).unlink()
+                finally:
+                    os.close(descriptor)
 
 
 def _encode(value: Any) -> Any:
@@ -87,8 +133,13 @@ def _decode(value: Any) -> Any:
     return value
 
 
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, content: Mapping[str, Any], logs: Mapping[str, int] | None = None) -> None:
     """Save nested dicts, lists and tuples of tensors, arrays and plain values.
+
+    Args:
+        path: where.
+        content: what.
+        logs: sizes of what the run has logged so far, by file name (``rl_suite.logs``); they stand in the first line.
 
     Raises:
         UserError: the folder is not writable or the disk is full; an older file stays as it was.
@@ -96,24 +147,46 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(_encode(content), buffer)
     payload = buffer.getvalue()
-    header = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), "size": len(payload)}
+    header: dict[str, Any] = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), "size": len(payload)}
+    if logs is not None:
+        header["logs"] = dict(logs)
     write_atomically(path, json.dumps(header).encode() + b"\n" + payload)
 
 
+class Saved(NamedTuple):
+    """A checkpoint as it was read."""
+
+    path: Path
+    content: dict[str, Any]
+    logs: dict[str, int] | None
+    """Sizes of the run's logs at that time; None where they are not known."""
+
+    @property
+    def step(self) -> int:
+        """The number of steps in the name of a numbered checkpoint."""
+        return int(self.path.stem.removeprefix("step_"))
+
+
 def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """The content of a checkpoint; raises as :func:`read_checkpoint` does."""
+    return read_checkpoint(path, device).content
+
+
+def read_checkpoint(path: Path, device: str = "cpu") -> Saved:
     """Read what :func:`save_checkpoint` wrote; arrays come back as arrays, tensors on ``device``.
 
     Raises:
-        UserError: no such file, not a checkpoint, truncated, or changed since it was written.
+        DamagedError: truncated, or changed since it was written.
+        UserError: no such file, or written by another program.
     """
     line, _, payload = read_bytes(path).partition(b"\n")
     header = parse_json(line)
     if not isinstance(header, dict) or "format" not in header:
-        raise UserError(f"{path}: not a checkpoint of this suite")
+        raise DamagedError(f"{path}: not a checkpoint of this suite")
     if header["format"] != FORMAT:
-        raise UserError(f"{path}: written as {header['format']!r}, this program reads {FORMAT!r}")
+        raise UserError(f"{path}: written as {BRIEF.repr(header['format'])}, this program reads {FORMAT!r}")
     if header.get("size") != len(payload) or header.get("sha256") != hashlib.sha256(payload).hexdigest():
-        raise UserError(f"{path}: truncated or corrupt checkpoint; delete it to go on from the one before")
+        raise DamagedError(f"{path}: truncated or corrupt checkpoint")
     try:
         content = _decode(_load(payload, device))
     except (
@@ -128,8 +201,10 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
     ):
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a checkpoint of this suite: its content is none that save_checkpoint wrote")
-    return content
+        raise DamagedError(f"{path}: not a checkpoint of this suite: its content is none that save_checkpoint wrote")
+    logs = header.get("logs")
+    known = isinstance(logs, dict) and all(isinstance(size, int) and size >= 0 for size in logs.values())
+    return Saved(path, content, logs if known else None)
 
 
 def _load(payload: bytes, device: str) -> Any:
@@ -154,18 +229,31 @@ class CheckpointFolder:
 
     def steps(self) -> list[Path]:
         """Numbered checkpoints, oldest first."""
-        return sorted(self.path.glob("step_*.ckpt"))
+        return sorted(path for path in self.path.glob("step_*.ckpt") if NUMBERED.fullmatch(path.name))
 
-    def save(self, step: int, content: Mapping[str, Any]) -> Path:
-        """Save under the number of steps, then delete all but the last ``keep``."""
+    def save(self, step: int, content: Mapping[str, Any], logs: Mapping[str, int] | None = None) -> Path:
+        """Save under the number of steps, then delete all but the last ``keep``.
+
+        Raises:
+            NonFiniteError: a tensor of it holds NaN or infinity; nothing is written.
+            UserError: the disk is full, or the folder cannot be written.
+        """
+        require_finite_tensors(content, f"at step {step}")
         path = self.path / f"step_{step:012d}.ckpt"
-        save_checkpoint(path, content)
+        save_checkpoint(path, content, logs)
         for old in self.steps()[: -self.keep]:
             old.unlink()
         return path
 
+    def forget_after(self, saved: Saved) -> None:
+        """Delete the damaged checkpoints after the one that a run goes on from; they would outlive better ones."""
+        for path in self.steps():
+            if path.name > saved.path.name:
+                path.unlink()
+
     def save_best(self, content: Mapping[str, Any]) -> Path:
-        """Replace the best checkpoint."""
+        """Replace the best checkpoint; raises as :meth:`save` does."""
+        require_finite_tensors(content, "of the best checkpoint")
         save_checkpoint(self.best_path, content)
         return self.best_path
 
@@ -173,9 +261,49 @@ class CheckpointFolder:
         """The newest numbered checkpoint, if any."""
         return self.steps()[-1] if self.steps() else None
 
+    def read_latest(self, device: str = "cpu") -> Saved | None:
+        """The newest numbered checkpoint that is whole; of damaged ones a line is said. None if there is none yet.
+
+        Raises:
+            UserError: all of them are damaged, or the newest was written by another program.
+        """
+        damaged: list[UserError] = []
+        tried: set[Path] = set()
+        while left := [path for path in self.steps() if path not in tried]:
+            path = left[-1]
+            tried.add(path)
+            try:
+                saved = read_checkpoint(path, device)
+            except DamagedError as error:
+                damaged.append(error)
+                continue
+            except UserError:
+                if os.path.lexists(path):
+                    raise
+                continue  # the run that is being written has deleted it: list them again
+            for reason in damaged:
+                tell(f"{reason}; {path.name} is used instead")
+            return saved
+        if damaged:
+            raise UserError(f"{damaged[0]}; no earlier one is whole: delete them to start afresh")
+        return None
+
     def for_evaluation(self) -> Path:
         """The best checkpoint, or the newest where none was chosen yet."""
         path = self.best_path if self.best_path.exists() else self.latest()
         if path is None:
             raise UserError(f"{self.path}: no checkpoint yet; train first")
         return path
+
+    def read_for_evaluation(self, device: str = "cpu") -> Saved:
+        """The best checkpoint, or the newest whole one where none was chosen yet; a run may be writing to the folder.
+
+        Raises:
+            UserError: there is none, or the best is damaged.
+        """
+        if self.best_path.exists():
+            return read_checkpoint(self.best_path, device)
+        saved = self.read_latest(device)
+        if saved is None:
+            raise UserError(f"{self.path}: no checkpoint yet; train first")
+        return saved

@@ -1,7 +1,9 @@
 """What the two commands share: parsing, set-up of the process, and errors a user can read."""
 
 import argparse
+import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from rl_suite.experiments import describe_experiments
 from rl_suite.loading import CONTROL
 
 WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 LONGEST_LINE = 2000  # characters of one error; the rest is cut
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.yaml"
 
@@ -52,17 +55,38 @@ def prepare_process(config: ExperimentConfig) -> None:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run ``main``; a ``UserError`` becomes plain lines on standard error and exit code 2."""
+    """Run ``main``; what the user can mend becomes plain lines on standard error and exit code 2."""
+    code = exit_code(main)
+    if code:
+        sys.exit(code)
+
+
+def exit_code(main: Callable[[], int | None]) -> int:
+    """Run ``main``; its exit code (None is 0), or 2 after plain lines that say what the user can mend."""
     try:
-        main()
+        return main() or 0
     except UserError as error:
-        sys.exit(_complain(str(error)))
+        return _complain(str(error))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch has no class for it
             raise
-        sys.exit(_complain(f"out of memory: {str(error).partition(chr(10))[0]}; choose smaller sizes"))
+        return _complain(f"out of memory: {str(error).partition(chr(10))[0]}; choose smaller sizes")
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        return _complain(f"{error.filename or 'the disk'}: cannot be written: {error.strerror}; free the disk")
+
+
+def command_line(program: str, *words: object) -> str:
+    """A command that can be pasted into a shell, whatever stands in its words.
+
+    >>> command_line("evaluate.py", Path("my runs/darkroom/0"))
+    "python evaluate.py 'my runs/darkroom/0'"
+    """
+    return shlex.join(["python", program, *map(str, words)])
 
 
 def _complain(message: str) -> int:

@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class NonFiniteError(UserError):
     """A reward, observation, loss or parameter is NaN or infinite; the message names it and the step."""
+
+
+class DamagedError(UserError):
+    """A file was cut off or changed after it was written; an earlier one may serve."""

@@ -8,7 +8,14 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rl_suite.loading import CONTROL
+
 SECONDS_BETWEEN_LINES = 10.0
+
+
+def tell(line: str) -> None:
+    """Say one line beside the results, on standard error; control characters of files do not reach the terminal."""
+    sys.stderr.write(CONTROL.sub("?", line) + "\n")
 
 
 class ProgressBar:

@@ -4,47 +4,35 @@
 
     config.yaml      the resolved configuration          checkpoints/   last two and best
     config.hmac      who wrote it (rl_suite.trust)
-    run.json         command, versions, commit, status   metrics.jsonl  one JSON object per log call
+    run.json         status; command, versions, commit   metrics.jsonl  one JSON object per log call
+                     and time of every start
     events.out.*     TensorBoard                         evaluation.json, report.html
 """
 
 import fcntl
-import json
 import os
-import platform
 import re
-import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 import yaml
-from torch.utils.tensorboard import SummaryWriter
 
 from rl_suite import trust
-from rl_suite.checkpoint import CheckpointFolder, write_atomically
+from rl_suite.checkpoint import CheckpointFolder, Saved, remove_leftovers, write_atomically
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.loading import BRIEF, MAX_BYTES, parse_yaml
-from rl_suite.reading import (
-    is_plain_file,
-    open_to_append,
-    parse_json,
-    read_bytes,
-    read_json,
-    read_text,
-    refuse_linked_folders,
-)
+from rl_suite.logs import METRICS, Events, RunLog
+from rl_suite.progress import tell
+from rl_suite.reading import is_plain_file, open_to_append, read_bytes, read_text, refuse_linked_folders
+from rl_suite.record import Record, Start, Status
 
-PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba", "torch-geometric")
-
+LOCK = ".lock"
 LONGEST_NAME = 80  # characters; file systems allow 255 bytes
 
 
@@ -56,15 +44,15 @@ class Run:
         self.checkpoints = CheckpointFolder(path / "checkpoints")
         self.stop_requested = False
         """Set by Ctrl-C or SIGTERM: save at the next safe point and return."""
+        self.logs = RunLog(path, self._require_folder)
         self._lock: TextIO | None = None
-        self._metrics: TextIO | None = None
-        self._purge_step: int | None = None
 
     @classmethod
     def start(cls, config: ExperimentConfig) -> "Run":
         """Create the folder of ``config``, or continue in it if it holds the same configuration.
 
-        A folder in which nothing was found yet, such as that of a run that failed at once, starts afresh.
+        A folder in which nothing was found yet, such as that of a run that failed at once, starts afresh. Half-written
+        files of killed processes are deleted; other versions or another commit than at the last start are said.
 
         Raises:
             UserError: the folder cannot be written, is in use, or holds another configuration.
@@ -73,11 +61,14 @@ class Run:
         run._take_lock()
         settings = config.model_dump(mode="json", exclude={"runs_dir"})
         try:
-            if run.config_path.exists() and not run._is_empty():
-                run._require_same(settings)
-            else:
+            fresh = run._is_empty() or not os.path.lexists(run.config_path)
+            if fresh:
                 run._write_config(yaml.safe_dump(settings, sort_keys=False).encode())
-                run._write_record("running")
+            else:
+                run._require_same(settings)
+            remove_leftovers(run.path)
+            if fresh or run.status != "complete":
+                run._record_start(fresh)
         except UserError:
             run.close()
             raise
@@ -130,11 +121,14 @@ class Run:
         write_atomically(self.config_path, content)
 
     @property
-    def status(self) -> str:
+    def record_path(self) -> Path:
+        """How it was made, and what came of it."""
+        return self.path / "run.json"
+
+    @property
+    def status(self) -> Status:
         """ "running", "stopped" or "complete"; a killed run stays "running"."""
-        record = self.path / "run.json"
-        status = read_json(record).get("status") if is_plain_file(record) else None
-        return status if isinstance(status, str) else "running"
+        return Record.read(self.record_path).status
 
     def __enter__(self) -> "Run":
         return self
@@ -142,49 +136,62 @@ class Run:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def finish(self, status: str) -> None:
+    def finish(self, status: Status) -> None:
         """Record that the run is "complete" or "stopped", and close its files."""
-        self._write_record(status)
+        self._require_folder()
+        Record.read(self.record_path).model_copy(update={"status": status}).write(self.record_path)
         self.close()
 
     def close(self) -> None:
         """Close the files and release the folder."""
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
-        if "writer" in self.__dict__:
-            self.writer.close()
-            del self.__dict__["writer"]
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        try:
+            self.logs.close()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
 
-    @cached_property
-    def writer(self) -> SummaryWriter:
+    @property
+    def writer(self) -> Events:
         """TensorBoard, in the run folder itself."""
-        return SummaryWriter(str(self.path), purge_step=self._purge_step)  # type: ignore[no-untyped-call]
-
-    def rewind(self, step: int) -> None:
-        """Forget everything logged after ``step``; call it before logging goes on from a checkpoint."""
-        self._purge_step = step + 1
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            kept = [line for line in read_text(path).splitlines() if _step_of(line) <= step]
-            write_atomically(path, "".join(line + "\n" for line in kept).encode())
+        return self.logs.writer
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars to TensorBoard and as one line to ``metrics.jsonl``."""
+        self.log_line(step, values)
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self.log_line(step, values)
 
     def log_line(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars as one line to ``metrics.jsonl`` only."""
-        if self._metrics is None:
-            self._metrics = open_to_append(self.path / "metrics.jsonl")
-        line = {"step": step, **{name: float(value) for name, value in values.items()}}
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
+        self.logs.write(step, values)
+
+    def save(self, step: int, content: Mapping[str, Any]) -> None:
+        """Write a numbered checkpoint; a run that goes on from it goes on with the logs as they are now.
+
+        Raises:
+            NonFiniteError: a tensor of it holds NaN or infinity; nothing is written.
+            UserError: the disk is full, or the folder is gone.
+        """
+        self._require_folder()
+        self.checkpoints.save(step, content, self.logs.sizes())
+
+    def save_best(self, content: Mapping[str, Any]) -> None:
+        """Replace the best checkpoint; raises as :meth:`save` does."""
+        self._require_folder()
+        self.checkpoints.save_best(content)
+
+    def go_on_from(self, saved: Saved | None) -> None:
+        """Forget all that came after a checkpoint, or everything without one; call it before logging goes on."""
+        if saved is None:
+            self.rewind(0, {})
+        else:
+            self.rewind(saved.step, saved.logs)
+            self.checkpoints.forget_after(saved)
+
+    def rewind(self, step: int, sizes: Mapping[str, int] | None = None) -> None:
+        """Forget everything logged after ``step``, and after the logs had these ``sizes`` where they are known."""
+        self.logs.rewind(step, sizes)
 
     @contextmanager
     def stop_on_signals(self) -> Iterator[None]:
@@ -211,16 +218,38 @@ class Run:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{self.path}: cannot be written: {reason}; choose runs_dir=...") from None
         refuse_linked_folders(self.path)
-        lock = open_to_append(self.path / ".lock")
+        lock = open_to_append(self.path / LOCK)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             raise UserError(f"{self.path}: another process is writing to this run folder") from None
+        except OSError as error:
+            lock.close()
+            raise UserError(f"{self.path}: cannot be locked: {error.strerror}; choose runs_dir=...") from None
         self._lock = lock
 
+    def _require_folder(self) -> None:
+        """Raise a ``UserError`` if somebody has deleted or moved the folder that this run holds."""
+        if self._lock is None:
+            return
+        try:
+            same = os.path.samestat(os.fstat(self._lock.fileno()), (self.path / LOCK).lstat())
+        except OSError:
+            same = False
+        if not same:
+            raise UserError(f"{self.path}: was deleted or moved while the run was writing to it")
+
+    def _record_start(self, fresh: bool) -> None:
+        """Add this process to the record, and say in what it differs from the one before."""
+        record, now = Record.read(self.record_path), Start.now()
+        changed = record.starts[-1].differences(now) if record.starts and not fresh else ""
+        if changed:
+            tell(f"{self.path}: goes on under other versions than before ({changed}): its bits may differ")
+        Record(status="running", starts=[*record.starts, now]).write(self.record_path)
+
     def _is_empty(self) -> bool:
-        metrics = self.path / "metrics.jsonl"
+        metrics = self.path / METRICS
         logged = metrics.exists() and metrics.stat().st_size > 0
         return not logged and not any((self.path / "checkpoints").glob("*"))
 
@@ -232,16 +261,6 @@ class Run:
                 f"{self.path}: holds a run with another configuration ({difference}); "
                 "choose another seed=... or runs_dir=..., or delete the folder"
             )
-
-    def _write_record(self, status: str) -> None:
-        record = {
-            "status": status,
-            "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-            "python": platform.python_version(),
-            "packages": {name: version(name) for name in PACKAGES},
-            "git_commit": _git_commit(),
-        }
-        write_atomically(self.path / "run.json", json.dumps(record, indent=2).encode())
 
 
 def _plain(name: str) -> str:
@@ -260,26 +279,3 @@ def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: st
         elif a != b:
             return f"{prefix}{key}: {BRIEF.repr(a)} there, {BRIEF.repr(b)} now"
     return None
-
-
-def _step_of(line: str) -> int:
-    values = parse_json(line)
-    step = values.get("step") if isinstance(values, dict) else None
-    return step if isinstance(step, int) else sys.maxsize  # a line that was cut off by a kill
-
-
-def _git_commit() -> str | None:
-    """The commit of the code, with "+" where files differ from it; None outside a checkout."""
-    home = Path(__file__).parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None  # installed inside a repository that is not ours
-    commit = git("rev-parse", "HEAD")
-    return f"{commit}+" if commit and git("status", "--porcelain", "-uno") else commit

@@ -2,7 +2,6 @@
 
 import math
 import time
-from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +9,7 @@ from torch import nn
 from agents.in_context.agent import InContextAgent
 from agents.in_context.model import InContextModel, Steps, action_loss
 from agents.protocol import Agent
-from rl_suite.checkpoint import load_checkpoint
+from rl_suite.checkpoint import read_checkpoint
 from rl_suite.cli import show
 from rl_suite.distillation.attention.probe import attention_values
 from rl_suite.distillation.collect import collect
@@ -25,6 +24,7 @@ from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
 from rl_suite.evaluation.report import EvaluationResult
 from rl_suite.experiments import EvaluationRequest
+from rl_suite.finite import bad_tensor, require_finite_tensors
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.seeding import seed_everything
@@ -47,7 +47,7 @@ def train(config: DistillationConfig, run: Run) -> None:
         return
     temperature = choose_temperature(config, family, model)
     run.log(settings.fit.steps, {"eval/temperature": temperature})
-    run.checkpoints.save_best({"model": model.state_dict(), "temperature": temperature})
+    run.save_best({"model": model.state_dict(), "temperature": temperature})
     report = evaluate(config, EvaluationRequest(run=run))
     report.save(run.path / "evaluation.json")
     for table in report.tables():
@@ -154,7 +154,7 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
                 run.log(step, {**validate(config, family, model), **looks})
             if step % settings.checkpoint_every == 0 or step == settings.steps or run.stop_requested:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                run.checkpoints.save(step, {**state, "step": step, "cpu_seconds": time.process_time() - began})
+                run.save(step, {**state, "step": step, "cpu_seconds": time.process_time() - began})
             if run.stop_requested and step < settings.steps:
                 return False
     return True
@@ -162,18 +162,19 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
 
 def resume(run: Run, model: InContextModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Put back the last checkpoint; returns the steps and CPU seconds that were spent until then."""
-    latest = run.checkpoints.latest()
-    if latest is None:
-        run.rewind(0)
+    saved = run.checkpoints.read_latest()
+    if saved is None:
+        run.go_on_from(None)
         return 0, 0.0
-    content = load_checkpoint(latest)
     try:
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-    except (KeyError, RuntimeError, ValueError):
-        raise UserError(f"{latest}: does not fit this world and model; choose another runs_dir") from None
-    run.rewind(content["step"])
-    return int(content["step"]), float(content["cpu_seconds"])
+        require_finite_tensors(saved.content, f"in {saved.path}")
+        model.load_state_dict(saved.content["model"])
+        optimizer.load_state_dict(saved.content["optimizer"])
+        step, spent = int(saved.content["step"]), float(saved.content["cpu_seconds"])
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
+        raise UserError(f"{saved.path}: does not fit this world and model; choose another runs_dir") from None
+    run.go_on_from(saved)
+    return step, spent
 
 
 def update(
@@ -288,16 +289,19 @@ def load_agent(config: DistillationConfig, request: EvaluationRequest) -> InCont
     """The trained agent of a run folder or checkpoint file."""
     family = TaskFamily.named(config.distillation.world.id, config.distillation.world.options)
     model = build_model(config, family)
-    path = request.checkpoint if request.run is None else request.run.checkpoints.for_evaluation()
-    if path is None:
+    if request.run is not None:
+        path, content, _ = request.run.checkpoints.read_for_evaluation(device_of(config))
+    elif request.checkpoint is not None:
+        path, content, _ = read_checkpoint(request.checkpoint, device_of(config))
+    else:
         raise UserError("name a run folder or a checkpoint")
-    content: dict[str, Any] = load_checkpoint(path, device_of(config))
     try:
         model.load_state_dict(content["model"])
-    except (KeyError, RuntimeError):
+    except (KeyError, RuntimeError, TypeError, AttributeError):
         raise UserError(f"{path}: does not fit {family.env_id} with this model") from None
-    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
-        raise UserError(f"{path}: its weights hold NaN or infinity; train again")
+    bad = bad_tensor(model.state_dict())
+    if bad is not None:
+        raise UserError(f"{path}: {bad} holds NaN or infinity; train again")
     if config.distillation.acting.window > config.distillation.fit.window:
         show(
             f"acting.window={config.distillation.acting.window} is longer than the {config.distillation.fit.window} "

@@ -2,17 +2,16 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
-
-from torch import Tensor
 
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.command import Reportable
 from rl_suite.experiments import EvaluationRequest, load_attribute
+from rl_suite.finite import bad_tensor
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.session import Session
@@ -54,7 +53,7 @@ def train(config: MetaLearningConfig, run: Run) -> None:
     if not fit(config, session, run):
         run.finish("stopped")
         return
-    report = _measure_best(session, run.checkpoints.for_evaluation(), run)
+    report = _measure_best(session, None, run)
     report.save(run.path / "evaluation.json")
     session.pictures(run.path)
     for table in report.tables():
@@ -81,9 +80,9 @@ def fit(config: MetaLearningConfig, session: Session, run: Run) -> bool:
                 run.log(step, found.values)
                 if found.score > best:
                     best = found.score
-                    run.checkpoints.save_best(_content(session, step, time.process_time() - began, best))
+                    run.save_best(_content(session, step, time.process_time() - began, best))
             if step % loop.checkpoint_every == 0 or step == total or run.stop_requested:
-                run.checkpoints.save(step, _content(session, step, time.process_time() - began, best))
+                run.save(step, _content(session, step, time.process_time() - began, best))
             if run.stop_requested and step < total:
                 return False
     return True
@@ -91,14 +90,14 @@ def fit(config: MetaLearningConfig, session: Session, run: Run) -> bool:
 
 def resume(run: Run, session: Session) -> tuple[int, float, float]:
     """Put back the last checkpoint; returns its step, the CPU seconds spent until then, and the best score."""
-    latest = run.checkpoints.latest()
-    if latest is None:
-        run.rewind(0)
+    saved = run.checkpoints.read_latest()
+    if saved is None:
+        run.go_on_from(None)
         return 0, 0.0, -math.inf
-    content = load_checkpoint(latest)
-    restore(session, content, latest)
+    content = saved.content
+    restore(session, content, saved.path)
     set_random_state(content["random"])
-    run.rewind(content["step"])
+    run.go_on_from(saved)
     return int(content["step"]), float(content["cpu_seconds"]), float(content["best"])
 
 
@@ -117,11 +116,11 @@ def restore(session: Restorable, content: Mapping[str, Any], path: Path) -> None
     """
     try:
         state = content["session"]
-        bad = next((name for name, value in _tensors(state) if not bool(value.isfinite().all())), None)
+        bad = bad_tensor(state)
         if bad is not None:
             raise UserError(f"{path}: {bad} holds NaN or infinity; train again")
         session.load_state_dict(state)
-    except (KeyError, RuntimeError, ValueError, TypeError):
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
         raise UserError(f"{path}: does not fit this problem and learner; choose another runs_dir") from None
 
 
@@ -131,11 +130,10 @@ def evaluate(config: MetaLearningConfig, request: EvaluationRequest) -> Reportab
     Raises:
         UserError: no checkpoint, or one that does not fit.
     """
-    path = request.checkpoint if request.run is None else request.run.checkpoints.for_evaluation()
-    if path is None:
+    if request.run is None and request.checkpoint is None:
         raise UserError("controls stand beside every learner; name a run folder: python evaluate.py runs/NAME/0")
     seed_everything(config.seed)
-    return _measure_best(build_session(config), path, request.run)
+    return _measure_best(build_session(config), request.checkpoint, request.run)
 
 
 def require_finite_values(values: Mapping[str, float], step: int) -> None:
@@ -145,32 +143,28 @@ def require_finite_values(values: Mapping[str, float], step: int) -> None:
             raise NonFiniteError(f"step {step}: {tag} is {value}; lower the inner or the outer learning rate")
 
 
-def _measure_best(session: Session, path: Path, run: Run | None) -> Reportable:
-    """Evaluate a checkpoint; the report says at which step it was saved, and what the whole training took."""
-    content = load_checkpoint(path)
+def _measure_best(session: Session, checkpoint: Path | None, run: Run | None) -> Reportable:
+    """Evaluate a checkpoint, or the best one of a run.
+
+    The report says at which step it was saved, and what the whole training took.
+    """
+    if run is not None:
+        path, content, _ = run.checkpoints.read_for_evaluation()
+        latest = run.checkpoints.read_latest()
+    else:
+        assert checkpoint is not None  # a request names one of them
+        path, content, latest = checkpoint, load_checkpoint(checkpoint), None
     restore(session, content, path)
-    latest = run.checkpoints.latest() if run is not None else None
-    whole = content if latest is None else load_checkpoint(latest)
+    whole = content if latest is None else latest.content
     steps = {"checkpoint_of_step": float(content["step"]), "training_steps": float(whole["step"])}
     return session.evaluate({**steps, "training_cpu_seconds": float(whole["cpu_seconds"])})
 
 
 def _content(session: Session, step: int, spent: float, best: float) -> dict[str, Any]:
-    state = session.state_dict()
-    bad = next((name for name, value in _tensors(state) if not bool(value.isfinite().all())), None)
-    if bad is not None:
-        raise NonFiniteError(f"step {step}: {bad} holds NaN or infinity; lower the inner or the outer learning rate")
-    return {"session": state, "step": step, "cpu_seconds": spent, "best": best, "random": get_random_state()}
-
-
-def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every floating-point tensor of a nested state with its dotted name."""
-    if isinstance(state, Tensor):
-        if state.is_floating_point():
-            yield name, state
-    elif isinstance(state, Mapping):
-        for key, value in state.items():
-            yield from _tensors(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(state, list | tuple):
-        for i, value in enumerate(state):
-            yield from _tensors(value, f"{name}.{i}")
+    return {
+        "session": session.state_dict(),
+        "step": step,
+        "cpu_seconds": spent,
+        "best": best,
+        "random": get_random_state(),
+    }

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl_suite.checkpoint import load_checkpoint
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
 from rl_suite.loading import validate
@@ -118,8 +117,8 @@ def load_few_shot_learner(run_folder: Path | str) -> PicturePredictor:
     if section.problem not in LEARNERS:
         raise UserError(f"{run.path}: its problem is {section.problem}, which is no classification of pictures")
     learner: PictureLearner = load_attribute(LEARNERS[section.problem])(section)
-    path = run.checkpoints.for_evaluation()
-    restore(_Learner(learner), load_checkpoint(path), path)
+    path, content, _ = run.checkpoints.read_for_evaluation()
+    restore(_Learner(learner), content, path)
     pictures = section.pictures
     return PicturePredictor(learner, pictures.size, pictures.channels, pictures.drawings, pictures.framed)
 

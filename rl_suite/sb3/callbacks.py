@@ -92,18 +92,17 @@ class RunCallback(BaseCallback):
 
     def get_state(self) -> dict[str, Any]:
         """What a resumed run must know: the best score, and when things are due."""
-        due = {name: getattr(self, name) for name in ("_next_log", "_next_evaluation", "_next_checkpoint")}
-        return {"best": self.best, **due}
+        return {name: getattr(self, name) for name in ("best", "_next_log", "_next_evaluation", "_next_checkpoint")}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from what :meth:`get_state` returned."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in self.get_state():
+            setattr(self, name, state[name])
 
     def save(self) -> None:
         """Write a numbered checkpoint; never of parameters that are not finite."""
         self._check_parameters()
-        self.run.checkpoints.save(self.num_timesteps, {"sb3": snapshot(self.model), "callback": self.get_state()})
+        self.run.save(self.num_timesteps, {"sb3": snapshot(self.model), "callback": self.get_state()})
 
     def evaluate_and_keep_best(self) -> None:
         """Evaluate on validation tasks; keep the parameters if they are the best so far."""
@@ -112,7 +111,7 @@ class RunCallback(BaseCallback):
         self.run.log(self.num_timesteps, {"eval/mean_reward": score})
         if score > self.best:
             self.best = score
-            self.run.checkpoints.save_best({"sb3": snapshot(self.model), "callback": self.get_state()})
+            self.run.save_best({"sb3": snapshot(self.model), "callback": self.get_state()})
 
     def _on_training_start(self) -> None:
         self.num_timesteps = self.model.num_timesteps

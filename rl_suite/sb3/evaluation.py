@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.protocol import Agent
-from rl_suite.checkpoint import load_checkpoint
+from rl_suite.checkpoint import Saved, read_checkpoint
 from rl_suite.errors import UserError
 from rl_suite.evaluation.adapters import NormalisingAgent
 from rl_suite.evaluation.baselines import make_baseline
@@ -22,6 +22,7 @@ from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluat
 from rl_suite.evaluation.report import Report, Section
 from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
+from rl_suite.finite import require_finite_tensors
 from rl_suite.progress import ProgressBar, after
 from rl_suite.reading import read_bytes
 from rl_suite.run import Run
@@ -66,7 +67,7 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
     if request.checkpoint is not None:
         agents[request.checkpoint.stem] = load_agent(config, request.checkpoint, request.trust_pickle)
     if request.run is not None:
-        agents["trained"] = load_agent(config, request.run.checkpoints.for_evaluation(), request.trust_pickle)
+        agents["trained"] = agent_of(config, request.run.checkpoints.read_for_evaluation())
     has_controls = spec.env_id.rpartition(":")[2] == CONTROLLED_WORLD
     episodes = spec.n_tasks * spec.episodes_per_task
     total = (len(agents) + 1 + has_controls * len(agents) * len(FIELDS)) * episodes
@@ -116,19 +117,29 @@ def load_agent(config: SB3Config, path: Path, trust_pickle: bool = False) -> Age
     """
     if not os.path.lexists(path):
         raise UserError(f"{path}: no such checkpoint")
-    start = read_bytes(path)[:2]
-    env = build_env(config, config.env.test_kwargs, config.env.n_envs)
-    if start == b"PK":
+    if read_bytes(path)[:2] == b"PK":
+        env = build_env(config, config.env.test_kwargs, config.env.n_envs)
         return _load_zip(config, path, env, trust_pickle)
+    return agent_of(config, read_checkpoint(path))
+
+
+def agent_of(config: SB3Config, saved: Saved) -> Agent:
+    """The agent of a checkpoint, in a model that is built from the configuration.
+
+    Raises:
+        UserError: it belongs to another world or policy, or holds NaN or infinity.
+    """
+    path, content, _ = saved
+    env = build_env(config, config.env.test_kwargs, config.env.n_envs)
     model = build_model(config, env)
-    content = load_checkpoint(path)
     try:
         parts = content["sb3"]
+        require_finite_tensors(parts["parameters"], f"in {path}")
         model.set_parameters(parts["parameters"], exact_match=True, device=model.device)
         if isinstance(env, VecNormalize):
             set_normalization(env, parts["envs"]["normalization"])
             env.training = False
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: does not fit {config.env.id} with this policy: {first_line(error)}") from None
     return as_agent(model)
 

@@ -7,7 +7,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import HParam, Logger
 
-from rl_suite.checkpoint import load_checkpoint, write_atomically
+from rl_suite.checkpoint import Saved, write_atomically
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.progress import ProgressBar
@@ -36,18 +36,14 @@ def train(config: SB3Config, run: Run) -> None:
     seed_everything(config.seed)
     env = build_env(config, config.env.train_kwargs, config.env.n_envs)
     model = build_model(config, env)
-    latest = run.checkpoints.latest()
+    saved = run.checkpoints.read_latest()
     with ProgressBar(config.experiment, config.train.total_timesteps) as progress:
         callback = RunCallback(run, config.train, lambda: validation_score(config, model), progress)
-        if latest is None:
-            run.rewind(0)
-        else:
-            content = load_checkpoint(latest)
-            resume(model, content, str(latest))
-            callback.set_state(content["callback"])
-            run.rewind(model.num_timesteps)
+        if saved is not None:
+            resume(model, callback, saved)
+        run.go_on_from(saved)
         model.set_logger(Logger(str(run.path), [RunWriter(run)]))
-        if latest is None:
+        if saved is None:
             describe(config, run, model)
         remaining = config.train.total_timesteps - model.num_timesteps
         if remaining > 0:
@@ -67,12 +63,13 @@ def train(config: SB3Config, run: Run) -> None:
     run.finish("complete")
 
 
-def resume(model: BaseAlgorithm, content: dict[str, Any], source: str) -> None:
-    """Put a checkpoint into ``model``; one of another world or policy is refused."""
+def resume(model: BaseAlgorithm, callback: RunCallback, saved: Saved) -> None:
+    """Put a checkpoint into ``model`` and ``callback``; one of another world or policy is refused."""
     try:
-        continued = restore(model, content["sb3"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{source}: does not fit this world and policy: {first_line(error)}") from None
+        continued = restore(model, saved.content["sb3"])
+        callback.set_state(saved.content["callback"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise UserError(f"{saved.path}: does not fit this world and policy: {first_line(error)}") from None
     if not continued:
         show("this environment has no get_state: training goes on in new episodes, not with the same bits")
 

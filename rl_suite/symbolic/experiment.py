@@ -3,10 +3,9 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from envs.symbolic.tokens import OPERATIONS, Library
-from rl_suite.checkpoint import load_checkpoint
+from rl_suite.checkpoint import Saved
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.experiments import EvaluationRequest
@@ -82,11 +81,11 @@ def train(config: SymbolicConfig, run: Run) -> None:
         show(message)
     skeleton, data = hole_of(config, table.data)
     search = build_search(config, data)
-    latest = run.checkpoints.latest()
-    if latest is not None:
-        search.restore(load_checkpoint(latest))
-    run.rewind(search.evaluations)
-    saved = search.evaluations
+    found = run.checkpoints.read_latest()
+    if found is not None:
+        resume(search, found)
+    run.go_on_from(found)
+    saved = logged = search.evaluations
     with ProgressBar("evaluations", config.search.budget) as progress:
         while not search.done:
             search.step()
@@ -94,10 +93,12 @@ def train(config: SymbolicConfig, run: Run) -> None:
             if best is not None:
                 error = math.sqrt(best.nmse)
                 progress.update(min(search.evaluations, config.search.budget), error=error, law=best.text[:SHOWN_LAW])
+            if best is not None and search.evaluations > logged:
+                logged = search.evaluations
                 run.log(search.evaluations, {"eval/nrmse": error, "eval/bits": best.bits})
             if search.done or run.stop_requested or search.evaluations - saved >= config.search.checkpoint_every:
                 saved = search.evaluations
-                run.checkpoints.save(search.evaluations, search.state())
+                run.save(search.evaluations, search.state())
             if run.stop_requested and not search.done:
                 run.finish("stopped")
                 return
@@ -108,6 +109,14 @@ def train(config: SymbolicConfig, run: Run) -> None:
     for line in report.lines():
         show(line)
     run.finish("complete")
+
+
+def resume(search: Search, saved: Saved) -> None:
+    """Put a checkpoint into a search; one of other data or options is refused."""
+    try:
+        search.restore(saved.content)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{saved.path}: does not fit this table and search: {str(error)[:200]}") from None
 
 
 def report_of(search: Search) -> Report:
@@ -127,11 +136,11 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
     """Measure the laws of a run on the table of the configuration (``data=other.csv``: on other rows)."""
     if request.run is None:
         raise UserError("name the run folder of the search: python evaluate.py runs/symbolic_search/0 data=other.csv")
-    latest = request.run.checkpoints.latest()
-    if latest is None:
+    saved = request.run.checkpoints.read_latest()
+    if saved is None:
         raise UserError(f"{request.run.path}: no law was found yet; train first")
     table = table_of(config)
-    content: dict[str, Any] = load_checkpoint(latest)
+    content = saved.content
     library = Library("full", table.data.variables, constant=True)
     try:
         archive = read_archive(content["archive"], library)

@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, damage is seen, old files survive."""
 
 import errno
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rl_suite import checkpoint
 from rl_suite.checkpoint import CheckpointFolder, load_checkpoint, save_checkpoint, write_atomically
-from rl_suite.errors import UserError
+from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
@@ -112,6 +114,87 @@ def test_folder_keeps_the_last_two_and_the_best(tmp_path: Path) -> None:
     assert load_checkpoint(folder.for_evaluation())["step"] == 1000
     folder.save_best({"step": 5})
     assert load_checkpoint(folder.for_evaluation())["step"] == 5
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    assert folder.read_latest() is None
+    first, second = (folder.save(step, {"step": step}, {"metrics.jsonl": step}) for step in (1, 2))
+    saved = folder.read_latest()
+    assert saved is not None
+    assert (saved.step, saved.content, saved.logs) == (2, {"step": 2}, {"metrics.jsonl": 2})
+    assert not capsys.readouterr().err
+    for damaged in (second.read_bytes()[:-1], b"", b"\0" * 500):
+        second.write_bytes(damaged)
+        for read in (folder.read_latest, folder.read_for_evaluation):
+            saved = read()
+            assert saved is not None
+            assert saved.content == {"step": 1}
+            told = capsys.readouterr().err
+            assert told.count("\n") == 1
+            assert second.name in told
+            assert f"{first.name} is used instead" in told
+    first.write_bytes(b"")
+    with pytest.raises(UserError, match="no earlier one is whole"):
+        folder.read_latest()
+
+
+def test_a_checkpoint_of_another_program_is_not_passed_over(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    newest = [folder.save(step, {"step": step}) for step in (1, 2)][-1]
+    newest.write_bytes(newest.read_bytes().replace(b"checkpoint 1", b"checkpoint 9", 1))
+    with pytest.raises(UserError, match="written as 'rl_suite checkpoint 9'"):
+        folder.read_latest()
+
+
+def test_a_damaged_checkpoint_does_not_outlive_those_after_it(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (10, 20):
+        path = folder.save(step, {"step": step})
+    path.write_bytes(b"")
+    path.with_name("step_000000000030.ckpt").write_bytes(b"")
+    saved = folder.read_latest()
+    assert saved is not None
+    folder.forget_after(saved)
+    folder.save(15, {"step": 15})
+    assert [path.name[-7:-5] for path in folder.steps()] == ["10", "15"]
+
+
+def test_a_run_that_is_being_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (1, 2):
+        folder.save(step, {"step": step})
+    read = checkpoint.read_checkpoint
+
+    def overtaken(path: Path, device: str = "cpu") -> checkpoint.Saved:
+        """Training saves two more and deletes those that were listed, while evaluation wants to open one."""
+        monkeypatch.setattr(checkpoint, "read_checkpoint", read)
+        for step in (3, 4):
+            folder.save(step, {"step": step})
+        return read(path, device)
+
+    monkeypatch.setattr(checkpoint, "read_checkpoint", overtaken)
+    assert folder.read_for_evaluation().content == {"step": 4}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_never_saved(value: float, tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    content = {"model": {"a": torch.ones(2), "b": [torch.tensor([1.0, value])]}, "worlds": np.array([math.inf])}
+    for save in (lambda: folder.save(7, content), lambda: folder.save_best(content)):
+        with pytest.raises(NonFiniteError, match=r"model\.b\.0 is not finite"):
+            save()
+    assert not list(tmp_path.iterdir())
+    content["model"] = {"a": torch.full((2,), 3e38), "steps": torch.tensor(3)}
+    assert folder.save(7, content).exists()
+
+
+def test_names_that_are_no_step_are_no_checkpoints(tmp_path: Path) -> None:
+    for name in ("step_x.ckpt", "step_1.ckpt", "step_00000000000١.ckpt", "step_000000000001.ckpt.bak"):
+        (tmp_path / name).write_bytes(b"")
+    assert CheckpointFolder(tmp_path).read_latest() is None
 
 
 def test_single_precision_numbers_keep_their_type(tmp_path):
