@@ -3,8 +3,9 @@
 Each kind of experiment adds its own sections in a subclass that stands beside its runner.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +43,12 @@ class ExperimentConfig(Section):
     def folder_name(self) -> str:
         """Name of the folder that collects the seeds of this experiment."""
         return self.experiment.replace(",", "-")
+
+    def require_used(self, given: Mapping[str, Any]) -> None:
+        """Raise a ``UserError`` if one of these settings (nested) is one that this experiment does not read.
+
+        Kinds that can tell override this; the schema alone knows which settings exist, not which are read.
+        """
 
 
 class EvaluationSection(Section):

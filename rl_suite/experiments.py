@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rl_suite.config import ExperimentConfig
+from rl_suite.errors import UserError
 from rl_suite.loading import merge_blocks, parse_overrides, read_config, require_known, validate
 
 if TYPE_CHECKING:
@@ -83,13 +84,25 @@ def config_model(kind: str) -> type[ExperimentConfig]:
 
 
 def load_experiment(path: Path, words: Sequence[str]) -> ExperimentConfig:
-    """Read ``path``, apply the blocks and the ``key=value`` words, and validate the result."""
+    """Read ``path``, apply the blocks and the ``key=value`` words, and validate the result.
+
+    Words must be read by the experiment, and so must what its own block, the first that is named, sets by itself;
+    ``defaults`` and further blocks, such as ``smoke``, serve many experiments.
+    """
     raw = read_config(path)
     overrides = parse_overrides(words)
     merged = merge_blocks(raw, overrides)
     model = config_model(str(merged.get("kind")))
     known = {field for kind in KINDS for field in config_model(kind).model_fields}
-    return validate(model, merged, overrides, known, str(path))
+    config = validate(model, merged, overrides, known, str(path))
+    first = config.experiment.partition(",")[0]
+    alone = merge_blocks(raw, {"experiment": first})
+    try:
+        by_itself = validate(model, alone, {}, known, str(path))
+    except UserError:  # a block that is whole only with the others or the words
+        return config
+    by_itself.require_used(raw["experiments"][first])
+    return config
 
 
 def describe_experiments(path: Path) -> list[tuple[str, str]]:

@@ -201,15 +201,17 @@ def validate(
     """Check ``merged`` against ``model``.
 
     Sections of other kinds of experiment may stand in the file (``defaults`` and ``smoke`` serve all
-    kinds) and are left out; a ``key=value`` word must be read by this kind.
+    kinds) and are left out; a ``key=value`` word must be read by this kind and experiment.
     """
     foreign = set(other_sections) - set(model.model_fields)
     kept = {key: value for key, value in merged.items() if key not in foreign or key in overrides}
     try:
-        return model.model_validate(kept)
+        config = model.model_validate(kept)
     except ValidationError as error:
         lines = [_explain(model, item) for item in error.errors()]
         raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+    config.require_used(overrides)
+    return config
 
 
 def _explain(model: type[BaseModel], item: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rl_suite.errors import NonFiniteError
 from rl_suite.evaluation.command import Reportable
-from rl_suite.meta_learning.config import LoopSection
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores
+from rl_suite.meta_learning.sections import LoopSection
 from rl_suite.meta_learning.tasks import Task, Tasks, TaskSource, count_tasks, unstack_tasks
 from rl_suite.progress import ProgressBar, after
 
@@ -183,8 +183,15 @@ def measure(
 
 
 def accuracy(logits: Tensor, task: Task) -> Tensor:
-    """Share of the queries whose largest logit (Q, C) is their label's."""
-    return (logits.argmax(-1) == task.query_y).double().mean()
+    """Share of the queries whose largest logit (Q, C) is their label's, among the classes of the support set.
+
+    Where k logits share the first place, one of them is right with a chance of 1/k, and counts as much: whoever
+    cannot tell classes apart is at chance, however they are numbered.
+    """
+    logits = logits[:, : int(task.support_y.max()) + 1]
+    first = logits == logits.max(-1, keepdim=True).values
+    right = first.gather(1, task.query_y[:, None]).squeeze(1)
+    return (right.double() / first.sum(-1)).mean()
 
 
 def squared_error(values: Tensor, task: Task) -> Tensor:

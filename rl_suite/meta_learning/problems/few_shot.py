@@ -11,7 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 from rl_suite.checkpoint import write_atomically
-from rl_suite.meta_learning.config import MetaLearningConfig, MetaLearningSection
+from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.data.episodes import EpisodeSource
 from rl_suite.meta_learning.data.jitter import Jitter
 from rl_suite.meta_learning.data.official_runs import find_runs, read_runs
@@ -28,6 +28,7 @@ from rl_suite.meta_learning.learners.few_shot_heads import Head, LinearHead
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores, plain_json
 from rl_suite.meta_learning.problems.few_shot_pictures import draw_episodes, draw_map
 from rl_suite.meta_learning.problems.pictures import TEST_SEED, PictureEpisodes, build_episodes
+from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import Validation, cosine
 from rl_suite.progress import ProgressBar
 

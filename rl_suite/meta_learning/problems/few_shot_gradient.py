@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from rl_suite.errors import UserError
-from rl_suite.meta_learning.config import MetaLearningConfig, MetaLearningSection
+from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.functional import FunctionalModule
 from rl_suite.meta_learning.learners.build import build_gradient_learner
 from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_conv4, make_mlp, make_wide_net
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_answers
 from rl_suite.meta_learning.problems.pictures import build_episodes
+from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, accuracy
 from rl_suite.meta_learning.tasks import Tasks, shuffled_supports, unstack_tasks
 
@@ -24,15 +25,14 @@ PICTURE_TASKS, PICTURE_STEPS, EPISODES = 100, 10, 3
 def build_learner(section: MetaLearningSection) -> MAML:
     """The untrained learner for pictures of the configured size; its weights come from torch's global generator."""
     pictures, settings = section.pictures, section.gradient
-    channels = 3 if pictures.colour else 1
+    channels, outputs = pictures.channels, pictures.train_way
     model: nn.Module
     if settings.network == "conv4":
-        model = make_conv4(pictures.n_way, pictures.size, channels, settings.width, settings.down, settings.norm)
+        model = make_conv4(outputs, pictures.size, channels, settings.width, settings.down, settings.norm)
     elif settings.network == "dense":
-        pixels = channels * pictures.size**2
-        model = nn.Sequential(nn.Flatten(), *make_mlp(pixels, pictures.n_way, settings.width))
+        model = nn.Sequential(nn.Flatten(), *make_mlp(channels * pictures.size**2, outputs, settings.width))
     else:
-        model = make_wide_net(pictures.n_way, pictures.size, channels, section.few_shot.widths, settings.norm)
+        model = make_wide_net(outputs, pictures.size, channels, section.few_shot.widths, settings.norm)
     return build_gradient_learner(section, model)
 
 
@@ -40,14 +40,14 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
     """The session of a configuration.
 
     Raises:
-        UserError: training and evaluation episodes differ in their number of classes, which is that of the outputs.
+        UserError: evaluation episodes have more classes than training episodes, which have one output each.
     """
     section = config.meta_learning
     pictures = section.pictures
-    if pictures.train_way != pictures.n_way:
+    if pictures.train_way < pictures.n_way:
         raise UserError(
-            f"a gradient learner has one output per class: pictures.train_way ({pictures.train_way}) and "
-            f"pictures.n_way ({pictures.n_way}) must be the same"
+            f"a gradient learner has one output for each class of a training episode: pictures.n_way "
+            f"({pictures.n_way}) must not be above pictures.train_way ({pictures.train_way})"
         )
     learner = build_learner(section)
     episodes = build_episodes(pictures, config.seed)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from rl_suite.errors import UserError
-from rl_suite.meta_learning.config import MetaLearningConfig, MetaLearningSection
+from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.learners.few_shot_encoder import ConvEncoder
 from rl_suite.meta_learning.learners.taml import Extras, TaskAgnosticMetaLearning
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_answers
 from rl_suite.meta_learning.problems.few_shot_gradient import by_pixels, centroid_scores
 from rl_suite.meta_learning.problems.pictures import build_episodes
+from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession, Problem, accuracy
 from rl_suite.meta_learning.tasks import Tasks, TaskSource, shuffled_supports, unstack_tasks
 
@@ -50,7 +51,7 @@ def build_learner(section: MetaLearningSection) -> TAMLLearner:
     if section.learner != "taml":
         raise UserError(f"problem few_shot_taml has one learner, taml, not {section.learner!r}")
     pictures, settings = section.pictures, section.taml
-    channels = 3 if pictures.colour else 1
+    channels = pictures.channels
     return TAMLLearner(
         TaskAgnosticMetaLearning(
             pictures.n_way,
@@ -87,7 +88,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
             "unadapted": partial(taml.outputs, steps=0),
             "adapted to shuffled labels": lambda tasks: taml.outputs(shuffled_supports(tasks)),
         },
-        settings={**episodes.settings, **section.taml.model_dump()},
+        settings={**episodes.settings, **section.taml.model_dump(mode="json")},
         draw=partial(draw, learner, episodes.test),
     )
     return EpisodicSession(learner, problem, section.loop)

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from rl_suite.cli import show
 from rl_suite.errors import UserError
-from rl_suite.meta_learning.config import PicturesSection
 from rl_suite.meta_learning.data.episodes import EpisodeSource
 from rl_suite.meta_learning.data.folders import load_image_folder, split_classes
 from rl_suite.meta_learning.data.glyphs import load_glyphs
 from rl_suite.meta_learning.data.images import ImageSet
 from rl_suite.meta_learning.data.jitter import Jitter
 from rl_suite.meta_learning.data.omniglot import find_folder, load_omniglot
+from rl_suite.meta_learning.sections import PicturesSection
 
 VALIDATION_SEED, TEST_SEED = 1_000_001, 1_000_002  # the same episodes for every run; runs have smaller seeds
 

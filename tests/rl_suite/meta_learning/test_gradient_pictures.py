@@ -15,7 +15,8 @@ from rl_suite.meta_learning.session import accuracy, measure
 from rl_suite.meta_learning.tasks import shuffled_supports, unstack_tasks
 from rl_suite.run import Run
 
-SMALL = ["meta_learning.pictures.data=glyphs", "meta_learning.pictures.symmetries=1", "meta_learning.gradient.width=4"]
+SMALL = ["meta_learning.pictures.data=glyphs", "meta_learning.pictures.symmetries=1"]
+NARROW = "meta_learning.gradient.width=4"
 
 
 def config_of(tmp_path, *words):
@@ -26,7 +27,7 @@ def config_of(tmp_path, *words):
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     torch.manual_seed(0)
-    return build(config_of(tmp_path_factory.mktemp("runs"), "meta_learning.pictures.k_query=5")).problem
+    return build(config_of(tmp_path_factory.mktemp("runs"), NARROW, "meta_learning.pictures.k_query=5")).problem
 
 
 def test_an_unadapted_network_and_shuffled_labels_are_at_chance(problem):
@@ -56,9 +57,13 @@ def test_a_run_answers_about_other_pictures(tmp_path):
     assert set(found) <= {"a", "b", "c", "d"}
 
 
-def test_one_output_per_class(tmp_path):
-    with pytest.raises(UserError, match="must be the same"):
-        build(config_of(tmp_path, "meta_learning.pictures.train_way=7"))
+def test_training_episodes_may_have_more_classes_and_not_fewer(tmp_path):
+    with pytest.raises(UserError, match="must not be above"):
+        build(config_of(tmp_path, "meta_learning.pictures.train_way=4"))
+    problem = build(config_of(tmp_path, NARROW, "meta_learning.pictures.train_way=7")).problem
+    values = measure(problem.controls["unadapted"], problem, problem.test, 60).values
+    interval = mean_interval(values, confidence=0.999)
+    assert interval.low < 1 / 5 < interval.high  # of the five classes that there are, not of seven outputs
 
 
 def test_centroids_by_hand():
@@ -78,6 +83,8 @@ def test_the_wide_network_keeps_a_map():
 def test_accuracy_counts_queries():
     task = unstack_tasks(shuffled_supports([_task()]))[0]
     assert float(accuracy(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), task)) == 0.5
+    assert float(accuracy(torch.tensor([[0.0, 1.0, 9.0], [1.0, 0.0, 9.0]]), task)) == 0.5  # no class has output 2
+    assert float(accuracy(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), task)) == 0.75  # a tie is right half of the time
 
 
 def _task():

@@ -5,8 +5,8 @@ from picture_toys import omniglot_zip, png
 
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_experiment
-from rl_suite.meta_learning.config import PicturesSection
 from rl_suite.meta_learning.problems.pictures import build_episodes, load_pictures
+from rl_suite.meta_learning.sections import PicturesSection
 
 CONFIG = Path(__file__).resolve().parents[3] / "config.yaml"
 
