@@ -13,6 +13,7 @@ from rl_suite.cli import command_line, experiments_table, make_parser, prepare_p
 from rl_suite.experiments import KINDS, load_attribute, load_experiment
 from rl_suite.report.page import write_report
 from rl_suite.run import Run
+from rl_suite.watch import keep_replay
 
 
 def main() -> None:
@@ -38,6 +39,8 @@ def main() -> None:
             show(f"{run.path} is complete; {again} evaluates it, seed=... trains another")
             return
         load_attribute(KINDS[config.kind].train)(config, run)
+        if run.status == "complete":
+            keep_replay(config, run)
     if run.status == "stopped":
         show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
         sys.exit(arguments.stopped_exit_code)

@@ -30,6 +30,11 @@ class Kind:
 
     It returns something with ``tables()`` to print and ``save(path)`` (``rl_suite.evaluation.command.Reportable``).
     """
+    player: str | None = None
+    """``"module:function"``, called as ``evaluate`` is; returns the agent and the ``EvaluationSpec`` to watch it in.
+
+    None for a kind without an agent that acts.
+    """
 
 
 KINDS: dict[str, Kind] = {
@@ -37,6 +42,7 @@ KINDS: dict[str, Kind] = {
         config="rl_suite.sb3.config:SB3Config",
         train="rl_suite.sb3.experiment:train",
         evaluate="rl_suite.sb3.evaluation:evaluate",
+        player="rl_suite.sb3.evaluation:player",
     ),
     "symbolic": Kind(
         config="rl_suite.symbolic.config:SymbolicConfig",
@@ -47,6 +53,7 @@ KINDS: dict[str, Kind] = {
         config="rl_suite.distillation.config:DistillationConfig",
         train="rl_suite.distillation.experiment:train",
         evaluate="rl_suite.distillation.experiment:evaluate",
+        player="rl_suite.distillation.experiment:player",
     ),
     "meta_learning": Kind(
         config="rl_suite.meta_learning.config:MetaLearningConfig",

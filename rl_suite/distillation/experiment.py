@@ -285,6 +285,12 @@ def evaluate(config: DistillationConfig, request: EvaluationRequest) -> TrialRep
         return TrialReport(evaluate_all(agents, spec, progress.update, f"{config.experiment}, held-out tasks"))
 
 
+def player(config: DistillationConfig, request: EvaluationRequest) -> tuple[Agent, EvaluationSpec]:
+    """The trained agent of a run and a trial on a held-out task, to be watched."""
+    family = TaskFamily.named(config.distillation.world.id, config.distillation.world.options)
+    return load_agent(config, request), trial_spec(config, family, "test", config.distillation.trials.episodes, 1)
+
+
 def load_agent(config: DistillationConfig, request: EvaluationRequest) -> InContextAgent:
     """The trained agent of a run folder or checkpoint file."""
     family = TaskFamily.named(config.distillation.world.id, config.distillation.world.options)

@@ -20,6 +20,7 @@ from rl_suite.report.episodes import findings_of_episodes, findings_of_sequences
 from rl_suite.report.findings import BAD, OPEN, Findings, Judgement
 from rl_suite.report.forest import forest_of
 from rl_suite.report.laws import findings_of_laws, front, typeset
+from rl_suite.report.replay import as_script, read_replay
 from rl_suite.report.tables import tables_of
 from rl_suite.report.words import GLOSSARY
 from rl_suite.run import Run
@@ -64,7 +65,8 @@ def _environment() -> "Environment":
     )
     folder = files("rl_suite.report") / "templates"
     environment.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))
-    environment.globals["script"] = Markup((folder / "page.js").read_text(encoding="utf-8"))
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in ("page.js", "replay.js"))
+    environment.globals["script"] = Markup(script)
     return environment
 
 
@@ -83,12 +85,14 @@ def _content(run: Run) -> dict[str, Any]:
     curves = changing(read_metrics(metrics)) if is_plain_file(metrics) else {}
     record = _record(run)
     laws = results.get("laws.json", {})
+    replay = run.path / "replay.json"
     return {
         "title": f"{settings.get('experiment', run.path.name)}, seed {settings.get('seed', 'unknown')}",
         "about": settings.get("about") or "",
         "findings": findings,
         "judgements": [*(findings.judgements if findings else ()), *_of_the_run(settings, record)],
         "forests": [forest for c in (findings.comparisons if findings else ()) if (forest := forest_of(c))],
+        "replay": as_script(read_replay(replay)) if is_plain_file(replay) else "",
         "law": Markup(typeset(laws)),
         "front": [(Markup(law.formula), law) for law in front(laws)],
         "curves": Markup(draw_metrics({tag: curve for tag, curve in curves.items() if matters(tag)})),

@@ -103,6 +103,13 @@ def report_final(config: SB3Config, run: Run) -> Report:
     return report
 
 
+def player(config: SB3Config, request: EvaluationRequest) -> tuple[Agent, EvaluationSpec]:
+    """The trained agent of a run and its held-out episodes, to be watched."""
+    assert request.run is not None
+    agent = load_agent(config, request.run.checkpoints.for_evaluation(), request.trust_pickle)
+    return agent, evaluation_spec(config, config.env.test_kwargs)
+
+
 def as_agent(model: BaseAlgorithm) -> Agent:
     """The model, looking through its running normalisation if it has one."""
     env = model.get_vec_normalize_env()

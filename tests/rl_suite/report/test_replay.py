@@ -1,0 +1,140 @@
+"""What is played on the page is what happened, and a file of anything else is refused in one line."""
+
+import json
+import re
+import shutil
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from agents.baselines import RandomAgent
+from agents.durotaxis_baselines import UpGradient
+from envs.gridworld import DarkRoom
+from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.errors import UserError
+from rl_suite.evaluation.evaluate import EvaluationSpec
+from rl_suite.evaluation.recording import record
+from rl_suite.report.page import write_report
+from rl_suite.report.replay import ColonyReplay, RoomReplay, as_script, read_replay
+from rl_suite.run import Run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ROOM: dict[str, Any] = {
+    "kind": "room",
+    "about": "a room",
+    "size": 3,
+    "landmarks": [["G", 8]],
+    "cells": [4, 5, 8, 4],
+    "rewards": [0.0, 0.0, 1.0, 0.0],
+    "episodes": [0, 0, 0, 1],
+}
+
+
+def test_a_trial_in_a_room_is_noted_step_by_step() -> None:
+    family = TaskFamily.named("rl_suite/DarkRoom-v0", {"size": 5})
+    spec = EvaluationSpec("rl_suite/DarkRoom-v0", make_envs=lambda n: family.trials(n, 2, "test"), seed=3)
+    agent = RandomAgent(family.make(1, "test").action_space, seed=0)
+    replay = record(agent, spec).replay("about")
+    assert isinstance(replay, RoomReplay)
+    assert len(replay.cells) == 2 * family.episode_steps
+    assert set(replay.episodes) == {0, 1}
+    assert replay.cells[0] == 12  # the centre of 5 x 5
+    goal = replay.landmarks[0][1]
+    inside = [i for i in range(1, len(replay.cells)) if replay.episodes[i] == replay.episodes[i - 1]]
+    assert all((replay.rewards[i] == 1) == (replay.cells[i] == goal) for i in inside)
+
+
+def test_a_colony_is_noted_on_its_field() -> None:
+    options = {"action_mode": "delete_ratio", "max_nodes": 64}
+    spec = EvaluationSpec("rl_suite/Durotaxis-v0", options, seed=1, max_episode_steps=20)
+    with closing(spec.make()) as env:
+        agent = UpGradient(env.single_action_space, seed=0)
+    replay = record(agent, spec).replay("about")
+    assert isinstance(replay, ColonyReplay)
+    assert 2 < len(replay.moments) <= 20
+    field = np.array(replay.field)
+    assert field.min() == 0
+    assert field.max() == 255
+    rows, columns = np.indices(field.shape)
+    side = (len(field) - 1) / 2
+    along = replay.up[0] * (columns - side) - replay.up[1] * (rows - side)
+    assert np.corrcoef(field.ravel(), along.ravel())[0, 1] > 0.9
+    first = replay.moments[0]
+    assert all(replay.kpa[0] <= value <= replay.kpa[1] for value in first.kpa)
+    assert len(json.dumps(replay.model_dump())) < 3_000_000
+
+
+def test_pictures_are_taken_of_every_moment() -> None:
+    spec = EvaluationSpec("rl_suite/DarkRoom-v0", {"size": 3}, max_episode_steps=5)
+    camera = record(RandomAgent(DarkRoom(1, size=3).action_space, seed=0), spec, pictures=True)
+    assert len(camera.pictures) == 5
+    assert camera.pictures[0].ndim == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cells": [4, 5, 9, 4]},
+        {"cells": [4, 5, 8]},
+        {"landmarks": [["G", -1]]},
+        {"landmarks": [["<script>", 1]]},
+        {"size": 10**9},
+        {"kind": "palace"},
+        {"rewards": [float("nan")] * 4},
+        {"more": 1},
+        {"cells": [True, 5, 8, 4]},
+    ],
+)
+def test_what_is_no_replay_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = tmp_path / "replay.json"
+    path.write_text(json.dumps({**ROOM, **wrong}))
+    with pytest.raises(UserError, match="no replay"):
+        read_replay(path)
+
+
+def test_text_of_a_replay_cannot_end_the_script(tmp_path: Path) -> None:
+    path = tmp_path / "replay.json"
+    path.write_text(json.dumps({**ROOM, "about": "</script><script>alert(1)</script>"}))
+    text = as_script(read_replay(path))
+    assert "<" not in text
+    assert json.loads(text)["about"].startswith("</script>")
+
+
+DRIVER = """
+<script>
+const say = () => document.getElementById("moment").textContent;
+const scrub = document.getElementById("scrub"), canvas = document.querySelector("#replay canvas");
+const before = canvas.toDataURL();
+scrub.value = 2;
+scrub.dispatchEvent(new Event("input"));
+const box = canvas.getBoundingClientRect(), after = say();
+const middle = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2};
+canvas.dispatchEvent(new PointerEvent("pointermove", middle));
+document.title = [after, say(), before !== canvas.toDataURL()].join(" | ");
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_scrubs_and_hovers(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"experiment": "room", "seed": 0}))
+    (tmp_path / "replay.json").write_text(json.dumps(ROOM))
+    page = write_report(Run.open(tmp_path)).read_text()
+    driven = tmp_path / "driven.html"
+    driven.write_text(page.replace("</body>", DRIVER + "</body>"))
+    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [str(CHROMIUM), *switches, profile, "--enable-logging=stderr", "--dump-dom", driven.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    title = re.search(r"<title>(.*)</title>", done.stdout)
+    assert title is not None
+    scrubbed, hovered, changed = title[1].split(" | ")
+    assert scrubbed.startswith("step 2, episode 1: return 1")
+    assert "cell (1, 1): 1 visits" in hovered
+    assert changed == "true"
+    assert "CONSOLE" not in done.stderr
