@@ -13,7 +13,7 @@ from rl_suite.cli import command_line, experiments_table, make_parser, prepare_p
 from rl_suite.experiments import KINDS, load_attribute, load_experiment
 from rl_suite.report.page import write_report
 from rl_suite.run import Run
-from rl_suite.watch import keep_replay
+from rl_suite.watch import keep_for_page
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
             return
         load_attribute(KINDS[config.kind].train)(config, run)
         if run.status == "complete":
-            keep_replay(config, run)
+            keep_for_page(config, run)
     if run.status == "stopped":
         show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
         sys.exit(arguments.stopped_exit_code)

@@ -35,6 +35,8 @@ class Kind:
 
     None for a kind without an agent that acts.
     """
+    explorer: str | None = None
+    """``"module:function"``, called as ``evaluate`` is; returns the attention of an episode for the page."""
 
 
 KINDS: dict[str, Kind] = {
@@ -54,6 +56,7 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.distillation.experiment:train",
         evaluate="rl_suite.distillation.experiment:evaluate",
         player="rl_suite.distillation.experiment:player",
+        explorer="rl_suite.distillation.attention.explorer:explore",
     ),
     "meta_learning": Kind(
         config="rl_suite.meta_learning.config:MetaLearningConfig",

@@ -28,6 +28,12 @@ LONGEST_FILM = 300  # pictures; longer episodes are shown in larger steps
 HOLD = 2000  # ms that the last picture stays
 
 
+def keep_for_page(config: ExperimentConfig, run: Run, number: int = 0) -> None:
+    """Write what the report plays and explores: ``replay.json`` and ``attention.json``, as far as there are any."""
+    keep_replay(config, run, number)
+    keep_attention(config, run)
+
+
 def keep_replay(config: ExperimentConfig, run: Run, number: int = 0) -> Path | None:
     """Write ``replay.json`` of one held-out episode into the run folder; None for what has none.
 
@@ -45,6 +51,16 @@ def keep_replay(config: ExperimentConfig, run: Run, number: int = 0) -> Path | N
         return None
     path = run.path / "replay.json"
     write_atomically(path, replay.model_dump_json().encode())
+    return path
+
+
+def keep_attention(config: ExperimentConfig, run: Run) -> Path | None:
+    """Write ``attention.json`` of a held-out episode into the run folder; None for agents without a history."""
+    explorer = KINDS[config.kind].explorer
+    if explorer is None:
+        return None
+    path = run.path / "attention.json"
+    write_atomically(path, load_attribute(explorer)(config, EvaluationRequest(run=run)).model_dump_json().encode())
     return path
 
 
@@ -102,7 +118,7 @@ def main() -> None:
     path = arguments.out or request.run.path / "film.webp"
     film(config, request.run, path, arguments.fps, arguments.episode)
     show(f"film: {path}")
-    keep_replay(config, request.run, arguments.episode)
+    keep_for_page(config, request.run, arguments.episode)
     show(f"report: {write_report(request.run)}")
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from rl_suite.checkpoint import write_atomically
 from rl_suite.reading import is_plain_file, read_bytes, read_json, read_text
 from rl_suite.report.agents import findings_of_agents
+from rl_suite.report.attention import read_attention
 from rl_suite.report.episodes import findings_of_episodes, findings_of_sequences
 from rl_suite.report.findings import BAD, OPEN, Findings, Judgement
 from rl_suite.report.forest import forest_of
@@ -65,7 +66,7 @@ def _environment() -> "Environment":
     )
     folder = files("rl_suite.report") / "templates"
     environment.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))
-    script = "".join((folder / name).read_text(encoding="utf-8") for name in ("page.js", "replay.js"))
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in ("page.js", "replay.js", "attention.js"))
     environment.globals["script"] = Markup(script)
     return environment
 
@@ -85,7 +86,7 @@ def _content(run: Run) -> dict[str, Any]:
     curves = changing(read_metrics(metrics)) if is_plain_file(metrics) else {}
     record = _record(run)
     laws = results.get("laws.json", {})
-    replay = run.path / "replay.json"
+    replay, attention = run.path / "replay.json", run.path / "attention.json"
     return {
         "title": f"{settings.get('experiment', run.path.name)}, seed {settings.get('seed', 'unknown')}",
         "about": settings.get("about") or "",
@@ -93,6 +94,7 @@ def _content(run: Run) -> dict[str, Any]:
         "judgements": [*(findings.judgements if findings else ()), *_of_the_run(settings, record)],
         "forests": [forest for c in (findings.comparisons if findings else ()) if (forest := forest_of(c))],
         "replay": as_script(read_replay(replay)) if is_plain_file(replay) else "",
+        "attention": as_script(read_attention(attention)) if is_plain_file(attention) else "",
         "law": Markup(typeset(laws)),
         "front": [(Markup(law.formula), law) for law in front(laws)],
         "curves": Markup(draw_metrics({tag: curve for tag, curve in curves.items() if matters(tag)})),

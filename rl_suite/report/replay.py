@@ -104,7 +104,7 @@ def read_replay(path: Path) -> ColonyReplay | RoomReplay:
         raise UserError(f"{path}: no replay: {place}: {first['msg'][:120]}; delete it") from None
 
 
-def as_script(replay: ColonyReplay | RoomReplay) -> Markup:
-    """The replay as JSON that may stand inside a script element: no ``<`` can end it."""
-    text = json.dumps(replay.model_dump(), separators=(",", ":"), allow_nan=False)
+def as_script(content: BaseModel) -> Markup:
+    """Checked numbers as JSON that may stand inside a script element: no ``<`` can end it."""
+    text = json.dumps(content.model_dump(), separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
