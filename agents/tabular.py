@@ -45,10 +45,10 @@ class TabularLearner(ABC, Generic[MemoryT]):
     def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], seed: int = 0):
         if isinstance(observation_space, spaces.Dict):
             observation_space = observation_space["observation"]
-        if not isinstance(observation_space, spaces.Discrete | spaces.MultiDiscrete):
-            raise ValueError(f"a table needs Discrete or MultiDiscrete observations, not {observation_space}")
-        if not isinstance(action_space, spaces.Discrete):
-            raise ValueError(f"a table needs Discrete actions, not {action_space}")
+        if not isinstance(observation_space, spaces.Discrete | spaces.MultiDiscrete) or np.any(observation_space.start):
+            raise ValueError(f"a table needs Discrete or MultiDiscrete observations from 0, not {observation_space}")
+        if not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
+            raise ValueError(f"a table needs Discrete actions from 0, not {action_space}")
         if isinstance(observation_space, spaces.Discrete):
             self._sizes: tuple[int, ...] = (int(observation_space.n),)
         else:

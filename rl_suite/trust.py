@@ -121,6 +121,16 @@ def check_options(spec: Any, options: Mapping[str, Any]) -> None:
             raise UserError(f"{spec.id}: {name!r} belongs to the id and cannot be set; choose another env.id")
 
 
+def require_own_world(env_id: str, source: str) -> None:
+    """Refuse the id of a world, named in data of ``source``, whose code is not of this suite; nothing was imported.
+
+    Raises:
+        UserError: what would run, and how to allow it.
+    """
+    if complaint := _check_id(env_id):
+        raise UserError(f"{source}: {env_id} {complaint}. If you know what it would run: --trust-code")
+
+
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, text) of every text in nested settings, names of keys included."""
     if isinstance(value, str):

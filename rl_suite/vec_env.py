@@ -4,7 +4,6 @@ SB3 trains on its own ``VecEnv`` and refuses Gymnasium's ``VectorEnv``. ``SB3Vec
 other without ever splitting the batch, and ``make_vec_env`` picks the fastest way to make any id.
 """
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-import envs  # noqa: F401  # registers our worlds
+from rl_suite.registered import find_spec
 from rl_suite.trust import check_options
 
 BATCHED = "envs.batch:BatchEnv"  # the vector entry point of all our worlds
@@ -49,16 +48,13 @@ def make_vec_env(
         raise ValueError(f"num_envs must be at least 1, not {num_envs}")
     if max_episode_steps is not None:
         options["max_episode_steps"] = max_episode_steps
-    module, _, name = env_id.rpartition(":")
-    if module:
-        importlib.import_module(module)
     if render_mode is not None:  # not every environment knows the argument
         options["render_mode"] = render_mode
-    spec = gym.spec(name)
+    spec = find_spec(env_id)
     check_options(spec, options)
     if spec.vector_entry_point == BATCHED:
-        return SB3VecEnv(gym.make_vec(name, num_envs=num_envs, **options), info_keys)
-    make: Callable[[], gym.Env[Any, Any]] = lambda: gym.make(name, **options)  # noqa: E731
+        return SB3VecEnv(gym.make_vec(spec.id, num_envs=num_envs, **options), info_keys)
+    make: Callable[[], gym.Env[Any, Any]] = lambda: gym.make(spec.id, **options)  # noqa: E731
     return DummyVecEnv([make] * num_envs)
 
 

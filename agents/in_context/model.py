@@ -56,8 +56,8 @@ class StepEncoder(nn.Module):
         count_episodes: int,
     ):
         super().__init__()
-        if not isinstance(action_space, spaces.Discrete):
-            raise ValueError(f"the in-context agent needs Discrete actions, not {action_space}")
+        if not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
+            raise ValueError(f"the in-context agent needs Discrete actions from 0, not {action_space}")
         self.n_actions, self.layout = int(action_space.n), layout
         self.sizes = discrete_sizes(observation_space)
         self.n_seen = len(self.sizes) if self.sizes is not None else spaces.flatdim(observation_space)
@@ -107,13 +107,15 @@ class StepEncoder(nn.Module):
 
 def discrete_sizes(space: spaces.Space) -> tuple[int, ...] | None:
     """Number of values of each discrete part; () where a space has one value only; None for real vectors."""
-    if isinstance(space, spaces.Discrete):
+    if isinstance(space, spaces.Discrete) and space.start == 0:
         return () if space.n == 1 else (int(space.n),)
-    if isinstance(space, spaces.MultiDiscrete):
+    if isinstance(space, spaces.MultiDiscrete) and not space.start.any():
         return tuple(int(n) for n in space.nvec.ravel())
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
         return None
-    raise ValueError(f"the in-context agent reads Discrete, MultiDiscrete or flat Box observations, not {space}")
+    raise ValueError(
+        f"the in-context agent reads Discrete and MultiDiscrete (from 0) or flat Box observations, not {space}"
+    )
 
 
 class InContextModel(nn.Module):
@@ -194,7 +196,8 @@ def action_loss(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> t
 
     Args:
         logits: (B, T, A).
-        labels: (B, T) whole numbers, -1 where a step has no label; or (B, T, A) probabilities (soft labels).
+        labels: (B, T) whole numbers, -1 where a step has no label; or (B, T, A) probabilities (soft labels), zeros
+            where a step has none.
         mask: (B, T) True where a step counts; all do by default.
 
     >>> logits = torch.tensor([[[0.0, 0.0], [9.0, 0.0]]])
@@ -204,6 +207,7 @@ def action_loss(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> t
     """
     counted = torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device) if mask is None else mask
     if labels.ndim == logits.ndim:
+        counted = counted & (labels > 0).any(-1)
         losses = -(labels * F.log_softmax(logits.float(), -1)).sum(-1)
         right = logits.argmax(-1) == labels.argmax(-1)
     else:

@@ -1,21 +1,29 @@
 """Collect learning histories of a source, shard after shard; a stopped collection goes on where it was."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rl_suite.checkpoint import write_atomically
+from rl_suite.distillation.doctor import diagnose
 from rl_suite.distillation.histories import (
+    MANIFEST,
     Histories,
     Manifest,
     Shard,
+    load_histories,
     load_manifest,
     load_shard,
     save_manifest,
     save_shard,
 )
+from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
+from rl_suite.reading import read_bytes, read_text
 
 Make = Callable[[int, np.random.Generator], Histories]
 """Called with a number of histories and a random generator of the shard's own."""
@@ -65,6 +73,37 @@ def collect(
         progress(done)
         save_manifest(folder, replace(plan, shards=[*shards, *list(known.values())[len(shards) :]]))
     return rebuilt
+
+
+def read_own(folder: Path, env_options: Mapping[str, Any], family: TaskFamily) -> Histories:
+    """Histories that somebody else wrote for the worlds of ``family``.
+
+    Raises:
+        UserError: they are of another world, or the doctor finds a problem in them.
+    """
+    histories, manifest, problems = load_histories(folder)
+    world = family.env_id.rpartition(":")[2]
+    if manifest.env_id.rpartition(":")[2] != world or manifest.env_options != dict(env_options):
+        raise UserError(
+            f"{folder}: holds histories of {manifest.env_id} with {manifest.env_options}, "
+            f"and distillation.world is {world} with {dict(env_options)}"
+        )
+    problems += [found.text for found in diagnose(histories, manifest, family) if found.verdict == "problem"]
+    if problems:
+        raise UserError("\n".join(f"{folder}: {problem}" for problem in problems))
+    return histories
+
+
+def pin(folder: Path, run_folder: Path) -> None:
+    """Remember which histories a run reads, so that it is not resumed on others.
+
+    Raises:
+        UserError: the folder's manifest, which names the content of every shard, is not what it was.
+    """
+    digest, note = hashlib.sha256(read_bytes(folder / MANIFEST)).hexdigest(), run_folder / "histories.sha256"
+    if note.exists() and read_text(note).strip() != digest:
+        raise UserError(f"{folder}: holds other histories than when this run began; choose another runs_dir")
+    write_atomically(note, f"{digest}\n".encode())
 
 
 def _known_shards(folder: Path, plan: Manifest) -> dict[str, Shard]:

@@ -1,10 +1,13 @@
 """Settings of Algorithm Distillation (``kind: distillation``): histories, model, training, acting."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from rl_suite.config import Count, EvaluationSection, ExperimentConfig, NonNegative, Positive, Probability, Section
+
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 class WorldSection(Section):
@@ -85,6 +88,9 @@ SourceName = Literal["explorer", "sweeper", "q_learning", "ucb", "thompson", "ex
 class SourceSection(Section):
     """Who writes the learning histories, and how many."""
 
+    folder: Path | None = None
+    """Histories of your own in the format of ``rl_suite.distillation.histories``; they replace everything that this
+    section says. The doctor must find no problem in them."""
     name: SourceName
     histories: Count
     shard_size: Count
@@ -93,7 +99,7 @@ class SourceSection(Section):
     """Episodes of each history, before ``keep_every`` thins them out."""
     keep_every: Count
     """Keep every k-th episode: the student learns in fewer episodes than its source."""
-    silent: Probability
+    silent: BelowOne
     """Fraction of the histories in which no reward ever comes."""
     labels: Literal["intended", "behaviour", "optimal"]
     """What is imitated: what the source meant (or believed best), what it did, or what an oracle would do (DPT)."""
@@ -140,8 +146,8 @@ class FitSection(Section):
     final_learning_rate: NonNegative
     warmup: Annotated[int, Field(ge=0)]
     """Steps of linear warm-up, before the cosine."""
-    beta1: Probability
-    beta2: Probability
+    beta1: BelowOne
+    beta2: BelowOne
     weight_decay: NonNegative
     max_grad_norm: Positive
     bfloat16: bool

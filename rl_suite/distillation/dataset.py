@@ -15,7 +15,8 @@ class Windows:
     Args:
         histories: what to read.
         n_actions: number of actions; it also stands for "no previous action".
-        window: steps of a window (``context_length``); at most the length of the histories.
+        window: steps of a window (``context_length``); at most the length of the longest history. Shorter ones fill
+            the front of their windows, and what follows them has no labels.
         from_start: fraction of the windows that begin with the history; the others begin anywhere.
         permute_actions: rename the actions of every window at random (bandits: no arm is special).
         layout: that of the model; "decisions" makes transitions.
@@ -46,6 +47,7 @@ class Windows:
             self.rewards = _shifted(histories.rewards, 0)
         else:
             self.actions, self.rewards = histories.actions, histories.rewards
+        self.steps = histories.steps
         self.first = histories.first
         self.rewarded = rewards_before(histories.rewards, histories.first)
         self.episode = np.cumsum(histories.first, axis=1) - 1
@@ -53,13 +55,15 @@ class Windows:
     def batch(self, step: int, size: int) -> tuple[Steps, Tensor]:
         """``size`` windows: steps (B, T) and labels (B, T) or (B, T, A)."""
         rng = np.random.default_rng([self.seed, step])
-        n, length = self.actions.shape
-        rows = rng.integers(n, size=(size, 1))
-        offsets = rng.integers(length - self.window + 1, size=(size, 1))
+        rows = rng.integers(len(self.actions), size=(size, 1))
+        last = np.maximum(self.steps[rows] - self.window, 0)  # (B, 1) where the latest window of a history begins
+        offsets = rng.integers(last + 1)
         offsets[rng.random((size, 1)) < self.from_start] = 0
         columns = np.tile(np.arange(self.window), (size, 1))
         if self.shuffle:
             columns = rng.permuted(columns, axis=1)
+            padding = columns >= self.steps[rows]  # stays behind what happened, where no label looks
+            columns = np.take_along_axis(columns, padding.argsort(axis=1, kind="stable"), axis=1)
         at = rows, offsets + columns  # (B, 1), (B, T)
         actions, labels = self.actions[at].astype(np.int64), self.labels[at]
         if self.permute_actions:

@@ -12,7 +12,7 @@ from agents.protocol import Agent
 from rl_suite.checkpoint import read_checkpoint
 from rl_suite.cli import show
 from rl_suite.distillation.attention.probe import attention_values
-from rl_suite.distillation.collect import collect
+from rl_suite.distillation.collect import collect, pin, read_own
 from rl_suite.distillation.config import DistillationConfig, FitSection
 from rl_suite.distillation.dataset import Windows
 from rl_suite.distillation.histories import Histories, Manifest, load_histories
@@ -57,14 +57,18 @@ def train(config: DistillationConfig, run: Run) -> None:
 
 def collect_histories(config: DistillationConfig, family: TaskFamily, run: Run) -> Histories | None:
     """The learning histories of this run, from disk as far as they are there; None if a signal stopped it."""
-    source = config.distillation.source
+    source, options = config.distillation.source, config.distillation.world.options
+    if source.folder is not None:
+        histories = read_own(source.folder, options, family)
+        pin(source.folder, run.path)
+        return histories
     plan = Manifest(
         env_id=family.env_id,
-        env_options=dict(config.distillation.world.options),
-        source=source.model_dump(mode="json"),
+        env_options=dict(options),
+        source=source.model_dump(mode="json", exclude={"folder"}),
         split="train",
         episode_length=family.episode_steps,
-        n_actions=int(family.make(1, "train").action_space.n),  # type: ignore[attr-defined]
+        n_actions=family.n_actions,
         seed=config.seed,
         histories=source.histories,
         shards=[],
@@ -278,7 +282,9 @@ def evaluate(config: DistillationConfig, request: EvaluationRequest) -> TrialRep
         agents["in-context"] = load_agent(config, request)
     names = [request.baseline] if request.baseline else settings.trials.baselines
     for name in names:
-        if name not in ("random", "oracle"):  # always there
+        if name == "source" and settings.source.folder is not None:
+            show(f"{settings.source.folder}: whoever wrote these histories cannot play beside")
+        elif name not in ("random", "oracle"):  # always there
             label = f"source ({settings.source.name})" if name == "source" else name
             agents[label] = make_player(name, family, settings.source, config.evaluation.seed)
     with ProgressBar("evaluation", (len(agents) + 1) * spec.n_tasks * spec.episodes_per_task) as progress:

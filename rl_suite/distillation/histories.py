@@ -12,15 +12,17 @@
         first              (N, T)     True at the first step of an episode
         labels             (N, T)     the action to imitate, -1 = none; or (N, T, A) probabilities
         tasks              (N,)       number of the task
+        lengths            (N,)       steps of each history, where some are shorter than T; what follows them is padding
 
-Written by ``rl_suite.distillation.collect``; ``python -m rl_suite.distillation.doctor check FOLDER`` examines them.
+Shards may differ in T: they are padded when they are read together. Written by
+``rl_suite.distillation.collect``; ``python -m rl_suite.distillation.doctor check FOLDER`` examines them.
 """
 
 import hashlib
 import io
 import json
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,8 @@ class Histories:
     first: NDArray[np.bool_]
     labels: NDArray[Any]
     tasks: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None = None
+    """(N,) steps of each history; None where all have T. The rest of a row is padding without labels."""
 
     def __post_init__(self) -> None:
         n, t = self.actions.shape
@@ -72,6 +76,11 @@ class Histories:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, which is not ({n}, {t}, ...)")
         if self.tasks.shape != (n,):
             raise ValueError(f"tasks has shape {self.tasks.shape}, not ({n},)")
+        if self.lengths is not None:
+            if self.lengths.shape != (n,) or self.lengths.dtype.kind not in "iu":
+                raise ValueError(f"lengths must be ({n},) whole numbers, not {self.lengths.dtype} {self.lengths.shape}")
+            if n and not 2 <= self.lengths.min() <= self.lengths.max() <= t:
+                raise ValueError(f"lengths must lie between 2 and the {t} steps that there are")
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -81,10 +90,26 @@ class Histories:
         """Steps T of each history."""
         return int(self.actions.shape[1])
 
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """(N,) steps of each history, without padding."""
+        return np.full(len(self), self.n_steps) if self.lengths is None else self.lengths.astype(np.int64)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(N, T) False where there is only padding."""
+        inside: NDArray[np.bool_] = np.arange(self.n_steps) < self.steps[:, None]
+        return inside
+
+    @property
+    def in_step(self) -> bool:
+        """Whether all histories have their episodes at the same steps, and as many."""
+        return self.lengths is None and bool((self.first == self.first[0]).all())
+
     def returns(self) -> NDArray[np.float64]:
         """Return of every episode, (N, episodes); all histories must have their episodes at the same steps."""
         starts = np.flatnonzero(self.first[0])
-        if not (self.first == self.first[0]).all():
+        if not self.in_step:
             raise ValueError("the histories' episodes start at different steps")
         return np.add.reduceat(self.rewards.astype(np.float64), starts, axis=1)
 
@@ -96,14 +121,33 @@ class Histories:
         return Histories(**arrays, tasks=self.tasks)
 
 
-ARRAYS = tuple(field.name for field in fields(Histories))
+ARRAYS = tuple(field.name for field in fields(Histories) if field.name != "lengths")
 
 
 def join(parts: Sequence[Histories]) -> Histories:
-    """One set of histories out of several of equal length."""
-    if len({(part.n_steps, part.labels.ndim) for part in parts}) != 1:
-        raise ValueError("histories of different lengths or kinds of labels cannot be joined")
-    return Histories(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS})
+    """One set of histories out of several; those that are shorter than the longest are padded at their end.
+
+    Raises:
+        ValueError: they have other observations or another kind of labels.
+    """
+    kinds = {(part.observations.shape[2:], part.next_observations.shape[2:], part.labels.shape[2:]) for part in parts}
+    if len(kinds) != 1:
+        raise ValueError("histories with observations of different widths or different kinds of labels are no one set")
+    longest = max(part.n_steps for part in parts)
+    arrays = {name: np.concatenate([_padded(getattr(part, name), name, longest) for part in parts]) for name in ARRAYS}
+    lengths = np.concatenate([part.steps for part in parts])
+    return Histories(**arrays, lengths=lengths if (lengths < longest).any() else None)
+
+
+def _padded(values: NDArray[Any], name: str, longest: int) -> NDArray[Any]:
+    """Rows of ``longest`` steps: nothing seen, done, earned or labelled at those that are added."""
+    missing = 0 if name == "tasks" else longest - values.shape[1]
+    if not missing:
+        return values
+    filler = -1 if name == "labels" and values.ndim == 2 else 0
+    if filler and values.dtype.kind == "u":
+        values = values.astype(np.int64)
+    return np.pad(values, [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)], constant_values=filler)
 
 
 @dataclass(frozen=True)
@@ -143,7 +187,9 @@ class Manifest:
 def save_shard(folder: Path, number: int, histories: Histories) -> Shard:
     """Write one shard, whole or not at all."""
     buffer = io.BytesIO()
-    arrays: Mapping[str, NDArray[Any]] = {name: getattr(histories, name) for name in ARRAYS}
+    arrays: dict[str, NDArray[Any]] = {name: getattr(histories, name) for name in ARRAYS}
+    if histories.lengths is not None:
+        arrays["lengths"] = histories.lengths
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     data = buffer.getvalue()
     file = f"shard_{number:05d}.npz"
@@ -163,7 +209,7 @@ def load_shard(folder: Path, shard: Shard) -> Histories:
         raise UserError(f"{path}: corrupt shard (its SHA-256 differs from the manifest)")
     arrays = parse_arrays(data, path)
     try:
-        return Histories(**{name: arrays[name] for name in ARRAYS})
+        return Histories(**{name: arrays[name] for name in ARRAYS}, lengths=arrays.get("lengths"))
     except (ValueError, KeyError) as error:
         raise UserError(f"{path}: not a shard of histories: {error}") from None
 
@@ -213,7 +259,10 @@ def load_histories(folder: Path) -> tuple[Histories, Manifest, list[str]]:
             problems.append(str(error))
     if not parts:
         raise UserError(f"{folder}: no readable shard; delete the folder and collect again")
-    return join(parts), manifest, problems
+    try:
+        return join(parts), manifest, problems
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}") from None
 
 
 if __name__ == "__main__":  # an older name of the doctor's command

@@ -6,15 +6,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
-import envs  # noqa: F401  (registers the ids)
 from envs.batch import BatchEnv, World, make_world
 from envs.streams import Streams, seed_stream
 from envs.tasks import TaskSet, TaskWorld
 from envs.trial import Trial
 from rl_suite.errors import UserError
+from rl_suite.experiments import load_attribute
+from rl_suite.registered import find_spec
 from rl_suite.trust import check_options
+from rl_suite.vec_env import BATCHED
+
+NEEDED = "distillation needs a world of numbered tasks, an envs.tasks.TaskWorld (CONTRIBUTING.md shows one)"
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class TaskFamily:
     """One registered world whose tasks are numbered, such as ``rl_suite/DarkRoom-v0``."""
 
     env_id: str
-    world: str
+    world: str | type[World]
     episode_steps: int
     options: Mapping[str, Any]
 
@@ -31,28 +36,47 @@ class TaskFamily:
         """Look up a registered id; ``options`` replace the registered ones.
 
         Raises:
-            UserError: there is no such id, or its world has no numbered tasks or no fixed episode length.
+            UserError: there is no such id, or its world has no numbered tasks, no fixed episode length or no Discrete
+                actions.
         """
         try:
-            spec = gym.spec(env_id)
-        except gym.error.Error as error:
-            raise UserError(f"env_id {env_id!r}: {error}") from None
+            spec = find_spec(env_id)
+        except (gym.error.Error, ImportError, ValueError) as error:
+            raise UserError(f"distillation.world.id={env_id}: {error}") from None
         check_options(spec, options)
+        for name in ("split", "tasks"):
+            if name in options:
+                raise UserError(
+                    f"distillation.world.options.{name}: training, validation and test need the world's own splits"
+                )
         known = dict(spec.kwargs)
         world = known.pop("world", None)
-        if world is None or spec.max_episode_steps is None:
-            raise UserError(f"env_id {env_id!r}: distillation needs a world with a fixed number of steps per episode")
+        if spec.vector_entry_point != BATCHED or world is None:
+            raise UserError(f"distillation.world.id={env_id}: a plain Gymnasium environment, and {NEEDED}")
+        kind = load_attribute(world) if isinstance(world, str) else world
+        if issubclass(kind, Trial):
+            raise UserError(f"distillation.world.id={env_id}: trials are made here; name the world without Trial")
+        if not issubclass(kind, TaskWorld):
+            raise UserError(f"distillation.world.id={env_id}: a world without numbered tasks, and {NEEDED}")
+        if spec.max_episode_steps is None:
+            raise UserError(f"distillation.world.id={env_id}: register it with max_episode_steps")
         family = cls(env_id, world, spec.max_episode_steps, {**known, **options})
-        if not isinstance(family.make(1, "all"), TaskWorld):
-            raise UserError(f"env_id {env_id!r}: distillation needs a world with numbered tasks")
+        actions = family.make(1, "all").action_space
+        if not isinstance(actions, spaces.Discrete) or actions.start != 0:
+            raise UserError(f"distillation.world.id={env_id}: needs Discrete actions from 0, not {actions}")
         return family
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions."""
+        return int(self.make(1, "all").action_space.n)  # type: ignore[attr-defined]
 
     def make(self, n: int, split: str) -> World:
         """``n`` copies of the world, for the sources."""
         try:
             return make_world(self.world, n, split=split, **self.options)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{self.env_id}: {error}") from None
+        except (TypeError, ValueError, AttributeError, ImportError) as error:
+            raise UserError(f"{self.env_id} with {self.options}: {error}") from None
 
     def tasks(self, split: str) -> TaskSet:
         """The tasks of a split."""

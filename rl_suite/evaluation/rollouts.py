@@ -4,7 +4,6 @@ Which episodes are played never depends on how long they last: every job (task, 
 end exactly once. Stopping after so many episodes of a batch would favour the short ones.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +14,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-import envs  # noqa: F401  # registers our worlds
 from agents.protocol import Agent
 from rl_suite.errors import NonFiniteError
 from rl_suite.evaluation.adapters import takes_masks
+from rl_suite.registered import find_spec
 from rl_suite.trust import check_options
 from rl_suite.vec_env import BATCHED
 
@@ -56,15 +55,12 @@ def make_batch(env_id: str, num_envs: int, max_episode_steps: int | None = None,
     """
     if max_episode_steps is not None:
         options["max_episode_steps"] = max_episode_steps
-    module, _, name = env_id.rpartition(":")
-    if module:
-        importlib.import_module(module)
-    spec = gym.spec(name)
+    spec = find_spec(env_id)
     check_options(spec, options)
     if spec.vector_entry_point == BATCHED:
-        return gym.make_vec(name, num_envs=num_envs, **options)
+        return gym.make_vec(spec.id, num_envs=num_envs, **options)
     never = {"autoreset_mode": AutoresetMode.DISABLED}
-    return gym.make_vec(name, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=never, **options)
+    return gym.make_vec(spec.id, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=never, **options)
 
 
 def play(

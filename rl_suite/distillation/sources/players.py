@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.protocol import Agent, AgentState, Observation
-from agents.tabular import UCB1, QLearning
+from agents.tabular import UCB1
 from envs.bandit import Bandit
 from envs.grid_kernels import next_cells
-from envs.gridworld import GridWorld
 from rl_suite.distillation.config import SourceSection
 from rl_suite.distillation.sources.explorer import Explorer
-from rl_suite.distillation.sources.sources import make_explorer, make_learner, make_sweeper
+from rl_suite.distillation.sources.sources import make_explorer, make_learner, make_q_learning, make_sweeper
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import thompson_sampling
@@ -39,10 +38,11 @@ class ExplorerAgent:
             world = self.family.make(len(seen), "all")
             rng = np.random.default_rng(self.seed)
             if self.section.name == "sweeper":
-                explorer: Explorer = make_sweeper(world, 0.0, self.section.sweeper.episode_steps, rng)
+                plan = self.section.sweeper.model_copy(update={"noise": 0.0, "detours": 0.0})
+                explorer: Explorer = make_sweeper(world, plan, self.family.episode_steps, rng)
             else:
-                settings = {**self.section.explorer.model_dump(), "noise": 0.0}
-                explorer = make_explorer(world, **settings, rng=rng)
+                calm = self.section.explorer.model_copy(update={"noise": 0.0})
+                explorer = make_explorer(world, calm, rng)
             explorer.begin_episode()
         else:
             explorer, before = state
@@ -70,8 +70,8 @@ def make_player(name: str, family: TaskFamily, section: SourceSection, seed: int
         if section.name in ("q_learning", "ucb", "thompson"):
             return make_learner(world, section, seed)
         raise UserError(f"source {section.name} has no predict() to play trials with; leave 'source' out of baselines")
-    if name == "q_learning" and isinstance(world, GridWorld):
-        return QLearning(*spaces, **section.q_learning.model_dump(exclude={"noise"}), seed=seed)
+    if name == "q_learning":
+        return make_q_learning(world, section.q_learning, seed)
     if name in ("ucb1", "thompson") and isinstance(world, Bandit):
         return UCB1(*spaces, seed=seed) if name == "ucb1" else thompson_sampling(world, *spaces, seed)
     raise UserError(f"baseline {name!r} cannot play {family.env_id}")

@@ -50,14 +50,14 @@ def roll_out(
         if t % episode_steps == 0:
             world.start_episodes(world.all_rows, streams)
             source.begin_episode()
-            now = _look(world)
+            now = look(world)
         chosen, label = source.act(now)
         reward, terminated = world.step(chosen, streams)
         if terminated.any():
             raise ValueError("learning histories need episodes of one length: this world terminates")
         if silent is not None:
             reward = np.where(silent, 0.0, reward)
-        after = _look(world)
+        after = look(world)
         source.learn(after, reward)
         actions[:, t], rewards[:, t] = chosen, reward
         seen.append(now)
@@ -68,7 +68,7 @@ def roll_out(
     return Histories(before, compact(actions), rewards, after, first, np.stack(labels, 1), tasks)
 
 
-def _look(world: World) -> NDArray[Any]:
+def look(world: World) -> NDArray[Any]:
     """What the agents see, (N, n): nothing (n = 0) where there is only one thing to see."""
     seen = np.asarray(world.observe(world.all_rows))
     if seen.ndim == 1:

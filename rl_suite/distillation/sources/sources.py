@@ -14,7 +14,7 @@ from agents.tabular import UCB1, QLearning, TabularLearner, ThompsonSampling
 from envs.bandit import Bandit
 from envs.batch import World
 from envs.gridworld import DarkKeyToDoor, DarkRoom, GridWorld
-from rl_suite.distillation.config import SourceSection
+from rl_suite.distillation.config import ExplorerSection, QLearningSection, SourceSection, SweeperSection
 from rl_suite.distillation.histories import Histories
 from rl_suite.distillation.sources.explorer import Explorer, Sweeper
 from rl_suite.distillation.sources.ppo import ppo_histories
@@ -30,7 +30,7 @@ def make_histories(family: TaskFamily, section: SourceSection, n: int, rng: np.r
         return ppo_histories(family, section, n, rng)
     tasks = family.tasks("train").choose(rng, n)
     world = family.make(n, "train")
-    source = SOURCES[section.name](world, section, rng)
+    source = SOURCES[section.name](world, section, family.episode_steps, rng)
     if section.labels != "intended":
         source = Relabelled(source, BEHAVIOUR if section.labels == "behaviour" else make_oracle(world, rng))
     silent = rng.random(n) < section.silent if section.silent else None
@@ -117,7 +117,8 @@ class RoomExpert:
     """Knows the hidden cells of dark rooms and walks the shortest ways."""
 
     def __init__(self, world: GridWorld, rng: np.random.Generator):
-        self.world, self.explorer = world, make_explorer(world, memory=1, noise=0.0, forget=0.0, rng=rng)
+        self.world = world
+        self.explorer = make_explorer(world, ExplorerSection(memory=1, noise=0.0, forget=0.0), rng)
 
     def begin_episode(self) -> None:
         """Read where everything is."""
@@ -208,19 +209,24 @@ class Relabelled:
 BEHAVIOUR = None  # as a labeller: the source's own actions
 
 
-def make_explorer(world: World, memory: int, noise: float, forget: float, rng: np.random.Generator) -> Explorer:
+def make_explorer(world: World, settings: ExplorerSection, rng: np.random.Generator) -> Explorer:
     """An explorer that fits a dark room."""
     stages, pays_again = _room_rules(world)
-    return Explorer(world.num_envs, world.size, stages, pays_again, memory, noise, forget, rng)  # type: ignore[attr-defined]
+    return Explorer(world.num_envs, world.size, stages, pays_again, **settings.model_dump(), rng=rng)  # type: ignore[attr-defined]
 
 
-def make_sweeper(
-    world: World, noise: float, episode_steps: int, rng: np.random.Generator, detours: float = 0.0
-) -> Sweeper:
-    """A sweeper that fits a dark room."""
+def make_sweeper(world: World, settings: SweeperSection, longest: int, rng: np.random.Generator) -> Sweeper:
+    """A sweeper that fits a dark room whose episodes have ``longest`` steps.
+
+    Raises:
+        UserError: its paths are longer than an episode, and what lies at their ends would never be seen.
+    """
     stages, pays_again = _room_rules(world)
-    room = world.num_envs, world.size, stages, pays_again  # type: ignore[attr-defined]
-    return Sweeper(*room, noise, episode_steps, rng, detours)
+    if settings.episode_steps > longest:
+        raise UserError(
+            f"distillation.source.sweeper.episode_steps={settings.episode_steps}: episodes have {longest} steps"
+        )
+    return Sweeper(world.num_envs, world.size, stages, pays_again, **settings.model_dump(), rng=rng)  # type: ignore[attr-defined]
 
 
 def _room_rules(world: World) -> tuple[int, bool]:
@@ -239,11 +245,24 @@ def make_oracle(world: World, rng: np.random.Generator) -> Source:
     raise UserError(f"there is no oracle for {type(world).__name__}")
 
 
+def make_q_learning(world: World, settings: QLearningSection, seed: int) -> QLearning:
+    """Q-learning without the noise of its histories.
+
+    Raises:
+        UserError: the world shows what no table can hold.
+    """
+    try:
+        spaces = world.observation_space, world.action_space
+        return QLearning(*spaces, **settings.model_dump(exclude={"noise"}), seed=seed)
+    except ValueError as error:
+        raise UserError(f"q_learning cannot act in {type(world).__name__}: {error}") from None
+
+
 def make_learner(world: World, section: SourceSection, seed: int) -> TabularLearner[Any]:
     """The tabular learner that ``section`` names."""
     spaces = world.observation_space, world.action_space
     if section.name == "q_learning":
-        return QLearning(*spaces, **section.q_learning.model_dump(exclude={"noise"}), seed=seed)
+        return make_q_learning(world, section.q_learning, seed)
     if not isinstance(world, Bandit):
         raise UserError(f"source {section.name} is for bandits, not for {type(world).__name__}")
     if section.name == "ucb":
@@ -251,21 +270,9 @@ def make_learner(world: World, section: SourceSection, seed: int) -> TabularLear
     return thompson_sampling(world, *spaces, seed)
 
 
-def _explorer(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
-    return make_explorer(world, **section.explorer.model_dump(), rng=rng)
-
-
-def _sweeper(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
-    return make_sweeper(world, **section.sweeper.model_dump(), rng=rng)
-
-
 def _tabular(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
     learner = make_learner(world, section, int(rng.integers(2**32)))
     return TabularSource(learner, world.num_envs, section.thompson.soft_draws, section.q_learning.noise, rng)
-
-
-def _expert(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
-    return make_oracle(world, rng)
 
 
 def _noisy_expert(world: World, section: SourceSection, rng: np.random.Generator) -> Source:
@@ -274,12 +281,13 @@ def _noisy_expert(world: World, section: SourceSection, rng: np.random.Generator
     return NoisyExpert(make_oracle(world, rng), **settings, n_episodes=section.episodes, n_actions=n_actions, rng=rng)
 
 
-SOURCES: dict[str, Callable[[World, SourceSection, np.random.Generator], Source]] = {
-    "explorer": _explorer,
-    "sweeper": _sweeper,
-    "q_learning": _tabular,
-    "ucb": _tabular,
-    "thompson": _tabular,
-    "expert": _expert,
-    "noisy_expert": _noisy_expert,
+SOURCES: dict[str, Callable[[World, SourceSection, int, np.random.Generator], Source]] = {
+    "explorer": lambda world, section, longest, rng: make_explorer(world, section.explorer, rng),
+    "sweeper": lambda world, section, longest, rng: make_sweeper(world, section.sweeper, longest, rng),
+    "q_learning": lambda world, section, longest, rng: _tabular(world, section, rng),
+    "ucb": lambda world, section, longest, rng: _tabular(world, section, rng),
+    "thompson": lambda world, section, longest, rng: _tabular(world, section, rng),
+    "expert": lambda world, section, longest, rng: make_oracle(world, rng),
+    "noisy_expert": lambda world, section, longest, rng: _noisy_expert(world, section, rng),
 }
+"""Name of a source -> what builds it from worlds, settings, the steps of an episode and a random generator."""

@@ -33,9 +33,10 @@ def family_of(section):
     return TaskFamily.named(section.world.id, section.world.options)
 
 
-def histories_of(*words, n=8, seed=0):
+def histories_of(*words, n=8, seed=0, **changes):
     section = settings(*words)
-    return make_histories(family_of(section), section.source, n, np.random.default_rng(seed))
+    source = section.source.model_copy(update=changes)
+    return make_histories(family_of(section), source, n, np.random.default_rng(seed))
 
 
 def plan(n=10, seed=0):
@@ -160,8 +161,8 @@ def test_the_explorer_finds_every_goal_and_keeps_it():
 
 def test_a_sweep_without_noise_sees_every_cell_of_a_large_room():
     words = ("distillation.world.id=rl_suite/DarkRoomHard-v0", "distillation.source.name=sweeper")
-    calm = ("distillation.source.sweeper.noise=0", "distillation.source.silent=1", "distillation.source.episodes=30")
-    seen = histories_of(*words, *calm, n=2).next_observations[0]
+    calm = ("distillation.source.sweeper.noise=0", "distillation.source.episodes=30")
+    seen = histories_of(*words, *calm, n=2, silent=1.0).next_observations[0]
     assert len(np.unique(seen, axis=0)) == 17 * 17
     with pytest.raises(ValueError, match="same cell"):
         histories_of("distillation.source.name=sweeper", "distillation.world.id=rl_suite/DarkKeyToDoor-v0")
