@@ -14,6 +14,8 @@ LESSONS = ("continual", "continual_worlds")
 """Problems of which one task taught is one step of the loop; how many there are, the sequences say."""
 ON_PICTURES = ("few_shot", "few_shot_gradient", "few_shot_taml")
 BY_GRADIENTS = ("sinusoid", "few_shot_gradient")
+OF_TRAINING = ("steps", "tasks_per_step", "outer_lr", "final_outer_lr", "warmup", "validation_tasks", "test_tasks")
+"""Settings of the loop that such problems do not read."""
 STRATEGY_OPTIONS: dict[str, tuple[str, ...]] = {
     "ewc": ("ewc_lambda", "fisher_samples"),
     "online_ewc": ("ewc_lambda", "fisher_samples", "decay"),
@@ -131,10 +133,7 @@ def _in_worlds(key: str) -> Used:
 
 
 RULES: dict[str, dict[str, Used]] = {
-    "loop": dict.fromkeys(
-        (*("steps", "tasks_per_step", "outer_lr", "final_outer_lr", "warmup"), *("validation_tasks", "test_tasks")),
-        _not_in_lessons,
-    ),
+    "loop": dict.fromkeys(OF_TRAINING, _not_in_lessons),
     "gradient": {
         "order": lambda s: s.learner in ("maml", "anil", "meta_sgd"),
         "anneal_steps": lambda s: s.learner == "maml_plus_plus",

@@ -18,6 +18,7 @@ from rl_suite.seeding import seed_everything
 
 GRADIENT, FEW_SHOT = "meta_learning.gradient", "meta_learning.few_shot"
 GLYPHS = ["meta_learning.pictures.data=glyphs"]
+DENSE = [*GLYPHS, f"{GRADIENT}.network=dense"]
 CONV4 = [*GLYPHS, f"{GRADIENT}.network=conv4", f"{GRADIENT}.width=4"]
 RUNS = {
     "sinusoid": ["experiment=sinusoid_maml,smoke", f"{GRADIENT}.inequality=1.0"],
@@ -126,11 +127,10 @@ def test_strategies_read_their_own_options():
     for name, strategy in STRATEGIES.items():
         own = {*own_options(name), *({"buffer_size"} & set(inspect.signature(strategy.__init__).parameters))}
         assert set(STRATEGY_OPTIONS.get(name, ())) == own, name
-    load("experiment=continual_digits", "meta_learning.learner=si", "meta_learning.continual.strategies.damping=0.2")
-    with pytest.raises(UserError, match="strategies.ewc_lambda: problem 'continual' with learner 'si' does not"):
-        load(
-            "experiment=continual_digits", "meta_learning.learner=si", "meta_learning.continual.strategies.ewc_lambda=1"
-        )
-    with pytest.raises(UserError, match="per_sequence.permuted"):
-        word = "meta_learning.continual.per_sequence={permuted: {ewc_lambda: 1.0}}"
-        load("experiment=continual_digits", "meta_learning.continual.sequences=[split_task]", word)
+    alone, options = ["experiment=continual_digits", "meta_learning.learner=si"], "meta_learning.continual.strategies"
+    load(*alone, f"{options}.damping=0.2")
+    with pytest.raises(UserError, match=r"strategies\.ewc_lambda: problem 'continual' with learner 'si' does not"):
+        load(*alone, f"{options}.ewc_lambda=1")
+    elsewhere = ["sequences=[split_task]", "per_sequence={permuted: {ewc_lambda: 1.0}}"]
+    with pytest.raises(UserError, match=r"per_sequence\.permuted"):
+        load("experiment=continual_digits", *(f"meta_learning.continual.{word}" for word in elsewhere))
