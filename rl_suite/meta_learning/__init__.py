@@ -7,7 +7,12 @@ import importlib
 from typing import Any
 
 HOMES: dict[str, str] = {
+    "adapt_policy": "adapters.policies",
+    "AdapterConfig": "adapters.config",
+    "AdapterModel": "adapters.model",
+    "AdapterType": "adapters.config",
     "ANIL": "learners.variants",
+    "BaseAdapter": "adapters.base",
     "ContinualLearner": "continual.learner",
     "create_meta_batch": "tasks",
     "EpisodeSource": "data.episodes",
@@ -17,10 +22,12 @@ HOMES: dict[str, str] = {
     "from_arrays": "data.images",
     "from_dataset": "data.images",
     "ImageSet": "data.images",
+    "LanguageAdapter": "adapters.modal",
     "load_few_shot_learner": "predictor",
     "load_image_folder": "data.folders",
     "load_omniglot": "data.omniglot",
     "load_omniglot_dataset": "data.omniglot",
+    "load_peft": "adapters.peft",
     "LwF": "continual.penalties",
     "MAML": "learners.maml",
     "MAMLFirstOrder": "learners.variants",
@@ -29,6 +36,7 @@ HOMES: dict[str, str] = {
     "MatchingNetwork": "learners.few_shot",
     "MemoryBuffer": "continual.memory",
     "MetaSGD": "learners.variants",
+    "MultiModalAdapter": "adapters.modal",
     "MultiTaskMAML": "learners.variants",
     "OmniglotTaskDataset": "data.omniglot",
     "OnlineEWC": "continual.penalties",
@@ -38,6 +46,7 @@ HOMES: dict[str, str] = {
     "PrototypicalNetwork": "learners.few_shot",
     "RelationNetwork": "learners.few_shot",
     "Reptile": "learners.variants",
+    "save_peft": "adapters.peft",
     "SinusoidTasks": "data.sinusoid",
     "stack_tasks": "tasks",
     "SynapticIntelligence": "continual.penalties",
@@ -50,6 +59,7 @@ HOMES: dict[str, str] = {
     "TaskSource": "tasks",
     "train_taml": "learners.taml",
     "TransductiveWarning": "learners.maml",
+    "VisionAdapter": "adapters.modal",
 }
 """Public name -> module of this package that defines it."""
 

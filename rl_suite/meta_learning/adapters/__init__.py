@@ -1,0 +1,1 @@
+"""Small trained parts inside a frozen network: parameter-efficient transfer."""
