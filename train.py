@@ -3,17 +3,17 @@
 python train.py                                        the default experiment
 python train.py experiment=bandit_ppo seed=3           another one
 python train.py experiment=darkroom,smoke              in seconds
+python train.py seed=0,1,2 name=first                  three seeds, in runs/first/
 python train.py --config mine.yaml experiment=mine     your own file
 """
 
-import shlex
 import sys
 
-from rl_suite.cli import command_line, experiments_table, make_parser, prepare_process, run_command, show
-from rl_suite.experiments import KINDS, load_attribute, load_experiment
-from rl_suite.report.page import write_report
+from rl_suite.cli import experiments_table, make_parser, run_command, show
+from rl_suite.experiments import load_experiment
+from rl_suite.job import run_job
+from rl_suite.naming import beside_others, each_seed
 from rl_suite.run import Run
-from rl_suite.watch import keep_for_page
 
 
 def main() -> None:
@@ -30,22 +30,15 @@ def main() -> None:
         help="of a run that a signal has stopped; 75 (EX_TEMPFAIL) tells a batch system to start it again",
     )
     arguments = parser.parse_args()
-    config = load_experiment(arguments.config, arguments.words)
-    prepare_process(config)
-    with Run.start(config) as run, run.stop_on_signals():
-        if run.status == "complete":
-            write_report(run)  # a kill may have come before it
-            again = command_line("evaluate.py", run.path)
-            show(f"{run.path} is complete; {again} evaluates it, seed=... trains another")
-            return
-        load_attribute(KINDS[config.kind].train)(config, run)
-        if run.status == "complete":
-            keep_for_page(config, run)
-    if run.status == "stopped":
-        show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
-        sys.exit(arguments.stopped_exit_code)
-    more = f"{command_line('evaluate.py', run.path)}; tensorboard --logdir {shlex.quote(str(config.runs_dir))}"
-    show(f"results: {write_report(run)}  ({more})")
+    each = [(load_experiment(arguments.config, words), words) for words in each_seed(arguments.words)]
+    for config, words in each:
+        free, said = beside_others(config, words)
+        if said is not None:
+            show(said)
+        if not run_job(free):
+            sys.exit(arguments.stopped_exit_code)
+    if len(each) > 1:
+        show(f"compare the seeds: python -m rl_suite.report {Run.place(free).parent}/*")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ class ExperimentConfig(Section):
     seed: Seed
     runs_dir: Path
     """Where run folders go: ``<runs_dir>/<experiment>/<seed>/``."""
+    name: Annotated[str, Field(max_length=80)] = ""
+    """Of the folder, instead of the experiment's."""
     device: Literal["auto", "cpu", "cuda"]
     torch_threads: Annotated[int, Field(ge=1, le=1024)]
     """Threads of one torch operation; more than one is slower for small networks on a busy machine."""
@@ -42,7 +44,7 @@ class ExperimentConfig(Section):
     @property
     def folder_name(self) -> str:
         """Name of the folder that collects the seeds of this experiment."""
-        return self.experiment.replace(",", "-")
+        return self.name or self.experiment.replace(",", "-")
 
     def require_used(self, given: Mapping[str, Any]) -> None:
         """Raise a ``UserError`` if one of these settings (nested) is one that this experiment does not read.

@@ -57,9 +57,9 @@ class Run:
         Raises:
             UserError: the folder cannot be written, is in use, or holds another configuration.
         """
-        run = cls(config.runs_dir / _plain(config.folder_name) / str(config.seed))
+        run = cls(cls.place(config))
         run._take_lock()
-        settings = config.model_dump(mode="json", exclude={"runs_dir"})
+        settings = _settings_of(config)
         try:
             fresh = run._is_empty() or not os.path.lexists(run.config_path)
             if fresh:
@@ -73,6 +73,25 @@ class Run:
             run.close()
             raise
         return run
+
+    @staticmethod
+    def place(config: ExperimentConfig) -> Path:
+        """The folder of a run with this configuration."""
+        return config.runs_dir / _plain(config.folder_name) / str(config.seed)
+
+    @classmethod
+    def difference(cls, config: ExperimentConfig) -> str | None:
+        """ "key: old there, new now" if the folder of this experiment holds runs of other settings; None otherwise.
+
+        Another seed is no other setting: the folder of a seed that found something decides, that of ``config`` first.
+        """
+        own = cls.place(config)
+        for path in [own, *sorted(own.parent.glob("*/"))]:
+            run = cls(path)
+            if is_plain_file(run.config_path) and not run._is_empty():
+                old, new = run.settings(), _settings_of(config)
+                return _difference({**old, "seed": config.seed}, new)
+        return None
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -254,13 +273,22 @@ class Run:
         return not logged and not any((self.path / "checkpoints").glob("*"))
 
     def _require_same(self, settings: Mapping[str, Any]) -> None:
-        old, new = ({**part, "about": ""} for part in (self.settings(), settings))
-        difference = _first_difference(old, new)
+        difference = _difference(self.settings(), settings)
         if difference:
             raise UserError(
                 f"{self.path}: holds a run with another configuration ({difference}); "
-                "choose another seed=... or runs_dir=..., or delete the folder"
+                "choose another name=..., seed=... or runs_dir=..., or delete the folder"
             )
+
+
+def _settings_of(config: ExperimentConfig) -> dict[str, Any]:
+    """What a folder keeps of a configuration: all but where the folder is."""
+    return config.model_dump(mode="json", exclude={"runs_dir", "name"})
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """The first difference that matters; what an experiment is about may be said in other words."""
+    return _first_difference({**old, "about": ""}, {**new, "about": ""})
 
 
 def _plain(name: str) -> str:

@@ -65,4 +65,8 @@ class SymbolicConfig(ExperimentConfig):
     def folder_name(self) -> str:
         """The experiment, with the table and the target where they were given."""
         name = super().folder_name
-        return name if self.data is None else f"{name}-{'+'.join(path.stem for path in self.data)}-{self.target}"
+        return (
+            name
+            if self.name or self.data is None
+            else f"{name}-{'+'.join(path.stem for path in self.data)}-{self.target}"
+        )

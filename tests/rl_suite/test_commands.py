@@ -75,7 +75,16 @@ def test_the_same_command_again_says_complete(command: Command) -> None:
     code, output, _ = command(train, "experiment=darkroom,smoke", *TINY)
     assert code == 0
     assert "is complete" in output
-    code, _, errors = command(train, "experiment=darkroom,smoke", *TINY, "ppo.gamma=0.5")
+
+
+def test_other_settings_are_another_run_beside_the_first(command: Command) -> None:
+    assert command(train, "experiment=darkroom,smoke", *TINY)[0] == 0
+    code, output, errors = command(train, "experiment=darkroom,smoke", *TINY, "ppo.gamma=0.5", "seed=0,1")
+    assert code == 0, errors
+    assert "holds a run of other settings (ppo.gamma" in output
+    assert len(list(Path("runs").glob("darkroom-smoke+*/?/report.html"))) == 2
+    assert "compare the seeds" in output
+    code, _, errors = command(train, "experiment=darkroom,smoke", *TINY, "ppo.gamma=0.25", "name=darkroom-smoke")
     assert code == 2
     assert "another configuration (ppo.gamma" in errors
 

@@ -1,0 +1,39 @@
+"""One job: train the run of a configuration, or finish what an earlier start of it has left."""
+
+import shlex
+import sys
+
+from rl_suite.cli import command_line, prepare_process, show
+from rl_suite.config import ExperimentConfig
+from rl_suite.experiments import KINDS, load_attribute
+from rl_suite.report.page import write_report
+from rl_suite.run import Run
+from rl_suite.watch import keep_for_page
+
+
+def run_job(config: ExperimentConfig) -> bool:
+    """Train, evaluate and report; calling it again resumes, or says that all is done.
+
+    Returns:
+        Whether it ended; False if a signal stopped it, with its state saved.
+
+    Raises:
+        UserError: the folder is in use, holds another configuration, or something of it cannot be built.
+    """
+    prepare_process(config)
+    with Run.start(config) as run, run.stop_on_signals():
+        found = run.status
+        if found == "complete":
+            write_report(run)  # a kill may have come before it
+            again = command_line("evaluate.py", run.path)
+            show(f"{run.path} is complete; {again} evaluates it, seed=... trains another")
+            return True
+        load_attribute(KINDS[config.kind].train)(config, run)
+        if run.status == "complete":
+            keep_for_page(config, run)
+    if run.status == "stopped":
+        show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
+        return False
+    more = f"{command_line('evaluate.py', run.path)}; tensorboard --logdir {shlex.quote(str(config.runs_dir))}"
+    show(f"results: {write_report(run)}  ({more})")
+    return True
