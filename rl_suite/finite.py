@@ -41,7 +41,7 @@ def bad_row(value: Any, rows: NDArray[np.bool_] | None = None) -> tuple[str, int
         if not value.is_floating_point() or is_finite(value):
             return None
         value = value.detach().float().cpu().numpy()
-    if not np.issubdtype(value.dtype, np.floating):
+    if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.floating):
         return None
     finite = np.isfinite(value)
     if finite.all():

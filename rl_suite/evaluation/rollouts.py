@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from agents.protocol import Agent
 from rl_suite.errors import NonFiniteError
 from rl_suite.evaluation.adapters import takes_masks
+from rl_suite.finite import bad_row
 from rl_suite.registered import find_spec
 from rl_suite.trust import check_options
 from rl_suite.vec_env import BATCHED
@@ -72,7 +73,7 @@ def play(
     Agents whose ``predict`` takes ``action_masks``, as that of MaskablePPO, receive those of the environment.
 
     Raises:
-        NonFiniteError: a reward is NaN or infinite.
+        NonFiniteError: a reward or an observation is NaN or infinite.
         ValueError: the environment resets in a way that loses first or last observations, or the agent
             returns a wrong number of actions.
     """
@@ -101,6 +102,7 @@ def play(
         if not np.isfinite(sums[counted]).all():
             row = int(np.flatnonzero(counted & ~np.isfinite(sums))[0])
             raise NonFiniteError(f"the reward of episode {job[row]} is {rewards[row]} at its step {steps[row]}")
+        _require_finite(observations, counted, job, steps)
         last = infos.get("final_info", infos)
         marks.note(infos, counted & ~ended, job)
         starts = ended
@@ -171,7 +173,20 @@ def _reset(env: Batch, jobs: Jobs, job: NDArray[np.int64], rows: NDArray[np.bool
         options["task"] = jobs.tasks[job]
     seeds = [int(seed) if row else None for seed, row in zip(jobs.seeds[job], rows, strict=True)]
     observations, _ = env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
+    _require_finite(observations, rows, job, np.zeros(len(job), dtype=np.int64))
     return observations
+
+
+def _require_finite(
+    observations: Any, rows: NDArray[np.bool_], job: NDArray[np.int64], steps: NDArray[np.int64]
+) -> None:
+    """Raise a ``NonFiniteError`` if an observation that counts holds NaN or infinity."""
+    found = bad_row(observations, rows)
+    if found is not None:
+        key, row = found
+        raise NonFiniteError(
+            f"observation{key} of environment {row} is not finite at step {steps[row]} of episode {job[row]}"
+        )
 
 
 def _keep_infos(

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rl_suite.errors import NonFiniteError
+from rl_suite.finite import bad_row
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.sb3.config import TrainSection
+from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.snapshot import snapshot
 
 
@@ -56,18 +57,29 @@ class CheckFinite(VecEnvWrapper):
         self.steps += 1
         self._check("observation", observations)
         self._check("reward", rewards)
+        for row in np.flatnonzero(dones):
+            last = infos[row].get("terminal_observation")  # the value of a truncated episode is taken from it
+            if last is not None and bad_row(last_of(last)) is not None:
+                self._complain("terminal observation", int(row))
         return observations, rewards, dones, infos
 
     def _check(self, name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                self._check(f"{name}[{key!r}]", item)
-        elif np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            row = int(np.flatnonzero(~np.isfinite(value.reshape(len(value), -1)).all(axis=1))[0])
-            raise NonFiniteError(
-                f"{name} of environment {row} is not finite at step {self.steps} of this process: "
-                "mend the world, or start from an earlier checkpoint"
-            )
+        found = bad_row(value)
+        if found is not None:
+            self._complain(f"{name}{found[0]}", found[1])
+
+    def _complain(self, name: str, row: int) -> None:
+        raise NonFiniteError(
+            f"{name} of environment {row} is not finite at step {self.steps} of this process: "
+            "mend the world, or start from an earlier checkpoint"
+        )
+
+
+def last_of(observation: Any) -> Any:
+    """One observation as a batch of one."""
+    if isinstance(observation, dict):
+        return {key: np.asarray(item)[None] for key, item in observation.items()}
+    return np.asarray(observation)[None]
 
 
 class RunCallback(BaseCallback):
@@ -115,10 +127,12 @@ class RunCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         self.num_timesteps = self.model.num_timesteps
+        self._check_parameters()
 
     def _on_rollout_start(self) -> None:
         step = self.model.num_timesteps
         self._check_losses()
+        self._check_parameters()
         if step >= self._next_log:
             self._next_log = _next_due(step, self.settings.log_every)
             self.model.dump_logs()
@@ -144,9 +158,7 @@ class RunCallback(BaseCallback):
                 raise NonFiniteError(f"{name} is {value} at step {self.num_timesteps}: lower the learning rate")
 
     def _check_parameters(self) -> None:
-        for name, parameter in self.model.policy.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise NonFiniteError(f"parameter {name} is not finite at step {self.num_timesteps}")
+        FiniteGuard(self.model).check_parameters()
 
 
 def _next_due(step: int, every: int) -> int:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import zipfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from rl_suite.reading import read_bytes
 from rl_suite.run import Run
 from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.snapshot import set_normalization
 
 
@@ -71,7 +73,10 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
     has_controls = spec.env_id.rpartition(":")[2] == CONTROLLED_WORLD
     episodes = spec.n_tasks * spec.episodes_per_task
     total = (len(agents) + 1 + has_controls * len(agents) * len(FIELDS)) * episodes
-    with ProgressBar("evaluation", total) as progress:
+    with ExitStack() as guards, ProgressBar("evaluation", total) as progress:
+        for inner in map(_inside, agents.values()):
+            if isinstance(inner, BaseAlgorithm):
+                guards.enter_context(FiniteGuard(inner, "in the evaluation"))
         try:
             report = evaluate_all(agents, spec, progress.update, title=f"{config.experiment}, held-out tasks")
             sections: dict[str, Section] = {}
@@ -79,12 +84,17 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
                 start = (len(agents) + 1 + index * len(FIELDS)) * episodes
                 sections[f"controls of {name}"] = evaluate_controls(agent, spec, name, after(progress.update, start))
             for name, agent in agents.items():
-                inner = agent.agent if isinstance(agent, NormalisingAgent) else agent
+                inner = _inside(agent)
                 if isinstance(inner, BaseAlgorithm) and hasattr(inner.policy, "multi_ptm"):
                     sections |= _ablation(name, inner, agent, spec)
             return replace(report, sections=sections)
         except (gym.error.Error, ValueError, TypeError) as error:
             raise UserError(f"{config.env.id} cannot be evaluated: {first_line(error)}") from None
+
+
+def _inside(agent: Agent) -> Agent:
+    """The agent behind its normalisation."""
+    return agent.agent if isinstance(agent, NormalisingAgent) else agent
 
 
 def _ablation(name: str, model: BaseAlgorithm, agent: Agent, spec: EvaluationSpec) -> dict[str, Section]:

@@ -16,6 +16,7 @@ from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.callbacks import RunCallback, RunWriter
 from rl_suite.sb3.config import SB3Config
 from rl_suite.sb3.evaluation import report_final, validation_score
+from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.snapshot import restore
 from rl_suite.sb3.watch import watchers
 from rl_suite.seeding import seed_everything
@@ -49,7 +50,8 @@ def train(config: SB3Config, run: Run) -> None:
         if remaining > 0:
             never = remaining + 1  # the callback decides when to log
             callbacks = [callback, *watchers(config, model)]
-            model.learn(remaining, callbacks, log_interval=never, reset_num_timesteps=False)
+            with FiniteGuard(model):
+                model.learn(remaining, callbacks, log_interval=never, reset_num_timesteps=False)
             if callback.stopped:
                 run.finish("stopped")
                 return
