@@ -106,7 +106,7 @@ def _dress_one(program: NDArray[np.int16], length: int, out: NDArray[np.int16], 
         out[n] = token
         n += 1
         arity = _ARITY[token] if token < _ARITY.shape[0] else 0
-        for a in range(arity):
+        for _a in range(arity):
             modes[open_] = OWN if _OPAQUE[token] else FREE
             inside_root[open_] = not _OPAQUE[token] and (root or token == _SQRT)
             open_ += 1
@@ -163,7 +163,7 @@ def _fit_all(
 @njit(cache=True)
 def _mark_waves(program: NDArray[np.int16], length: int, waves: NDArray[np.bool_]) -> None:
     """Which constants stand in the argument of a sine or a cosine."""
-    until, k = 0, 0  # the open arguments below which the innermost wave ends
+    _until, k = 0, 0  # the open arguments below which the innermost wave ends
     inside = 0
     for i in range(length):
         token = program[i]
@@ -173,7 +173,7 @@ def _mark_waves(program: NDArray[np.int16], length: int, waves: NDArray[np.bool_
         if inside > 0:
             arity = _ARITY[token] if token < _ARITY.shape[0] else 0
             inside += arity - 1
-        elif token == _SIN or token == _COS:
+        elif token in (_SIN, _COS):
             inside = 1
 
 
@@ -208,17 +208,15 @@ def _fit_one(
             break
         for s in range(count):
             _draw_start(starts[s], waves, stream)
-            glanced[s], more = fit_one(
-                program, length, machine, points, starts[s], gradient[:k], free, GLANCE, good
-            )
+            glanced[s], more = fit_one(program, length, machine, points, starts[s], gradient[:k], free, GLANCE, good)
             used += more
         for _ in range(FITTED):
-            s = np.argmin(glanced[:count])
-            if not glanced[s] < np.inf:
+            nearest = np.argmin(glanced[:count])
+            if not glanced[nearest] < np.inf:
                 break
-            trial[:] = starts[s]
+            trial[:] = starts[nearest]
             error, more = fit_one(program, length, machine, points, trial, gradient[:k], free, ITERATIONS, good)
-            glanced[s] = np.inf
+            glanced[nearest] = np.inf
             used += more
             if error < lowest:
                 lowest = error

@@ -46,7 +46,7 @@ def _comes_first(tokens: NDArray[np.int16], a: int, a_end: int, b: int, b_end: i
         return a_end - a < b_end - b
     for i in range(a_end - a):
         if tokens[a + i] != tokens[b + i]:
-            return tokens[a + i] < tokens[b + i]
+            return bool(tokens[a + i] < tokens[b + i])
     return False
 
 
@@ -62,7 +62,7 @@ def normal_order(program: NDArray[np.int16], length: int, out: NDArray[np.int16]
         token = program[i]
         arity = ARITY[token]
         n = 0
-        if token == _ADD or token == _MUL:
+        if token in (_ADD, _MUL):
             parts = 0
             for a in range(2):
                 at = starts[held - 1 - a]
@@ -201,17 +201,24 @@ def _signature(
 
 @njit(cache=True)
 def _signatures(
-    programs: Programs, lengths: Lengths, widths: Lengths, table: TokenTable, points: Floats, probes: Floats, out: Floats
+    programs: Programs,
+    lengths: Lengths,
+    widths: Lengths,
+    table: TokenTable,
+    points: Floats,
+    probes: Floats,
+    out: Floats,
 ) -> None:
     machine = make_machine(table, MAX_COLUMNS)
     for p in range(programs.shape[0]):
-        _signature(programs[p], lengths[p], widths[p], machine, points, probes, out[p])
+        if lengths[p] > 0:
+            _signature(programs[p], lengths[p], widths[p], machine, points, probes, out[p])
 
 
 def signatures(forms: Sequence[Form]) -> Floats:
     """Numbers (F, SIGNATURE) that are equal for forms that are the same function of renamed columns, up to a factor.
 
-    A row begins with the number of columns used; NaN behind it where the form could not be computed anywhere.
+    A row begins with the number of columns used; NaN where the form is too long or could not be computed anywhere.
     Columns are ordered by what the form does when one or two of them move, so that all renamings meet; two
     columns that no pair of moves tells apart are taken to be interchangeable.
 
@@ -223,12 +230,14 @@ def signatures(forms: Sequence[Form]) -> Floats:
     programs = np.full((len(forms), MAX_FORM), PAD, np.int16)
     lengths, widths = np.zeros(len(forms), np.int64), np.zeros(len(forms), np.int64)
     for p, form in enumerate(forms):
-        program = encode(compact(form))
-        if len(program) > MAX_FORM:
-            raise ValueError(f"a form of {len(program)} tokens is longer than {MAX_FORM}")
-        programs[p, : len(program)] = program
-        lengths[p], widths[p] = len(program), len(columns_of(form))
-    out = np.zeros((len(forms), SIGNATURE))
+        try:
+            program = encode(compact(form))
+        except ValueError:  # an exponent that has no name
+            continue
+        if len(program) <= MAX_FORM:
+            programs[p, : len(program)] = program
+            lengths[p], widths[p] = len(program), len(columns_of(form))
+    out = np.full((len(forms), SIGNATURE), np.nan)
     _signatures(programs, lengths, widths, _LIBRARY.table, _POINTS, _PROBES, out)
     return out
 
@@ -249,7 +258,7 @@ def compact(form: Form) -> Form:
 
 
 def expanded(form: Form) -> Form:
-    """The form with whole powers and products of sums multiplied out; numbers do not count, so (a+b)^2 is a^2+ab+b^2."""
+    """The form with whole powers of sums multiplied out; numbers do not count, so (a+b)^2 is a^2+ab+b^2."""
     kind = form[0]
     if kind in ("x", "1"):
         return form
@@ -287,16 +296,19 @@ class FormIndex:
         self.forms = tuple(every)
         known = signatures(self.forms)
         self._known = known[np.isfinite(known).all(axis=1)]
-        self._unknown = {form for form, row in zip(self.forms, known, strict=True) if not np.isfinite(row).all()}
 
     def contains(self, forms: Sequence[Form]) -> NDArray[np.bool_]:
         """Which of the forms are in the set, (F,); a form that cannot be computed anywhere counts as in it."""
         found = np.zeros(len(forms), np.bool_)
         small = [compact(form) for form in forms]
-        for variant in (small, [expanded(form) for form in small]):
-            rows = signatures(variant)
-            found |= ~np.isfinite(rows).all(axis=1)
-            _look_up(rows, self._known, found)
+        rows = signatures(small)
+        found |= ~np.isfinite(rows).all(axis=1)
+        _look_up(rows, self._known, found)
+        spread = [(p, wide) for p, form in enumerate(small) if (wide := expanded(form)) != form]
+        if spread:
+            also = np.zeros(len(spread), np.bool_)
+            _look_up(signatures([wide for _, wide in spread]), self._known, also)
+            found[[p for p, _ in spread]] |= also
         return found
 
 

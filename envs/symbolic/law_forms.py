@@ -18,7 +18,7 @@ FUNCTIONS = ("exp", "log", "sin", "cos", "tanh", "asin")  # what no power can ex
 QUARTERS = {"sq": 8, "cube": 12, "sqrt": 2, "inv": -4}
 FORM_OPERATIONS = ("add", "mul", "div", *QUARTERS, *FUNCTIONS)
 
-# A tree is ("x", column) | ("1",) | ("sum", terms) | ("product", ((base, quarters of the exponent), ...)) | (function, tree).
+# ("x", column) | ("1",) | ("sum", terms) | ("product", ((base, quarters of the exponent), ...)) | (function, form)
 Form = tuple  # type: ignore[type-arg]
 ONE: Form = ("1",)
 WHOLE, HALF = 4, 2  # exponents are counted in quarters: roots of roots are the smallest

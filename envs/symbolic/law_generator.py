@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.symbolic.form_programs import MAX_COLUMNS, FormIndex, compact
+from envs.symbolic.form_programs import FormIndex, compact
 from envs.symbolic.law_forms import HALF, ONE, WHOLE, Form, columns_of, encode, product, total
 from envs.symbolic.tokens import PAD
 
@@ -23,8 +23,10 @@ T = TypeVar("T")
 MAX_TOKENS = 32  # of a form that is given out
 # Shares of the grammar, chosen by how laws of textbooks look; they belong to this generator.
 COLUMNS_USED = (0.04, 0.20, 0.28, 0.22, 0.13, 0.08, 0.05)  # 1, 2, ... columns
-EXPONENTS = ((WHOLE, 0.54), (-WHOLE, 0.24), (2 * WHOLE, 0.10), (-2 * WHOLE, 0.05), (3 * WHOLE, 0.02), (HALF, 0.025))
-EXPONENTS += ((-HALF, 0.015), (-3 * WHOLE, 0.005), (4 * WHOLE, 0.005))
+EXPONENTS: tuple[tuple[int, float], ...] = (
+    (WHOLE, 0.54), (-WHOLE, 0.24), (2 * WHOLE, 0.10), (-2 * WHOLE, 0.05), (3 * WHOLE, 0.02), (HALF, 0.025),
+    (-HALF, 0.015), (-3 * WHOLE, 0.005), (4 * WHOLE, 0.005),
+)  # fmt: skip
 SIMPLE_EXPONENTS = ((WHOLE, 0.58), (-WHOLE, 0.27), (2 * WHOLE, 0.15))  # in arguments and sums
 SUM_EXPONENTS = ((-WHOLE, 0.40), (HALF, 0.20), (-HALF, 0.12), (2 * WHOLE, 0.14), (-2 * WHOLE, 0.08), (WHOLE, 0.06))
 FUNCTION_SHARES = (("exp", 0.32), ("sin", 0.19), ("cos", 0.21), ("log", 0.14), ("tanh", 0.10), ("asin", 0.04))
@@ -53,8 +55,8 @@ class FormSampler:
         """n forms over columns 0 .. m - 1, repeated as often as they come up."""
         chosen: list[Form] = []
         while len(chosen) < n:
-            drafts = [self._form() for _ in range(n - len(chosen))]
-            drafts = [compact(form) for form in drafts if form is not None]
+            attempts = [self._form() for _ in range(n - len(chosen))]
+            drafts = [compact(form) for form in attempts if form is not None]
             new = list(dict.fromkeys(form for form in drafts if form not in self._known))
             if new:
                 barred = self._excluded.contains(new) if self._excluded is not None else np.zeros(len(new), bool)
@@ -72,8 +74,8 @@ class FormSampler:
         for value, share in shares:
             u -= share
             if u < 0:
-                break
-        return value
+                return value
+        return shares[-1][0]
 
     def _form(self) -> Form | None:
         """One draft; None where it is too long, cancels out or uses no column."""
@@ -193,7 +195,7 @@ class FormSampler:
 
 def _is_linear(form: Form) -> bool:
     """A column alone is no law."""
-    return form[0] == "x"
+    return bool(form[0] == "x")
 
 
 @dataclass(frozen=True)

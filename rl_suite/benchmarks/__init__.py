@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, str] = {
     "fairness": "rl_suite.benchmarks.fairness",
     "few_shot": "rl_suite.benchmarks.few_shot",
     "meta_learning": "rl_suite.benchmarks.meta_learning",
+    "meta_symbolic": "rl_suite.benchmarks.meta_symbolic",
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",

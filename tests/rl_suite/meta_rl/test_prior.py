@@ -1,0 +1,176 @@
+"""A prior: it learns, sees the task, knows no names of columns, is a file that is only data."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from agents.meta.expression_beam import Writer, best_programs, sample_programs
+from envs.symbolic.form_prefixes import fill_slots
+from envs.symbolic.form_programs import ARITY, FIRST_VARIABLE, normal_order
+from envs.symbolic.law_forms import encode
+from envs.symbolic.law_generator import FormSampler
+from rl_suite.errors import UserError
+from rl_suite.meta_rl.pretraining import Pretraining, draw_examples, loss_of, pretrain, tensors
+from rl_suite.meta_rl.protocol import Judge, held_out_trials, run_policy
+from rl_suite.symbolic.prior import Prior, Shape, context_of, table_batch
+
+SMALL = Shape(width=32, heads=2, column_layers=1, token_layers=1)
+
+
+def fresh(shape=SMALL, seed=0):
+    torch.manual_seed(seed)
+    return Prior(shape.build(), shape)
+
+
+def table(n=64, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(1.0, 3.0, (n, 3))
+    return X, X[:, 0] * X[:, 1] / X[:, 2]
+
+
+@pytest.mark.slow
+def test_it_learns_and_what_it_learns_is_about_the_table():
+    prior = pretrain(SMALL, Pretraining(laws=25_000, seconds=90.0), seed=0)
+    examples = draw_examples(FormSampler(99), 600, np.random.default_rng(99))
+    rows = np.flatnonzero(examples.lengths > 0)[:256]
+    other = examples._replace(context=examples.context._replace(table=np.roll(examples.context.table, 1, axis=0)))
+    with torch.no_grad():
+        trained, untrained = (
+            float(loss_of(prior.policy, examples, rows)),
+            float(loss_of(fresh().policy, examples, rows)),
+        )
+        shuffled = float(loss_of(prior.policy, other, rows))
+    assert trained < 0.75 * untrained
+    assert shuffled > trained + 0.3
+
+
+def test_one_causal_pass_gives_what_token_by_token_gives():
+    prior = fresh()
+    examples = draw_examples(FormSampler(1), 40, np.random.default_rng(0))
+    row = int(np.flatnonzero(examples.lengths > 3)[0])
+    batch, prefix, target = tensors(examples, np.array([row]))
+    with torch.no_grad():
+        whole = torch.log_softmax(prior.policy(batch, prefix)[0], -1)
+        writer = Writer(prior.policy, batch, ARITY[:FIRST_VARIABLE], fill_slots)
+        slots, past, previous = writer.start(1), None, None
+        for i, token in enumerate(target[0]):
+            log_p, past = writer.step(previous, slots, past, i)
+            assert torch.allclose(log_p[0], whole[i], atol=1e-4)
+            previous = token[None]
+            fill_slots(slots, previous.numpy())
+    assert slots.depth[0] == 0
+
+
+def test_a_beam_lists_whole_programs_best_first():
+    X, y = table()
+    prior = fresh()
+    writer = Writer(prior.policy, table_batch(context_of(X, y)), ARITY[:FIRST_VARIABLE], fill_slots)
+    found = best_programs(writer, 50)
+    assert len(found.programs) == 50
+    assert (np.diff(found.log_prob) <= 0).all()
+    assert len({p.tobytes() for p in found.programs}) == 50
+    for program, n in zip(found.programs, found.lengths, strict=True):
+        arity = np.where(program[:n] < FIRST_VARIABLE, ARITY[program[:n]], 0)
+        assert (np.cumsum(arity - 1)[:-1] >= 0).all()
+        assert arity.sum() == n - 1
+    drawn = sample_programs(writer, 300, torch.Generator().manual_seed(0))
+    top = found.programs[0][: found.lengths[0]].tolist()
+    share = np.mean([p[p >= 0].tolist() == top for p in drawn.programs])
+    assert abs(share - np.exp(found.log_prob[0])) < 0.1
+
+
+def test_names_and_order_of_columns_do_not_matter():
+    X, y = table()
+    prior, order = fresh(), [2, 0, 1]
+    one, p_one = prior.propose(X, y, 20)
+    other, p_other = prior.propose(X[:, order], y, 20)
+    assert np.allclose(p_one, p_other, atol=1e-3)
+    back = np.array([*range(FIRST_VARIABLE), *(FIRST_VARIABLE + np.array(order))])
+    names = {tuple(sorted(back[p[p >= 0]])) for p in other[:10]}
+    assert names == {tuple(sorted(p[p >= 0].tolist())) for p in one[:10]}
+
+
+def test_without_context_all_tables_of_a_width_are_alike():
+    prior = fresh(dataclasses.replace(SMALL, uses_context=False))
+    _, one = prior.propose(*table(seed=0), 10)
+    _, other = prior.propose(*table(seed=1), 10)
+    assert np.array_equal(one, other)
+    seen = fresh()
+    assert not np.array_equal(seen.propose(*table(seed=0), 10)[1], seen.propose(*table(seed=1), 10)[1])
+
+
+def test_means_instead_of_attention_change_the_result():
+    X, y = table()
+    attends, pooled = fresh(), fresh(dataclasses.replace(SMALL, attends=False))
+    pooled.policy.load_state_dict(attends.policy.state_dict())
+    assert not np.allclose(attends.propose(X, y, 5)[1], pooled.propose(X, y, 5)[1])
+
+
+def test_a_file_brings_the_same_prior_back(tmp_path):
+    X, y = table()
+    prior = fresh()
+    prior.facts["laws"] = 3
+    prior.save(tmp_path / "p.safetensors")
+    again = Prior.load(tmp_path / "p.safetensors")
+    assert again.facts == {"laws": 3}
+    assert again.shape == SMALL
+    assert np.array_equal(prior.propose(X, y, 10)[0], again.propose(X, y, 10)[0])
+
+
+@pytest.mark.parametrize("spoil", ["cut", "nan", "library", "json", "huge", "missing"])
+def test_a_file_that_is_no_prior_of_ours_is_one_line(tmp_path, spoil):
+    path = tmp_path / "p.safetensors"
+    prior = fresh()
+    if spoil == "nan":
+        next(iter(prior.policy.parameters())).data[:] = np.nan
+    prior.save(path)
+    content = path.read_bytes()
+    if spoil == "cut":
+        path.write_bytes(content[:-100])
+    elif spoil == "library":
+        path.write_bytes(content.replace(b"tanh", b"tan_"))
+    elif spoil == "json":
+        path.write_bytes(content[:8] + b"{" * 50 + content[58:])
+    elif spoil == "huge":
+        path.write_bytes(content.replace(b'\\"width\\": 32', b'\\"width\\": 99'))
+    elif spoil == "missing":
+        path.unlink()
+    with pytest.raises(UserError) as error:
+        Prior.load(path)
+    assert "\n" not in str(error.value)
+    assert spoil != "library" or "another token library" in str(error.value)
+
+
+def test_more_columns_than_it_knows_are_refused_in_one_line():
+    assert "11" in fresh().refuses(11)
+    assert not fresh().refuses(10)
+
+
+def test_programs_are_counted_once_and_the_first_exact_one_solves():
+    trial = next(t for t in held_out_trials(0, 0) if t.monomial and t.X.shape[1] == 2)
+    judge = Judge(trial, 0)
+    one = np.full((3, 32), -1, np.int16)
+    one[0, :1], one[1, :1] = FIRST_VARIABLE, FIRST_VARIABLE
+    one[2, :1] = FIRST_VARIABLE + 1
+    judge.evaluate(one, np.zeros(3), 10)
+    judge.evaluate(one, np.zeros(3), 10)
+    assert judge.evaluated == 2
+    assert judge.solved_at == 0
+    program = encode(trial.form)
+    form = np.full((1, 32), -1, np.int16)
+    for order in ([0, 1], [1, 0]):  # the trial's columns are permuted
+        names = np.array([*range(FIRST_VARIABLE), *(FIRST_VARIABLE + np.array(order))])
+        draft = np.full_like(form, -1)
+        normal_order(names[program].astype(np.int16), len(program), draft[0])
+        judge.evaluate(draft, np.zeros(1), 10)
+    assert judge.solved_at in (3, 4)
+
+
+def test_adaptation_never_counts_a_program_twice_and_leaves_the_prior_as_it_was():
+    trial = held_out_trials(0, 0)[-1]
+    prior = fresh()
+    before = {k: v.clone() for k, v in prior.policy.state_dict().items()}
+    run_policy(prior.policy, trial, 130, 1, 0)
+    assert all(torch.equal(v, before[k]) for k, v in prior.policy.state_dict().items())
