@@ -66,11 +66,14 @@ def unpack(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _tensor(name: str, entry: Any, data: bytes) -> Tensor:
     if not isinstance(entry, dict) or entry.get("dtype") != KIND:
         raise ValueError(f"{name}: not a tensor of single precision")
-    shape, place = entry.get("shape"), entry.get("data_offsets")
-    for numbers in (shape, place):
-        if not isinstance(numbers, list) or not all(type(n) is int and n >= 0 for n in numbers):
-            raise ValueError(f"{name}: shape and place must be whole numbers")
+    shape, place = (_whole_numbers(name, entry.get(key)) for key in ("shape", "data_offsets"))
     if len(place) != 2 or place[1] > len(data) or place[1] - place[0] != 4 * math.prod(shape):
         raise ValueError(f"{name}: its place in the file does not fit its shape")
     values = np.frombuffer(data[place[0] : place[1]], dtype="<f4").astype(np.float32)
     return torch.from_numpy(values.reshape(shape))
+
+
+def _whole_numbers(name: str, given: Any) -> list[int]:
+    if not isinstance(given, list) or not all(type(n) is int and n >= 0 for n in given):
+        raise ValueError(f"{name}: shape and place must be whole numbers")
+    return given

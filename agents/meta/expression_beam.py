@@ -15,7 +15,7 @@ Past = tuple[Tensor, Tensor]
 
 
 class OpenSlots(NamedTuple):
-    """The open arguments of P growing programs: stacks of parent and sibling, whether it is a left argument; -1: none."""
+    """The open arguments of P growing programs: stacks of parent, sibling, and whether it is a left one; -1: none."""
 
     parent: NDArray[np.int16]  # (P, S)
     sibling: NDArray[np.int16]  # (P, S)

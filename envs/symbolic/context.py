@@ -11,8 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from envs.kernel_cache import kernel
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -53,7 +54,7 @@ def contexts(columns: Floats, target: Floats, width: NDArray[np.int64]) -> Conte
     return context
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _fill(columns: Floats, target: Floats, context: Context) -> None:
     n, v, rows = columns.shape
     raw, logs = np.empty((v, rows)), np.empty((v, rows))
@@ -71,7 +72,7 @@ def _fill(columns: Floats, target: Floats, context: Context) -> None:
             )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _one(
     columns: Floats,
     target: Floats,
@@ -139,13 +140,13 @@ def _one(
         _describe(columns[order[place]], target, rows, column[place], 6 * TARGETS + 2)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _soft(value: float) -> float:
     """Linear around 0, logarithmic far away."""
     return math.asinh(value) if abs(value) < 1e6 else (14.5 if value > 0 else -14.5)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _targets(target: Floats, aims: Floats, deviation: Floats, table: Features) -> None:
     rows = target.shape[0]
     square, mean = 0.0, 0.0
@@ -193,7 +194,7 @@ def _targets(target: Floats, aims: Floats, deviation: Floats, table: Features) -
     table[g + 8] = rows / 100.0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _standard_column(x: Floats, rows: int, raw: Floats, logs: Floats, spread: Floats, c: int) -> None:
     smallest, square = np.inf, 0.0
     for i in range(rows):
@@ -216,7 +217,7 @@ def _standard_column(x: Floats, rows: int, raw: Floats, logs: Floats, spread: Fl
             values[i] /= spread[s, c]
 
 
-@njit(cache=True)
+@kernel()
 def _bent_columns(d: int, rows: int) -> int:
     """How many of the most influential columns have squares and products."""
     bent = d
@@ -225,7 +226,7 @@ def _bent_columns(d: int, rows: int) -> int:
     return bent
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _terms(design: int, source: Floats, order: NDArray[np.int64], d: int, rows: int, terms: Floats) -> int:
     """Fill terms (p, rows): 1, the columns and, for the later designs, their squares and products; returns p."""
     for i in range(rows):
@@ -248,7 +249,7 @@ def _terms(design: int, source: Floats, order: NDArray[np.int64], d: int, rows: 
     return p
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(error_model="numpy", fastmath={"contract", "reassoc"})
 def _solve(
     terms: Floats, p: int, aims: Floats, rows: int, memory: Floats, weights: Floats, table: Features, design: int
 ) -> None:
@@ -295,7 +296,7 @@ def _solve(
         table[design * TARGETS + k] = -math.log10(left + EXACT) / 5.0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _left_over(
     source: Floats,
     order: NDArray[np.int64],
@@ -327,7 +328,7 @@ def _left_over(
             column[place, at + k] = s / size
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _describe(x: Floats, target: Floats, rows: int, out: Features, at: int) -> None:
     """The column itself, and how it goes with y where it is split at its middle."""
     smallest, largest, mean, square = np.inf, -np.inf, 0.0, 0.0

@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import normal_at, uniform_at
 from envs.symbolic.fitting import Fits
 from envs.symbolic.law_forms import FUNCTIONS, form_library
@@ -67,14 +67,14 @@ def dress(programs: Programs, lengths: Lengths) -> tuple[Programs, Lengths]:
     return dressed, sizes
 
 
-@njit(cache=True)
+@kernel()
 def _dress_all(programs: Programs, lengths: Lengths, dressed: Programs, sizes: Lengths) -> None:
     modes = np.zeros(MAX_DRESSED + 8, np.int64)
     for p in range(programs.shape[0]):
         sizes[p] = _dress_one(programs[p], lengths[p], dressed[p], modes)
 
 
-@njit(cache=True)
+@kernel()
 def _dress_one(program: NDArray[np.int16], length: int, out: NDArray[np.int16], modes: Lengths) -> int:
     """Write one dressed program; 0 if it is too long. ``modes`` is a stack: one entry per open argument."""
     open_, n, constants = 1, 0, 0
@@ -129,7 +129,7 @@ def fit_forms(programs: Programs, lengths: Lengths, data: Scaled, seed: int) -> 
     return dressed, sizes, fits
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _fit_all(
     dressed: Programs,
     sizes: Lengths,
@@ -160,7 +160,7 @@ def _fit_all(
         )
 
 
-@njit(cache=True)
+@kernel()
 def _mark_waves(program: NDArray[np.int16], length: int, waves: NDArray[np.bool_]) -> None:
     """Which constants stand in the argument of a sine or a cosine."""
     _until, k = 0, 0  # the open arguments below which the innermost wave ends
@@ -177,7 +177,7 @@ def _mark_waves(program: NDArray[np.int16], length: int, waves: NDArray[np.bool_
             inside = 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _fit_one(
     program: NDArray[np.int16],
     length: int,
@@ -225,7 +225,7 @@ def _fit_one(
     return lowest, used
 
 
-@njit(cache=True)
+@kernel()
 def _draw_start(constants: Floats, waves: NDArray[np.bool_], stream: NDArray[np.uint64]) -> None:
     """Constants of the order of 1 with random signs; factors of waves over all frequencies."""
     for i in range(constants.shape[0]):

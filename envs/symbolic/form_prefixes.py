@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.context import Context, contexts
 from envs.symbolic.form_programs import ARITY, FIRST_VARIABLE, normal_order
 from envs.symbolic.law_tables import Tables
@@ -51,7 +51,7 @@ def start_slots(n: int, length: int) -> Slots:
     return Slots(none, none.copy(), np.zeros(shape, np.bool_), np.ones(n, np.int64))
 
 
-@njit(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def fill_slot(slots: Slots, p: int, token: int) -> None:
     """Put a token into the next slot of program p; columns beyond those known to ARITY have no arguments."""
     d = slots.depth[p] - 1
@@ -65,7 +65,7 @@ def fill_slot(slots: Slots, p: int, token: int) -> None:
     slots.depth[p] = d + arity
 
 
-@njit(cache=True)
+@kernel()
 def fill_slots(slots: Slots, tokens: Ints) -> None:
     """Put one token into the next slot of every program that has one."""
     for p in range(tokens.shape[0]):
@@ -92,7 +92,7 @@ def prefixes_of(programs: Programs, lengths: Ints) -> Prefixes:
     return prefixes
 
 
-@njit(cache=True)
+@kernel()
 def _fill_prefixes(programs: Programs, lengths: Ints, slots: Slots, prefixes: Prefixes) -> None:
     for p in range(programs.shape[0]):
         for i in range(lengths[p]):
@@ -104,7 +104,7 @@ def _fill_prefixes(programs: Programs, lengths: Ints, slots: Slots, prefixes: Pr
             fill_slot(slots, p, programs[p, i])
 
 
-@njit(cache=True)
+@kernel()
 def _rename(programs: Programs, lengths: Ints, order: Ints, width: Ints, out: Programs) -> None:
     place = np.zeros(order.shape[1], np.int64)
     draft = np.empty(programs.shape[1], np.int16)

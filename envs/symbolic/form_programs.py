@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.symbolic.law_forms import (
     WHOLE,
     Form,
@@ -31,7 +31,7 @@ ARITY: Lengths = _LIBRARY.arity
 FIRST_VARIABLE = _LIBRARY.id("x0")
 
 
-@njit(cache=True)
+@kernel()
 def _end(tokens: NDArray[np.int16], start: int) -> int:
     missing, i = 1, start
     while missing > 0:
@@ -40,7 +40,7 @@ def _end(tokens: NDArray[np.int16], start: int) -> int:
     return i
 
 
-@njit(cache=True)
+@kernel()
 def _comes_first(tokens: NDArray[np.int16], a: int, a_end: int, b: int, b_end: int) -> bool:
     if a_end - a != b_end - b:
         return a_end - a < b_end - b
@@ -50,7 +50,7 @@ def _comes_first(tokens: NDArray[np.int16], a: int, a_end: int, b: int, b_end: i
     return False
 
 
-@njit(cache=True)
+@kernel()
 def normal_order(program: NDArray[np.int16], length: int, out: NDArray[np.int16]) -> None:
     """Write the program with sums and products as right-nested chains in normal order into ``out`` (>= length,)."""
     arena = np.empty(length * (length + 1), np.int16)  # every argument that waits, one after the other
@@ -115,13 +115,13 @@ SIGNATURE = 2 + GENERIC - 1
 TOLERANCE = 1e-7
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _at(program: NDArray[np.int16], length: int, machine: Machine, nothing: Floats) -> float:
     row = run_program(program, length, machine, nothing, 1)
     return machine.workspace[row, 0] if row >= 0 else np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _order_columns(
     program: NDArray[np.int16], length: int, m: int, machine: Machine, probes: Floats, order: Lengths
 ) -> bool:
@@ -167,14 +167,14 @@ def _order_columns(
     return bool(np.isfinite(alone).all() and np.isfinite(key).all())
 
 
-@njit(cache=True)
+@kernel()
 def _compare(a: float, b: float) -> int:
     if abs(a - b) <= TOLERANCE * (abs(a) + abs(b)):
         return 0
     return -1 if a < b else 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _signature(
     program: NDArray[np.int16], length: int, m: int, machine: Machine, points: Floats, probes: Floats, out: Floats
 ) -> bool:
@@ -199,7 +199,7 @@ def _signature(
     return False
 
 
-@njit(cache=True)
+@kernel()
 def _signatures(
     programs: Programs,
     lengths: Lengths,
@@ -312,7 +312,7 @@ class FormIndex:
         return found
 
 
-@njit(cache=True)
+@kernel()
 def _look_up(rows: Floats, known: Floats, found: NDArray[np.bool_]) -> None:
     for p in range(rows.shape[0]):
         for k in range(known.shape[0]):

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from envs.kernel_cache import kernel
 from envs.streams import Streams, integer_at, normal_at, uniform_at
 from envs.symbolic.fitted_forms import MAX_CONSTANTS, dress
 from envs.symbolic.form_programs import FIRST_VARIABLE, MAX_COLUMNS
@@ -58,7 +58,7 @@ def draw_tables(forms: FormBatch, streams: Streams, rows: int = ROWS) -> Tables:
     return tables
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _draw_all(
     programs: NDArray[np.int16],
     lengths: NDArray[np.int64],
@@ -82,7 +82,7 @@ def _draw_all(
                 break
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _draw_one(
     dressed: NDArray[np.int16],
     size: int,
@@ -134,7 +134,7 @@ def _draw_one(
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _number(streams: Streams, p: int) -> float:
     u = uniform_at(streams, p)
     if u < PLAIN:
@@ -146,7 +146,7 @@ def _number(streams: Streams, p: int) -> float:
     return size if uniform_at(streams, p) >= NEGATIVE else -size
 
 
-@njit(cache=True)
+@kernel()
 def _fill_column(column: Floats, rows: int, streams: Streams, p: int) -> None:
     u = uniform_at(streams, p)
     low = np.exp(-1.2 + 2.4 * uniform_at(streams, p))
@@ -161,7 +161,7 @@ def _fill_column(column: Floats, rows: int, streams: Streams, p: int) -> None:
         column[i] = low + (high - low) * uniform_at(streams, p)
 
 
-@njit(cache=True)
+@kernel()
 def _store(
     program: NDArray[np.int16],
     length: int,
