@@ -54,90 +54,112 @@ def contexts(columns: Floats, target: Floats, width: NDArray[np.int64]) -> Conte
     return context
 
 
+class _Memory(NamedTuple):
+    """Room that the fits of one table need."""
+
+    raw: Floats  # (V, n) columns, standardised
+    logs: Floats  # (V, n) their logarithms, standardised
+    aims: Floats  # (TARGETS, n)
+    deviation: Floats  # (TARGETS,) of the targets before they were standardised
+    terms: Floats  # (p, n)
+    equations: Floats  # (2 p, p)
+    weights: Floats  # (TARGETS, p)
+    spread: Floats  # (2, V) of the columns and their logarithms
+
+
+class _Row(NamedTuple):
+    """The features of one table."""
+
+    table: Features
+    column: Features
+    pair: Features
+    order: NDArray[np.int64]
+
+
 @kernel(error_model="numpy")
 def _fill(columns: Floats, target: Floats, context: Context) -> None:
     n, v, rows = columns.shape
-    raw, logs = np.empty((v, rows)), np.empty((v, rows))
-    aims = np.empty((TARGETS, rows))
-    deviation = np.empty(TARGETS)
     most = 1 + 2 * v + v * (v - 1) // 2
-    terms, memory = np.empty((most, rows)), np.empty((2 * most, most))
-    weights = np.empty((TARGETS, most))
-    spread = np.empty((2, v))
+    memory = _Memory(
+        np.empty((v, rows)),
+        np.empty((v, rows)),
+        np.empty((TARGETS, rows)),
+        np.empty(TARGETS),
+        np.empty((most, rows)),
+        np.empty((2 * most, most)),
+        np.empty((TARGETS, most)),
+        np.empty((2, v)),
+    )
     for t in range(n):
         if context.width[t] > 0:
-            _one(
-                columns[t], target[t], context.width[t], raw, logs, aims, deviation, terms, memory, weights, spread,
-                context.table[t], context.column[t], context.pair[t], context.order[t],
-            )  # fmt: skip
+            out = _Row(context.table[t], context.column[t], context.pair[t], context.order[t])
+            _one(columns[t], target[t], context.width[t], memory, out)
 
 
 @kernel(error_model="numpy")
-def _one(
-    columns: Floats,
-    target: Floats,
-    d: int,
-    raw: Floats,
-    logs: Floats,
-    aims: Floats,
-    deviation: Floats,
-    terms: Floats,
-    memory: Floats,
-    weights: Floats,
-    spread: Floats,
-    table: Features,
-    column: Features,
-    pair: Features,
-    order: NDArray[np.int64],
-) -> None:
+def _one(columns: Floats, target: Floats, d: int, memory: _Memory, out: _Row) -> None:
+    """Features of one table of d columns."""
     rows = target.shape[0]
-    _targets(target, aims, deviation, table)
+    _targets(target, memory.aims, memory.deviation, out.table)
     for c in range(d):
-        _standard_column(columns[c], rows, raw[c], logs[c], spread, c)
-    # the order: influence of each column alone, in raw and logarithmic units
-    influence = np.zeros(d)
+        _standard_column(columns[c], rows, memory.raw[c], memory.logs[c], memory.spread, c)
+    influence = np.zeros(d)  # of each column alone, in raw and logarithmic units
     for design in range(2):
-        p = _terms(design, raw if design == 0 else logs, order, d, rows, terms)
-        _solve(terms, p, aims, rows, memory, weights, table, design)
+        _fit(design, d, rows, memory, out)
         for c in range(d):
             for k in range(2):
-                influence[c] += weights[k, 1 + c] ** 2
-    order[:d] = np.argsort(-influence)
+                influence[c] += memory.weights[k, 1 + c] ** 2
+    out.order[:d] = np.argsort(-influence)
     for design in range(2):  # again in this order, so that weights stand where they belong
-        p = _terms(design, raw if design == 0 else logs, order, d, rows, terms)
-        _solve(terms, p, aims, rows, memory, weights, table, design)
+        _fit(design, d, rows, memory, out)
         for place in range(d):
             for k in range(TARGETS):
-                column[place, design * TARGETS + k] = _soft(weights[k, 1 + place])
-        if design == 1:
-            for place in range(d):
-                slope = weights[1, 1 + place] * deviation[1] / spread[1, order[place]]
-                column[place, 6 * TARGETS] = _soft(slope)
-    bent = _bent_columns(d, rows)
+                out.column[place, design * TARGETS + k] = _soft(memory.weights[k, 1 + place])
+    _write_slopes(d, memory, out, 6 * TARGETS)
     for design in range(2, 4):
-        source = raw if design == 2 else logs
-        p = _terms(design, source, order, d, rows, terms)
-        _solve(terms, p, aims, rows, memory, weights, table, design)
-        base = (2 * design - 2) * TARGETS
-        for place in range(d):
-            for k in range(TARGETS):
-                column[place, base + k] = _soft(weights[k, 1 + place])
-                if place < bent:
-                    column[place, base + TARGETS + k] = _soft(weights[k, 1 + d + place])
-            if design == 3:
-                slope = weights[1, 1 + place] * deviation[1] / spread[1, order[place]]
-                column[place, 6 * TARGETS + 1] = _soft(slope)
-        at = 1 + d + bent
-        for i in range(bent):
-            for j in range(i):
-                for k in range(TARGETS):
-                    value = _soft(weights[k, at])
-                    pair[i, j, (design - 2) * TARGETS + k] = value
-                    pair[j, i, (design - 2) * TARGETS + k] = value
-                at += 1
-        _left_over(source, order, d, rows, aims, terms, p, weights, column, 6 * TARGETS + 10 + 2 * (design - 2))
+        p = _fit(design, d, rows, memory, out)
+        _write_quadratic(design, d, rows, memory.weights, out)
+        _left_over(d, rows, p, design, memory, out)
+    _write_slopes(d, memory, out, 6 * TARGETS + 1)
     for place in range(d):
-        _describe(columns[order[place]], target, rows, column[place], 6 * TARGETS + 2)
+        _describe(columns[out.order[place]], target, rows, out.column[place], 6 * TARGETS + 2)
+
+
+@kernel(error_model="numpy")
+def _fit(design: int, d: int, rows: int, memory: _Memory, out: _Row) -> int:
+    """Least squares of all targets on the terms of a design; how many terms."""
+    source = memory.raw if design % 2 == 0 else memory.logs
+    p = _terms(design, source, out.order, d, rows, memory.terms)
+    _solve(memory, p, rows, out.table, design)
+    return p
+
+
+@kernel(error_model="numpy")
+def _write_slopes(d: int, memory: _Memory, out: _Row, at: int) -> None:
+    """Slopes of log|y| over the logarithm of each column: the exponents of a product of powers."""
+    for place in range(d):
+        slope = memory.weights[1, 1 + place] * memory.deviation[1] / memory.spread[1, out.order[place]]
+        out.column[place, at] = _soft(slope)
+
+
+@kernel(error_model="numpy")
+def _write_quadratic(design: int, d: int, rows: int, weights: Floats, out: _Row) -> None:
+    """Coefficients of columns, squares and products."""
+    bent = _bent_columns(d, rows)
+    base = (2 * design - 2) * TARGETS
+    for place in range(d):
+        for k in range(TARGETS):
+            out.column[place, base + k] = _soft(weights[k, 1 + place])
+            if place < bent:
+                out.column[place, base + TARGETS + k] = _soft(weights[k, 1 + d + place])
+    at = 1 + d + bent
+    for i in range(bent):
+        for j in range(i):
+            for k in range(TARGETS):
+                value = _soft(weights[k, at])
+                out.pair[i, j, (design - 2) * TARGETS + k] = value
+                out.pair[j, i, (design - 2) * TARGETS + k] = value
+            at += 1
 
 
 @kernel(error_model="numpy")
@@ -250,11 +272,10 @@ def _terms(design: int, source: Floats, order: NDArray[np.int64], d: int, rows: 
 
 
 @kernel(error_model="numpy", fastmath={"contract", "reassoc"})
-def _solve(
-    terms: Floats, p: int, aims: Floats, rows: int, memory: Floats, weights: Floats, table: Features, design: int
-) -> None:
+def _solve(memory: _Memory, p: int, rows: int, table: Features, design: int) -> None:
     """Least squares of all targets on p terms; writes weights (TARGETS, p) and how much is left of each target."""
-    gram, factor = memory[:p, :p], memory[p : 2 * p, :p]
+    terms, aims, weights = memory.terms, memory.aims, memory.weights
+    gram, factor = memory.equations[:p, :p], memory.equations[p : 2 * p, :p]
     for a in range(p):
         for b in range(a + 1):
             s = 0.0
@@ -297,19 +318,11 @@ def _solve(
 
 
 @kernel(error_model="numpy")
-def _left_over(
-    source: Floats,
-    order: NDArray[np.int64],
-    d: int,
-    rows: int,
-    aims: Floats,
-    terms: Floats,
-    p: int,
-    weights: Floats,
-    column: Features,
-    at: int,
-) -> None:
+def _left_over(d: int, rows: int, p: int, design: int, memory: _Memory, out: _Row) -> None:
     """How what the quadratic leaves of y and log|y| goes with the cube of each column."""
+    terms, aims, weights = memory.terms, memory.aims, memory.weights
+    source = memory.raw if design == 2 else memory.logs
+    at = 6 * TARGETS + 10 + 2 * (design - 2)
     for k in range(2):
         left = np.empty(rows)
         size = 0.0
@@ -323,9 +336,9 @@ def _left_over(
         for place in range(d):
             s = 0.0
             for i in range(rows):
-                u = source[order[place], i]
+                u = source[out.order[place], i]
                 s += left[i] * (u * u * u - 3.0 * u) / rows
-            column[place, at + k] = s / size
+            out.column[place, at + k] = s / size
 
 
 @kernel(error_model="numpy")
