@@ -39,4 +39,6 @@ for _name, _world, _steps, _episodes, _options in _TASK_WORLDS:
     _register_world(f"{_name}Trial", "envs.trial:Trial", None, **_trial)
 
 _register_world("Durotaxis", "envs.durotaxis.env:Durotaxis", 200)
+# three numbers for the whole colony: an action space that every algorithm for continuous actions knows
+_register_world("DurotaxisRatio", "envs.durotaxis.env:Durotaxis", 200, action_mode="delete_ratio", max_nodes=64)
 _register_world("SymbolicRegression", "envs.symbolic.env:SymbolicRegression", None)

@@ -12,12 +12,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, check_choices, discrete_actions
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
 from envs.kernel_cache import kernel
 from envs.states import COUNT, FINITE, Bound
 from envs.streams import Rows, Streams, normal_at, uniform, uniform_at
 from envs.tasks import TaskSet, TaskWorld
+from envs.world import Info, State, check_choices, discrete_actions
 
 SEEDS = TaskSet(range(2**40))
 SPLIT = SEEDS.split(validation=1 / 8, test=1 / 8)

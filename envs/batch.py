@@ -6,11 +6,9 @@ The same seed gives the same trajectory on both faces and for any B: row i of ``
 single environment of ``reset(seed=s + i)``.
 """
 
-import importlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import Any, ClassVar, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -20,132 +18,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.states import COUNT, Bound, checked
+from envs.arguments import autoreset_mode as read_mode
+from envs.arguments import idle_actions, numbers, reset_options, step_limit
+from envs.states import COUNT, FLAG, checked, copy_rows
 from envs.streams import Rows, Streams, seed_stream
+from envs.world import Info, Observation, State, World, check_render_mode, make_world, require_arrays
 
-Observation = NDArray[Any] | dict[str, NDArray[Any]]
-Info = dict[str, NDArray[Any]]
-State = dict[str, Any]
+__all__ = ["BatchEnv", "Info", "Observation", "SingleEnv", "State", "World", "make_world"]
 
 ANY_WORD = (0, 2**64)  # a stream may hold any 64 bits
-
-
-class World(ABC):
-    """B copies of one environment, stepped together.
-
-    A subclass sets ``observation_space`` and ``action_space`` (of one copy) in its constructor, keeps
-    its state in arrays whose first axis is the copy, and names them in ``state_arrays``. Every random
-    number comes from the streams that it is handed, so that a trajectory depends on its seed alone.
-
-    A task is what stays the same over the episodes of a trial (where the goal is, which arm pays); an
-    episode is one attempt at it. Hence two verbs: ``sample_tasks`` and ``start_episodes``.
-    """
-
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
-    state_arrays: ClassVar[tuple[str, ...]]
-    observation_space: gym.Space[Any]
-    action_space: gym.Space[Any]
-
-    def __init__(self, num_envs: int):
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
-        self.num_envs = num_envs
-        self.all_rows: Rows = np.arange(num_envs)
-
-    @abstractmethod
-    def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
-        """Give each of ``rows`` a new task; ``options`` are those of ``reset`` (a task may be named there)."""
-
-    @abstractmethod
-    def start_episodes(self, rows: Rows, streams: Streams) -> None:
-        """Begin a new episode on the present task of each of ``rows``."""
-
-    def index(self, rows: Rows) -> Rows | slice:
-        """An index for ``array[index] = ...``: where ``rows`` are all rows it is a slice, which is faster."""
-        return slice(None) if rows is self.all_rows else rows
-
-    def at(self, array: NDArray[Any], rows: Rows) -> NDArray[Any]:
-        """``array[rows]`` for reading only: where ``rows`` are all rows it is the array itself, at no cost."""
-        return array if rows is self.all_rows else array[rows]
-
-    @abstractmethod
-    def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Advance every copy by one step; returns rewards (B,) and terminated (B,)."""
-
-    @abstractmethod
-    def observe(self, rows: Rows) -> Observation:
-        """What the agents of ``rows`` see now: new arrays, first axis as long as ``rows``."""
-
-    def info(self, rows: Rows) -> Info:
-        """Measurements of ``rows`` for ``info``: new arrays, first axis as long as ``rows``."""
-        return {}
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Allowed actions of every copy, (B, n); True = allowed. Everything is allowed by default."""
-        if isinstance(self.action_space, gym.spaces.Discrete):
-            return np.ones((self.num_envs, int(self.action_space.n)), dtype=np.bool_)
-        if isinstance(self.action_space, gym.spaces.MultiDiscrete):
-            return np.ones((self.num_envs, int(self.action_space.nvec.sum())), dtype=np.bool_)
-        raise TypeError(f"{type(self).__name__} has no discrete actions to mask")
-
-    def render(self, row: int, mode: str) -> str | NDArray[np.uint8]:
-        """Draw one copy: text for "ansi", an image (height, width, 3) for "rgb_array"."""
-        raise ValueError(f"{type(self).__name__} cannot render {mode!r}")
-
-    def state_bounds(self) -> Mapping[str, Bound]:
-        """Lowest and highest value of each of ``state_arrays``; a state outside them is refused."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its states may hold")
-
-    def get_state(self) -> State:
-        """Copies of all arrays that the future depends on."""
-        return {name: getattr(self, name).copy() for name in self.state_arrays}
-
-    def set_state(self, state: State) -> None:
-        """Continue from what :meth:`get_state` returned.
-
-        Raises:
-            ValueError: an array is missing, or its shape, type or a value does not fit; nothing is changed then.
-        """
-        bounds = self.state_bounds()
-        require_arrays(state, self.state_arrays)
-        arrays = {name: checked(name, state[name], getattr(self, name), bounds[name]) for name in self.state_arrays}
-        for name, array in arrays.items():
-            getattr(self, name)[...] = array
-
-
-def require_arrays(state: Any, names: Sequence[str]) -> None:
-    """Refuse what is no state with entries of these names."""
-    missing = list(names) if not isinstance(state, Mapping) else [name for name in names if name not in state]
-    if missing:
-        raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
-
-
-def make_world(world: str | type[World], num_envs: int, **options: Any) -> World:
-    """Build a world from its class or its dotted name ``"package.module:Class"``."""
-    if isinstance(world, str):
-        module, _, name = world.partition(":")
-        world = cast(type[World], getattr(importlib.import_module(module), name))
-    return world(num_envs=num_envs, **options)
-
-
-def discrete_actions(actions: NDArray[Any]) -> NDArray[np.int64]:
-    """Actions (B,) as int64; anything but whole numbers is refused. Ranges are left to the world's kernel."""
-    if actions.dtype.kind not in "iu" or actions.ndim != 1:
-        raise ValueError(f"actions must be one whole number per copy, not {actions.dtype} of shape {actions.shape}")
-    return np.ascontiguousarray(actions, dtype=np.int64)
-
-
-def check_choices(actions: NDArray[np.int64], wrong: int, n: int) -> None:
-    """Report the row that a kernel found to have no such action; -1 says that all is well."""
-    if wrong >= 0:
-        raise ValueError(f"action {actions[wrong]} of row {wrong} is not one of 0..{n - 1}")
-
-
-def check_render_mode(world: World, render_mode: str | None) -> None:
-    """Refuse a render mode that the world does not have."""
-    modes = world.metadata["render_modes"]
-    if render_mode is not None and render_mode not in modes:
-        raise ValueError(f"render_mode must be one of {modes}, not {render_mode!r}")
 
 
 class SingleEnv(gym.Env[Any, Any]):
@@ -165,17 +46,20 @@ class SingleEnv(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode on a new task; ``seed`` restarts the random stream."""
+        options = reset_options(type(self.world).__name__, options, self.world.reset_options)
         super().reset(seed=seed)
         if seed is not None or not self._seeded:
             self._streams[0] = seed_stream(self.np_random)
             self._seeded = True
-        self.world.sample_tasks(self.world.all_rows, self._streams, options or {})
+        self.world.sample_tasks(self.world.all_rows, self._streams, options)
         self.world.start_episodes(self.world.all_rows, self._streams)
         return self._observation(), self._info()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step; the reward is a float and both flags are bools, as SB3 asks."""
-        reward, terminated = self.world.step(np.asarray(action)[None], self._streams)
+        if not self._seeded:
+            raise ResetNeeded("call reset() before the first step()")
+        reward, terminated = self.world.step(numbers(action)[None], self._streams)
         return self._observation(), float(reward[0]), bool(terminated[0]), False, self._info()
 
     def render(self) -> Any:
@@ -215,10 +99,12 @@ class SingleEnv(gym.Env[Any, Any]):
 
 
 class BatchEnv(VectorEnv[Any, Any, Any]):
-    """The batch itself, as ``gym.make_vec`` returns it; it truncates and resets in the same step.
+    """The batch itself, as ``gym.make_vec`` returns it; it truncates by itself.
 
-    Autoreset is ``SAME_STEP``: where an episode ends, the returned observation is the first of the
-    next episode, and the last one of the old episode stands in ``infos["final_obs"]``.
+    ``autoreset_mode`` says what happens where an episode ends. ``SAME_STEP``: the returned observation is the
+    first of the next episode, and the last one of the old stands in ``infos["final_obs"]``. ``NEXT_STEP``, which
+    some of Gymnasium's vector wrappers ask for: the next step ignores the row's action and returns its first
+    observation. ``DISABLED``: ended rows must be reset by ``options["reset_mask"]``.
     """
 
     def __init__(
@@ -227,19 +113,22 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **options: Any,
     ):
+        self.max_episode_steps = step_limit(max_episode_steps)
+        self.autoreset_mode = read_mode(autoreset_mode)
         self.world = make_world(world, num_envs, **options)
         check_render_mode(self.world, render_mode)
-        self.metadata = {**self.world.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+        self.metadata = {**self.world.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.max_episode_steps = None if max_episode_steps == -1 else max_episode_steps  # -1: no limit, as gym.make
         self.single_observation_space = self.world.observation_space
         self.single_action_space = self.world.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._streams: Streams = np.zeros(num_envs, dtype=np.uint64)
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._waiting = np.ones(num_envs, dtype=np.bool_)  # for a reset
         self._seeded = False
 
     def reset(
@@ -249,7 +138,7 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Start episodes on new tasks, in all rows or in those of ``options["reset_mask"]``."""
-        options = dict(options or {})
+        options = reset_options(type(self.world).__name__, options, (*self.world.reset_options, "reset_mask"))
         rows = self._rows_of(options.pop("reset_mask", None))
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
@@ -271,21 +160,26 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
     def step(
         self, actions: Any
     ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """One step of every row; ended rows are already in their next episode when this returns."""
-        if not self._seeded:
-            raise ResetNeeded("call reset() before the first step()")
-        actions = np.asarray(actions)
+        """One step of every row; what becomes of rows whose episode ends is for ``autoreset_mode`` to say."""
+        actions = numbers(actions)
         if actions.shape[:1] != (self.num_envs,):
             raise ValueError(f"actions must have {self.num_envs} rows, not shape {actions.shape}")
-        rewards, terminated = self.world.step(actions, self._streams)
+        resting = self._start_waiting()
+        fresh = (self.world.get_state(), self._streams.copy()) if len(resting) else None
+        rewards, terminated = self.world.step(self._legal(actions, resting), self._streams)
         self._elapsed += 1
+        observations = self.world.observe(self.world.all_rows)
+        infos: dict[str, Any] = {}
+        self._add_masked(infos, self.world.info(self.world.all_rows), self.world.all_rows)
+        if fresh is not None:
+            self._put_back(resting, *fresh)
+            terminated = terminated & ~np.isin(self.world.all_rows, resting)
+            rewards[resting] = self._elapsed[resting] = 0
+            self._show(resting, observations, infos)
         if self.max_episode_steps is None:
             truncated = np.zeros(self.num_envs, dtype=np.bool_)
         else:
             truncated = self._elapsed >= self.max_episode_steps
-        observations = self.world.observe(self.world.all_rows)
-        infos: dict[str, Any] = {}
-        self._add_masked(infos, self.world.info(self.world.all_rows), self.world.all_rows)
         ended = terminated | truncated
         if ended.any():
             self._finish(ended, observations, infos)
@@ -303,28 +197,35 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
 
     def get_state(self) -> State:
         """All that the future depends on, as arrays and plain values."""
-        return {
+        state = {
             "world": self.world.get_state(),
             "streams": self._streams.copy(),
             "elapsed": self._elapsed.copy(),
         }
+        return state if self.autoreset_mode is AutoresetMode.SAME_STEP else {**state, "waiting": self._waiting.copy()}
 
     def set_state(self, state: State) -> None:
         """Continue from what :meth:`get_state` returned."""
         require_arrays(state, ("world", "streams", "elapsed"))
         streams = checked("streams", state["streams"], self._streams, ANY_WORD)
         elapsed = checked("elapsed", state["elapsed"], self._elapsed, COUNT)
+        nobody = np.zeros_like(self._waiting)
+        waiting = checked("waiting", state.get("waiting", nobody), nobody, FLAG)
         self.world.set_state(state["world"])
-        self._streams[...], self._elapsed[...] = streams, elapsed
+        self._streams[...], self._elapsed[...], self._waiting[...] = streams, elapsed, waiting
         self._seeded = True
 
     def _start(self, rows: Rows, options: Mapping[str, Any]) -> None:
         self._elapsed[self.world.index(rows)] = 0
+        self._waiting[self.world.index(rows)] = False
         self.world.sample_tasks(rows, self._streams, options)
         self.world.start_episodes(rows, self._streams)
 
     def _finish(self, mask: NDArray[np.bool_], observations: Any, infos: dict[str, Any]) -> None:
         """Keep the last observations and infos of the ended rows, reset them, and put in the new ones."""
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._waiting[...] = mask
+            return
         everybody = bool(mask.all())
         ended = self.world.all_rows if everybody else np.flatnonzero(mask)
         last = {key: value.copy() for key, value in infos.items() if not key.startswith("_")}
@@ -335,14 +236,46 @@ class BatchEnv(VectorEnv[Any, Any, Any]):
             final_obs[ended] = present
         infos.update(final_obs=final_obs, _final_obs=mask, final_info=final_info, _final_info=mask.copy())
         self._start(ended, {})
-        first, index = self.world.observe(ended), self.world.index(ended)
+        self._show(ended, observations, infos)
+
+    def _show(self, rows: Rows, observations: Any, infos: dict[str, Any]) -> None:
+        """Write what ``rows`` see and measure now into the arrays of all rows."""
+        first, index = self.world.observe(rows), self.world.index(rows)
         if isinstance(first, dict):
             for key, value in first.items():
                 observations[key][index] = value
         else:
             observations[index] = first
-        for key, value in self.world.info(ended).items():
+        for key, value in self.world.info(rows).items():
             infos[key][index] = value
+
+    def _start_waiting(self) -> Rows:
+        """Start the next episodes of the rows that wait for it, and return them; they rest during this step."""
+        rows = np.flatnonzero(self._waiting)
+        if len(rows) and not self._seeded:
+            raise ResetNeeded("call reset() before the first step()")
+        if len(rows) and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            raise ResetNeeded(f"call reset() for rows {rows.tolist()} before they are stepped")
+        if len(rows):
+            self._start(rows, {})
+        return rows
+
+    def _legal(self, actions: NDArray[Any], resting: Rows) -> NDArray[Any]:
+        """The actions with any legal ones for the rows that rest, since a world steps all of its rows."""
+        if not len(resting):
+            return actions
+        discrete = isinstance(self.single_action_space, gym.spaces.Discrete)
+        masks = self.world.action_masks()[resting] if discrete else None
+        actions = actions.copy()
+        actions[resting] = idle_actions(self.single_action_space, masks, len(resting))
+        return actions
+
+    def _put_back(self, rows: Rows, state: State, streams: Streams) -> None:
+        """Undo a step for ``rows`` alone."""
+        now = self.world.get_state()
+        copy_rows(now, state, rows)
+        self.world.set_state(now)
+        self._streams[rows] = streams[rows]
 
     def _add_masked(self, infos: dict[str, Any], info: Info, rows: Rows) -> None:
         """Write ``info`` of ``rows`` into full-length arrays with Gymnasium's ``_key`` masks."""

@@ -14,7 +14,6 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, check_choices, discrete_actions
 from envs.drawing import AGENT, FLOOR, GOLD, PAPER, ROSE, TRAIL, Canvas, Colour
 from envs.grid_kernels import (
     N_ACTIONS,
@@ -24,9 +23,11 @@ from envs.grid_kernels import (
     step_key_to_door,
     step_room,
 )
+from envs.spaces import WholeNumbers
 from envs.states import COUNT, Bound
 from envs.streams import Rows, Streams, integers
 from envs.tasks import TaskSet, TaskSplit, TaskWorld
+from envs.world import Info, State, check_choices, discrete_actions
 
 Cell = Sequence[int]  # row, column
 Start = Literal["centre", "random"] | Cell
@@ -68,7 +69,7 @@ class GridWorld(TaskWorld):
         elif isinstance(self._start, str) and self._start != "random":
             raise ValueError(f"start must be 'centre', 'random' or a (row, column), not {start!r}")
         shown = [*shown, *[N_ACTIONS] * (N_ACTIONS if permute_actions and shown else 0)]
-        self.observation_space = spaces.MultiDiscrete([size, size, *shown])
+        self.observation_space = WholeNumbers([size, size, *shown])
         self.action_space = spaces.Discrete(N_ACTIONS)
         self._next_cell, self._coordinates = next_cells(size), coordinates(size)
         self.cell = np.zeros(num_envs, dtype=np.int64)  # (B,) row * size + column

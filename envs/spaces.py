@@ -1,16 +1,39 @@
-"""A flat Box that carries discrete choices beside continuous values.
+"""Spaces that stable-baselines3 can use as they are.
 
 SB3 accepts neither Tuple nor Dict action spaces, but it accepts every subclass of ``Box``. A
 ``HybridBox`` therefore looks like a flat float32 Box and says in its attributes how to read it.
+A ``WholeNumbers`` is a ``MultiDiscrete`` whose sizes add up to what ``torch.nn.LSTM`` takes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
+
+
+class _Sizes(np.ndarray):
+    """An array of sizes that hands out Python's own integers one by one."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tolist())
+
+
+class WholeNumbers(spaces.MultiDiscrete):
+    """A ``MultiDiscrete`` for recurrent policies: SB3 takes the sum of ``nvec`` for the width of its input.
+
+    A sum of numpy's integers is one of numpy's, which ``torch.nn.LSTM`` refuses.
+
+    >>> space = WholeNumbers([9, 9])
+    >>> type(sum(space.nvec)), space == spaces.MultiDiscrete([9, 9])
+    (<class 'int'>, True)
+    """
+
+    def __init__(self, nvec: NDArray[np.integer[Any]] | list[int], dtype: Any = np.int64):
+        super().__init__(nvec, dtype=dtype)
+        self.nvec = self.nvec.view(_Sizes)
 
 
 class HybridBox(spaces.Box):

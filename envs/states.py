@@ -12,7 +12,7 @@ FINITE: Bound = (-1e15, 1e15)
 FLAG: Bound = (0, 1)
 
 
-def checked(name: str, value: Any, like: NDArray[Any], bound: Bound) -> NDArray[Any]:
+def checked(name: str, value: Any, like: NDArray[Any], bound: Bound, what: str = "state") -> NDArray[Any]:
     """``value`` as an array that fits where ``like`` is now.
 
     Raises:
@@ -21,9 +21,19 @@ def checked(name: str, value: Any, like: NDArray[Any], bound: Bound) -> NDArray[
     array = np.asarray(value)
     if array.shape != like.shape or array.dtype != like.dtype:
         raise ValueError(
-            f"state {name!r} must be {like.dtype} of shape {like.shape}, not {array.dtype} of shape {array.shape}"
+            f"{what} {name!r} must be {like.dtype} of shape {like.shape}, not {array.dtype} of shape {array.shape}"
         )
     low, high = bound
     if not ((array >= low) & (array <= high)).all():
-        raise ValueError(f"state {name!r} holds values outside {low:g}..{high:g}")
+        raise ValueError(f"{what} {name!r} holds values outside {low:g}..{high:g}")
     return array
+
+
+def copy_rows(target: Any, source: Any, rows: NDArray[np.int64]) -> None:
+    """Copy ``rows`` of every array of a state (nested dictionaries and lists) from ``source`` into ``target``."""
+    if isinstance(target, np.ndarray):
+        if target.size:  # an array that a world does not use has no rows
+            target[rows] = source[rows]
+    else:
+        for key in target if isinstance(target, dict) else range(len(target)):
+            copy_rows(target[key], source[key], rows)

@@ -12,9 +12,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.batch import State, World, require_arrays
 from envs.states import checked
 from envs.streams import Rows, Streams, integers
+from envs.world import State, World, require_arrays
 
 PARTS = ("train", "validation", "test")
 LARGEST_SHUFFLE = 2**24  # tasks; a longer range is not worth listing one by one
@@ -150,6 +150,7 @@ class TaskWorld(World):
 
     def __init__(self, num_envs: int, splits: TaskSplit, split: str = "all", tasks: Sequence[int] | None = None):
         super().__init__(num_envs)
+        self.reset_options = ("task",)
         self.tasks = splits.select(split)
         self._splits = splits
         if tasks is not None:

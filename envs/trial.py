@@ -10,10 +10,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, Observation, State, World, make_world, require_arrays
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
+from envs.spaces import WholeNumbers
 from envs.states import FINITE, FLAG, Bound
 from envs.streams import Rows, Streams
+from envs.world import Info, Observation, State, World, make_world, require_arrays, world_class
 
 STRIP = 40  # pixels of the strip of returns under a picture
 
@@ -82,6 +83,7 @@ class Trial(World):
         if episode_steps < 1 or episodes_per_trial < 1:
             raise ValueError(f"a trial needs at least one step and episode: {episode_steps=}, {episodes_per_trial=}")
         self.inner = make_world(inner, num_envs, **options)
+        self.reset_options = self.inner.reset_options
         self.episode_steps, self.episodes_per_trial = episode_steps, episodes_per_trial
         self.action_space = self.inner.action_space
         seen = self.inner.observation_space
@@ -102,6 +104,12 @@ class Trial(World):
         self.returns = np.zeros((num_envs, episodes_per_trial))  # (B, episodes)
         self.optimum = np.zeros(num_envs)  # (B,) optimal return of the episodes that have ended
         self._measured: Info = {}  # of the episode that the last step belonged to, (B, ...)
+
+    @classmethod
+    def keywords(cls, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its own and those of the inner world."""
+        inner = world_class(given.get("inner", "envs.gridworld:DarkRoom"))
+        return (*super().keywords(given), *inner.keywords(given))
 
     def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Give the inner world new tasks."""
@@ -225,7 +233,7 @@ def _previous_action_space(space: spaces.Space[Any]) -> tuple[spaces.Space[Any],
     if isinstance(space, spaces.Discrete):
         return spaces.Discrete(int(space.n) + 1), np.asarray(space.n, dtype=np.int64)
     if isinstance(space, spaces.MultiDiscrete):
-        return spaces.MultiDiscrete(space.nvec + 1), np.asarray(space.nvec, dtype=np.int64)
+        return WholeNumbers(space.nvec + 1), np.asarray(space.nvec, dtype=np.int64)
     if isinstance(space, spaces.Box):
         box = spaces.Box(np.minimum(space.low, 0), np.maximum(space.high, 0), dtype=np.float32)
         return box, np.zeros(space.shape, dtype=np.float32)

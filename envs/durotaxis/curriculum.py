@@ -37,7 +37,7 @@ class Curriculum:
 
     def enter(self, colonies: Colonies, row: int, stage: int) -> None:
         """Put a row on a stage, with nothing recorded there yet."""
-        if not 0 <= stage < len(self.stages):
-            raise ValueError(f"stage must be one of 0..{len(self.stages) - 1}, not {stage}")
+        if not isinstance(stage, int | np.integer) or not 0 <= stage < len(self.stages):
+            raise ValueError(f"stage must be one of 0..{len(self.stages) - 1}, not {str(stage)[:40]}")
         colonies.stage[row] = stage
         colonies.outcomes[row] = NO_OUTCOME

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, World, require_arrays
 from envs.durotaxis.curriculum import Curriculum
 from envs.durotaxis.episode import first_bad_action, start_rows, step_rows
 from envs.durotaxis.features import Observations, blank_observations, write_observations
 from envs.durotaxis.layout import CONTROLS, OPERATIONS, action_space, observation_space
 from envs.durotaxis.metrics import METRICS
-from envs.durotaxis.options import Options
+from envs.durotaxis.options import LARGEST, Options
 from envs.durotaxis.scene import Scene, scene_of
 from envs.durotaxis.state import (
     AT_GOAL,
@@ -30,8 +30,13 @@ from envs.durotaxis.substrate import FLAT, intensity_at, kinds_of, load_fields, 
 from envs.durotaxis.text import describe
 from envs.states import checked
 from envs.streams import Rows, Streams, uniform
+from envs.world import Info, State, World, require_arrays
 
 RESET_OPTIONS = ("direction", "stage")
+ADVICE = (
+    ". Policies for plain numbers do not know choices: train agents.actor_critic.HybridActorCritic, or take "
+    "rl_suite/DurotaxisRatio-v0 (action_mode='delete_ratio'), which any algorithm for continuous actions learns"
+)
 
 
 class Durotaxis(World):
@@ -96,6 +101,8 @@ class Durotaxis(World):
     v0: first version.
     """
 
+    reset_options = RESET_OPTIONS
+
     def __init__(self, num_envs: int = 1, **options: Any):
         super().__init__(num_envs)
         self.options = Options.of(options)
@@ -117,17 +124,19 @@ class Durotaxis(World):
         self._seen = Observations._fields if per_node else Observations._fields[:-1]
         self._part_size, self._n_choices = (1 + len(CONTROLS), len(OPERATIONS)) if per_node else (1, 0)
 
+    @classmethod
+    def keywords(cls, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of ``Options``."""
+        return tuple(field.name for field in fields(Options))
+
     def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Draw the field and its direction; ``options`` may fix ``direction`` (degrees) and ``stage``."""
-        for name in options:
-            if name not in RESET_OPTIONS:
-                raise ValueError(f"reset has no option {name!r}; Durotaxis knows {', '.join(RESET_OPTIONS)}")
         # Always the same draws, so that equal seeds give equal directions and starts on different fields.
         angles, kinds, gradients = (uniform(streams, rows) for _ in range(3))
         for i, row in enumerate(rows):
             self.curriculum.record(self.colonies, row)
             if "stage" in options:
-                self.curriculum.enter(self.colonies, row, int(options["stage"]))
+                self.curriculum.enter(self.colonies, row, options["stage"])
             self._set_task(row, options.get("direction"), angles[i], kinds[i], gradients[i])
 
     def _set_task(self, row: int, direction: float | None, angle: float, which: float, strength: float) -> None:
@@ -154,8 +163,8 @@ class Durotaxis(World):
             return 2 * math.pi * drawn + math.radians(turned)
         if direction == "measured":
             return math.atan2(self.measured.up_y, self.measured.up_x) + math.radians(turned)
-        if not isinstance(direction, int | float) or not math.isfinite(direction):
-            raise ValueError(f"direction must be a finite angle in degrees, not {direction!r}")
+        if not isinstance(direction, int | float) or not abs(direction) <= LARGEST:
+            raise ValueError(f"direction must be a finite angle in degrees, not {str(direction)[:40]!r}")
         return math.radians(direction + turned)
 
     def start_episodes(self, rows: Rows, streams: Streams) -> None:
@@ -173,7 +182,7 @@ class Durotaxis(World):
         if bad >= 0:
             raise ValueError(
                 f"the action of row {bad} is not in {self.action_space}: values must be finite and in [-1, 1]"
-                + (f", choices whole numbers in 0..{self._n_choices - 1}" if self._n_choices else "")
+                + (f", choices whole numbers in 0..{self._n_choices - 1}{ADVICE}" if self._n_choices else "")
             )
         rewards = np.empty(self.num_envs)
         step_rows(self.colonies, self._constants, self.measured, actions, streams, rewards)

@@ -1,5 +1,6 @@
 """Fields of stiffness that somebody measured: a grid of values from a CSV file, an array or a picture."""
 
+import io
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from envs.durotaxis.options import Options
+from envs.files import array_of, read_plain
+from envs.states import FINITE
 
 
 class MeasuredField(NamedTuple):
@@ -24,6 +27,9 @@ class MeasuredField(NamedTuple):
 
 
 NOTHING_MEASURED = MeasuredField(np.zeros((2, 2)), 0.5, 0.5, 1.0, 1.0, 0.0, np.zeros((2, 2)))
+NO_VALUES = np.zeros((0, 0))
+MOST_VALUES, MOST_BYTES = 2**26, 2**30  # of a measured field: 8192 x 8192
+PICTURES = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")  # others may start programs (EPS) or are exotic
 SLOPE_LENGTH = 5.0  # px of the world, half a cell; slopes within one pixel of a picture are grey steps and noise
 
 
@@ -36,11 +42,14 @@ def load_measured(options: Options) -> MeasuredField:
     """
     if options.image is None:
         return NOTHING_MEASURED
-    raw = _read(options.image)
+    raw = read_grid(options.image)
+    if raw.size > MOST_VALUES:
+        raise ValueError(f"a measured field may have {MOST_VALUES} values, not {raw.size}: cut or average it")
     if raw.ndim != 2 or min(raw.shape) < 2:
         raise ValueError(f"a measured field must be a grid of at least 2 x 2 values, not of shape {raw.shape}")
-    if not np.isfinite(raw).all():
-        row, column = np.argwhere(~np.isfinite(raw))[0]
+    fits = np.abs(raw) <= FINITE[1]
+    if not fits.all():
+        row, column = np.argwhere(~fits)[0]
         raise ValueError(f"the measured field is not finite in row {row}, column {column}: fill or cut such places")
     values = raw * (options.image_kpa_per_value / options.kpa_per_intensity)
     scale = options.um_per_px / options.image_um_per_px
@@ -66,31 +75,43 @@ def _smoothed(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     return np.ascontiguousarray(smooth)
 
 
-def _read(image: str | Path | NDArray[Any]) -> NDArray[np.float64]:
+def read_grid(image: str | Path | NDArray[Any]) -> NDArray[np.float64]:
+    """The values of an array, a .csv, a .npy or a picture, (H, W) as they stand there.
+
+    Raises:
+        ValueError: a link, a pipe, a missing, unreadable or too large file, or anything but real numbers.
+    """
     if isinstance(image, np.ndarray):
         if not np.issubdtype(image.dtype, np.number) or np.iscomplexobj(image):
             raise ValueError(f"a measured field must hold real numbers, not {image.dtype}")
         return image.astype(np.float64)
+    if not isinstance(image, str | Path):
+        raise ValueError(f"image must be a file or an array, not {type(image).__name__}")
     path = Path(image)
-    if not path.is_file():
-        raise ValueError(f"there is no measured field at {path}")
+    data = read_plain(path, MOST_BYTES)
     if path.suffix == ".csv":
         try:
-            return np.loadtxt(path, delimiter=",", ndmin=2)
+            return np.loadtxt(io.StringIO(data.decode("utf-8")), delimiter=",", ndmin=2) if data.strip() else NO_VALUES
         except ValueError as error:
             raise ValueError(f"{path} must hold numbers separated by commas, nothing else: {error}") from error
-    if path.suffix == ".npy":
-        try:
-            return _read(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} is no array of numbers: {error}") from error
+    try:
+        return read_grid(array_of(data)) if path.suffix == ".npy" else _picture(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _picture(data: bytes) -> NDArray[np.float64]:
     from PIL import Image, UnidentifiedImageError  # pictures only
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(data), formats=PICTURES) as picture:
+            if math.prod(picture.size) > MOST_VALUES:
+                raise ValueError(f"a picture of {picture.size[0]} x {picture.size[1]} values is too large")
             return np.asarray(picture.convert("F"), dtype=np.float64)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is neither .csv nor .npy nor a picture") from error
+    except UnidentifiedImageError:
+        raise ValueError(f"neither .csv nor .npy nor a picture ({', '.join(PICTURES)})") from None
+    except (OSError, SyntaxError, EOFError, KeyError, TypeError, Image.DecompressionBombError) as error:
+        raise ValueError(f"a broken picture: {str(error)[:200]}") from None  # SyntaxError: PIL's word for it
 
 
 def _steepest_ascent(values: NDArray[np.float64], row: float, column: float, radius: float) -> tuple[float, float]:

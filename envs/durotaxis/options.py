@@ -7,12 +7,13 @@ is intensity (``kpa_per_intensity`` kilopascals), angles in options are degrees 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from envs.arguments import require_keywords
 
 SUBSTRATES = (
     "linear", "exponential", "step", "gaussian", "optimum", "radial", "flat", "image", "rotated", "random",
@@ -27,6 +28,8 @@ CHOICES = {
     "delete_reward": ("state_machine", "homeostatic"),
     "reward": ("full", "delete_only", "distance_only", "termination_only"),
 }
+LARGEST, SMALLEST = 1e9, 1e-9  # of any number: no unit of any option is that far from the others
+MOST_STEPS = 10**6  # and episodes
 STAGE_OPTIONS = (
     "substrate", "base_intensity", "gradient", "field_width", "peak_distance", "direction", "angle", "random_kinds",
     "random_gradient", "goal_distance", "safe_radius", "start_nodes", "start_radius", "critical_nodes", "node_limit",
@@ -38,7 +41,7 @@ STAGE_OPTIONS = (
 class Options:
     """What ``gym.make("rl_suite/Durotaxis-v0", ...)`` accepts; see the docstring of ``Durotaxis`` for the words.
 
-    Raises ValueError, naming the option and its allowed values, if an option is unknown or contradicts another.
+    Raises ValueError, naming the option and its allowed values, if an option is out of range or contradicts another.
 
     >>> round(Options(goal_distance=140.0, safe_radius=150.0).chance_level, 3)
     0.117
@@ -122,13 +125,8 @@ class Options:
 
     @staticmethod
     def of(given: Mapping[str, Any]) -> "Options":
-        """Build from keyword arguments; unknown names are answered with the nearest known one."""
-        known = [field.name for field in fields(Options)]
-        for name in given:
-            if name not in known:
-                near = get_close_matches(name, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                raise ValueError(f"Durotaxis has no option {name!r}{hint}")
+        """Build from keyword arguments; an unknown name is a ``TypeError`` that says the nearest known one."""
+        require_keywords("Durotaxis", given, [field.name for field in fields(Options)])
         return Options(**given)
 
     def __post_init__(self) -> None:
@@ -144,14 +142,16 @@ class Options:
                 _require(isinstance(value, bool), f"{field.name} must be true or false", self, field.name)
             elif isinstance(field.default, int):
                 _require(type(value) is int, f"{field.name} must be a whole number", self, field.name)
+                _require(value <= MOST_STEPS, f"{field.name} must be at most {MOST_STEPS}", self, field.name)
             elif isinstance(field.default, float):
                 _require(_is_finite(value), f"{field.name} must be a finite number", self, field.name)
-        _require(self.peak_distance is None or (_is_finite(self.peak_distance) and self.peak_distance > 0),
+        _require(self.peak_distance is None or (_is_finite(self.peak_distance) and self.peak_distance >= SMALLEST),
                  "peak_distance must be above 0", self, "peak_distance")  # fmt: skip
         for name in ("um_per_px", "min_per_step", "kpa_per_intensity", "image_um_per_px", "image_kpa_per_value",
                      "base_intensity", "field_width", "start_radius", "body_length", "hill_exponent",
                      "clutch_optimum", "persistence", "spring_rest", "gamma", "alpha"):  # fmt: skip
             _require(getattr(self, name) > 0, f"{name} must be above 0", self, name)
+            _require(getattr(self, name) >= SMALLEST, f"{name} must be at least {SMALLEST:g}", self, name)
         for name in ("noise", "spring_stiffness", "motility", "mark_margin", "shaping", "weight_delete",
                      "weight_distance", "weight_termination", "gradient"):  # fmt: skip
             _require(getattr(self, name) >= 0, f"{name} must not be negative", self, name)
@@ -177,10 +177,10 @@ class Options:
         if (self.substrate == "image") != (self.image is not None):
             raise ValueError('substrate="image" and image=<file or array> go together; one of them is missing')
         if self.substrate not in ("flat", "image"):
-            _require(self.gradient > 0, 'gradient must be above 0; a constant field is substrate="flat"',
+            _require(self.gradient >= SMALLEST, 'gradient must be above 0; a constant field is substrate="flat"',
                      self, "gradient")  # fmt: skip
         analytic = ("linear", "exponential", "step", "gaussian", "optimum", "radial")
-        _require(len(self.random_kinds) > 0 and set(self.random_kinds) <= set(analytic),
+        _require(len(self.random_kinds) > 0 and all(kind in analytic for kind in self.random_kinds),
                  f"random_kinds must be some of {', '.join(analytic)}", self, "random_kinds")  # fmt: skip
         _require(self.random_gradient[0] > 0, "random_gradient must be above 0", self, "random_gradient")
 
@@ -233,6 +233,8 @@ class Options:
         """The options of each curriculum stage; without a curriculum, these options alone."""
         stages = []
         for i, changes in enumerate(self.curriculum):
+            if not isinstance(changes, Mapping):
+                raise ValueError(f"curriculum stage {i} must be a mapping of options, not {changes!r}")
             for name in changes:
                 if name not in STAGE_OPTIONS:
                     raise ValueError(f"curriculum stage {i} cannot change {name!r}; it may: {', '.join(STAGE_OPTIONS)}")
@@ -242,12 +244,20 @@ class Options:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def _require(condition: bool, rule: str, options: Options, name: str) -> None:
     if not condition:
-        raise ValueError(f"{rule}, not {getattr(options, name)!r}")
+        raise ValueError(f"{rule}, not {_short(getattr(options, name))}")
+
+
+def _short(value: object) -> str:
+    """A value for a message; a number of hundreds of digits is not written out."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _pair(options: Options, name: str) -> tuple[float, float]:

@@ -7,7 +7,6 @@ CSV with one line per node and step, an animation, and a hash that a second run 
 import csv
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -20,13 +19,15 @@ from numpy.typing import NDArray
 
 from envs.batch import SingleEnv
 from envs.durotaxis.env import Durotaxis
-from envs.durotaxis.measured import load_measured
+from envs.durotaxis.measured import load_measured, read_grid
 from envs.durotaxis.metrics import METRICS
 from envs.durotaxis.options import Options
+from envs.durotaxis.replay_check import FORMAT, check_about, check_episode
 from envs.durotaxis.scene import Dish, Scene, dish_of
-from envs.durotaxis.state import ENDINGS, KEEP, TASK, TO_DELETE, UNMARKED
+from envs.durotaxis.state import ENDINGS, KEEP, TO_DELETE, UNMARKED
+from envs.files import arrays_of, read_plain
 
-FORMAT = "durotaxis replay"
+MOST_BYTES = 2**30  # of a replay; an episode of 200 steps takes some 100 kB
 MARKS = {UNMARKED: "", KEEP: "keep", TO_DELETE: "delete"}
 CSV_COLUMNS = (
     "step", "identity", "mother", "age", "x_um", "y_um", "stiffness_kpa", "mark", "neighbour_towards_root",
@@ -114,19 +115,19 @@ class Replay:
 
     @staticmethod
     def load(path: Path | str) -> "Replay":
-        """Read what :meth:`save` wrote; ValueError for any other file."""
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: any other file, a link, or arrays that do not fit each other and the options.
+        """
         try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in content.files}
-            about = json.loads(str(arrays.pop("about")))
-            if about.pop("format") != FORMAT:
-                raise ValueError("another format")
-            if arrays["task"].shape != (len(TASK),) or arrays["metrics"].shape[1:] != (len(METRICS),):
-                raise ValueError("it was recorded in another version of the world")
+            arrays = arrays_of(read_plain(path, MOST_BYTES), MOST_BYTES)
+            seed, reset_options, options = check_about(str(arrays.pop("about", "")))
             if "image" in arrays:
-                about["options"]["image"] = arrays.pop("image")
-            return Replay(**about, **arrays)
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+                options["image"] = arrays.pop("image")
+            check_episode(arrays, Options.of(options))
+            return Replay(options=options, seed=seed, reset_options=reset_options, **arrays)
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is no durotaxis replay: {error}") from error
 
     def save_csv(self, path: Path | str) -> None:
@@ -215,8 +216,11 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         joined = {name: np.concatenate([moment[name] for moment in self._moments]) for name in self._moments[0]}
         nodes, edges = ([len(moment[name]) for moment in self._moments] for name in ("identity", "edges"))
         actions = np.array(self._actions, np.float32).reshape(len(self._actions), *self._world.action_space.shape)  # type: ignore[misc]
+        options = changed_options(self._world.options)
+        if isinstance(options.get("image"), str):  # whoever opens the replay may not have the file
+            options["image"] = read_grid(options["image"])
         return Replay(
-            options=changed_options(self._world.options),
+            options=options,
             seed=self._seed,
             reset_options=self._reset_options,
             task=self._world.colonies.task[0].copy(),

@@ -88,12 +88,16 @@ class Scene:
         return hull[: convex_hull(self.x, self.y, n, order, hull)]
 
 
+def field_of_task(task: NDArray[np.float64]) -> Field:
+    """The field of an episode, from its row of ``Colonies.task``."""
+    return Field(int(task[KIND]), *(float(task[column]) for column in (BASE, HEIGHT, PEAK, WIDTH, COS, SIN)))
+
+
 def dish_of(task: NDArray[np.float64], options: Options, measured: MeasuredField) -> Dish:
     """The dish of an episode, from its row of ``Colonies.task``."""
-    field = Field(int(task[KIND]), *(float(task[column]) for column in (BASE, HEIGHT, PEAK, WIDTH, COS, SIN)))
     return Dish(
-        field, measured, options.dish_radius, task[SAFE], task[GOAL], int(task[CRITICAL]), int(task[LIMIT]),
-        options.um_per_px, options.kpa_per_intensity,
+        field_of_task(task), measured, options.dish_radius, task[SAFE], task[GOAL],
+        int(task[CRITICAL]), int(task[LIMIT]), options.um_per_px, options.kpa_per_intensity,
     )  # fmt: skip
 
 

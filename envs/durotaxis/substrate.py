@@ -149,6 +149,19 @@ def fill_intensities(
         out[i] = intensity_at(field, measured, x[i], y[i])
 
 
+def range_in_dish(field: Field, measured: MeasuredField, radius: float) -> tuple[float, float]:
+    """Lowest and highest intensity within ``radius`` of the centre, on a grid along the field; NaN if not finite.
+
+    Raises:
+        ZeroDivisionError: the field has no width.
+    """
+    r, angle = np.meshgrid(np.linspace(0, radius, 61), np.linspace(0, 2 * np.pi, 121))
+    values = np.empty(r.size)
+    ahead = field._replace(cos=1.0, sin=0.0)
+    fill_intensities(ahead, measured, (r * np.cos(angle)).ravel(), (r * np.sin(angle)).ravel(), values)
+    return (float(values.min()), float(values.max())) if np.isfinite(values).all() else (math.nan, math.nan)
+
+
 def check_field(options: Options, kind: int, gradient: float, measured: MeasuredField) -> None:
     """Raise ValueError unless the field is positive and of sane height on the whole dish and rises to the goal."""
     try:
@@ -157,17 +170,15 @@ def check_field(options: Options, kind: int, gradient: float, measured: Measured
         raise ValueError(
             f"the {KINDS[kind]} field has no finite height: raise field_width ({options.field_width:g})"
         ) from None
-    radius, angle = np.meshgrid(np.linspace(0, options.dish_radius, 61), np.linspace(0, 2 * np.pi, 121))
-    values = np.empty(radius.size)
-    fill_intensities(field, measured, (radius * np.cos(angle)).ravel(), (radius * np.sin(angle)).ravel(), values)
-    if not np.isfinite(values).all() or values.min() <= 0:
+    low, high = range_in_dish(field, measured, options.dish_radius)
+    if not low > 0:
         raise ValueError(
-            f"the {KINDS[kind]} field reaches {values.min():.4g} inside the dish, but stiffness must be above 0: "
+            f"the {KINDS[kind]} field reaches {low:.4g} inside the dish, but stiffness must be above 0: "
             f"lower gradient ({gradient:.4g}) or dish_radius, or raise base_intensity"
         )
-    if values.max() > STIFFEST * options.base_intensity:
+    if high > STIFFEST * options.base_intensity:
         raise ValueError(
-            f"the {KINDS[kind]} field reaches {values.max():.4g} inside the dish, more than {STIFFEST:.0e} times "
+            f"the {KINDS[kind]} field reaches {high:.4g} inside the dish, more than {STIFFEST:.0e} times "
             f"base_intensity: raise field_width ({options.field_width:g}) or lower gradient ({gradient:.4g})"
         )
     rise = intensity_at(field, measured, options.goal_distance, 0.0) - intensity_at(field, measured, 0.0, 0.0)

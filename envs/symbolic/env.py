@@ -1,13 +1,14 @@
 """The world in which an expression is written token by token and rewarded for fitting data."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, check_choices, discrete_actions, require_arrays
+from envs.spaces import WholeNumbers
 from envs.states import COUNT, FINITE, FLAG, Bound, checked
 from envs.streams import Rows, Streams
 from envs.symbolic.datasets import Dataset, make_bank, make_sample
@@ -31,6 +32,7 @@ from envs.symbolic.world_kernels import (
     score,
 )
 from envs.tasks import TaskSet, TaskSplit, TaskWorld
+from envs.world import Info, State, check_choices, discrete_actions, require_arrays
 
 
 class SymbolicRegression(TaskWorld):
@@ -155,6 +157,11 @@ class SymbolicRegression(TaskWorld):
         }
         if self.options.expressions:
             self._nothing_yet["expression"] = np.full(n, "", dtype=object)
+
+    @classmethod
+    def keywords(cls, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of its splits and those of ``Options``."""
+        return (*super().keywords(given), *(field.name for field in fields(Options)))
 
     def sample_tasks(self, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Draw a task for each of ``rows``; a world with one task draws nothing."""
@@ -337,8 +344,8 @@ class SymbolicRegression(TaskWorld):
         n, length = len(self.library), self.rules.max_length
         self.action_space = spaces.Discrete(n)
         parts: dict[str, spaces.Space[Any]] = {
-            "tokens": spaces.MultiDiscrete([n + 1] * length, dtype=np.int16),
-            "slot": spaces.MultiDiscrete([n + 1, n + 1, length + 1, length + 1], dtype=np.int16),
+            "tokens": WholeNumbers([n + 1] * length, dtype=np.int16),
+            "slot": WholeNumbers([n + 1, n + 1, length + 1, length + 1], dtype=np.int16),
             "action_mask": spaces.MultiBinary(n),
             "data": spaces.Box(
                 -10.0, 10.0, (self.options.shown_points, self.library.n_variables + 1), dtype=np.float32

@@ -9,10 +9,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import BatchEnv, World, make_world
+from envs.batch import BatchEnv
 from envs.streams import Streams, seed_stream
 from envs.tasks import TaskSet, TaskWorld
 from envs.trial import Trial
+from envs.world import World, make_world
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
 from rl_suite.registered import find_spec

@@ -11,8 +11,9 @@ from agents.durotaxis_baselines import BiasedRandom, UpGradient, treadmill
 from agents.protocol import Agent
 from agents.tabular import UCB1, GaussianThompsonSampling, QLearning, ThompsonSampling
 from envs.bandit import GaussianBandit
-from envs.batch import BatchEnv, World
+from envs.batch import BatchEnv
 from envs.trial import Trial
+from envs.world import World
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec
 from rl_suite.loading import require_known

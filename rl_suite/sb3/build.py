@@ -12,6 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
+from envs.durotaxis.env import ADVICE
+from envs.spaces import HybridBox
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
 from rl_suite.loading import require_known
@@ -84,6 +86,8 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
         start, end = settings.pop("learning_rate"), settings.pop("final_learning_rate")
         settings["learning_rate"] = LinearSchedule(start, end, 1.0)
     policy = find_policy(config.policy.name, algorithm)
+    if isinstance(env.action_space, HybridBox) and isinstance(policy, str):
+        raise UserError(f"policy.name={policy} cannot act in {config.env.id}, whose actions hold choices{ADVICE}")
     require_memory(buffer_bytes(config, env), f"what {config.algorithm} remembers of {env.num_envs} copies")
     require_memory(net_bytes(config.policy.kwargs.get("net_arch"), env), "policy.kwargs.net_arch")
     try:

@@ -16,17 +16,20 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 
+from rl_suite.sb3.snapshot_check import (
+    COUNTERS,
+    LAST,
+    check_counters,
+    check_episodes,
+    check_last,
+    check_memory,
+    check_normalization,
+    check_optimizer,
+    check_replay,
+    require_like,
+)
 from rl_suite.seeding import get_random_state, set_random_state
 
-COUNTERS = (
-    "num_timesteps",
-    "_n_updates",
-    "_episode_num",
-    "_n_calls",
-    "_current_progress_remaining",
-    "exploration_rate",
-)
-LAST = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -53,10 +56,16 @@ def restore(model: BaseAlgorithm, content: dict[str, Any]) -> bool:
     """Put a snapshot into a freshly built model; returns whether the environments could continue too.
 
     Environments without ``get_state`` start new episodes instead.
+
+    Raises:
+        ValueError: a part does not fit the model; its name is in the message. KeyError, TypeError and
+            RuntimeError come from parts that are missing or no snapshot at all.
     """
     assert model.env is not None
     window = model._stats_window_size
+    _check(model, content)
     model.set_parameters(content["parameters"], exact_match=True, device=model.device)
+    check_optimizer(model)
     for name, value in content["counters"].items():
         setattr(model, name, value)
     model.ep_info_buffer = deque(content["episodes"], maxlen=window)
@@ -72,6 +81,25 @@ def restore(model: BaseAlgorithm, content: dict[str, Any]) -> bool:
     set_random_state(content["random"])
     model.action_space.np_random.bit_generator.state = content["exploration"]
     return continued
+
+
+def _check(model: BaseAlgorithm, content: dict[str, Any]) -> None:
+    """Refuse a snapshot of which a part does not fit; parameters and worlds are checked by what takes them."""
+    check_counters(content["counters"])
+    check_episodes(content["episodes"], content["successes"])
+    check_replay(model, content["replay"], REPLAY_ARRAYS)
+    states, env, normalized = content["envs"], model.env, False
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecNormalize):
+            check_normalization(env, states["normalization"])
+            normalized |= env.norm_obs
+        elif isinstance(env, VecMonitor) and states["world"] is not None:
+            for name, now in (("returns", env.episode_returns), ("lengths", env.episode_lengths)):
+                require_like(f"monitor.{name}", states["monitor"][name], now)
+        env = env.venv
+    if states["world"] is not None:
+        check_last(model, content["last"], normalized)
+        check_memory(model, content["memory"])
 
 
 def _recurrent_memory(model: BaseAlgorithm) -> list[torch.Tensor] | None:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs.batch import BatchEnv, SingleEnv, World, make_world
+from envs.batch import BatchEnv, SingleEnv
+from envs.world import World, make_world
 
 
 class Ticker(World):
     """Ends itself when its clock reaches 3; the reward is the clock; fast rows start later."""
 
+    reset_options = ("clock",)
     state_arrays = ("clock",)
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
 

@@ -7,12 +7,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_checker import data_equivalence as same
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import vector as wrappers
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import envs  # noqa: F401  # registers the worlds
+from envs.world import world_class
 
 IDS = sorted(name for name in gym.registry if name.startswith("rl_suite/"))
 HEADINGS = (
@@ -85,17 +88,18 @@ def test_sb3_accepts_it(env_id: str) -> None:
     check_env_sb3(gym.make(env_id))
 
 
-def test_batch_is_what_gymnasium_makes_of_single_ones(env_id: str) -> None:
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_batch_is_what_gymnasium_makes_of_single_ones(env_id: str, mode: AutoresetMode) -> None:
     """Row i of a batch is the single environment with seed s + i: observations, ends, infos, final infos."""
-    ours: Any = gym.make_vec(env_id, num_envs=5, max_episode_steps=SHORT)
-    kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    ours: Any = gym.make_vec(env_id, num_envs=5, max_episode_steps=SHORT, autoreset_mode=mode)
+    kwargs = {"autoreset_mode": mode}
     theirs = gym.make_vec(env_id, num_envs=5, vectorization_mode="sync", vector_kwargs=kwargs, max_episode_steps=SHORT)
     rng = np.random.default_rng(0)
     (first, infos), (their_first, their_infos) = ours.reset(seed=11), theirs.reset(seed=11)
     assert same(first, their_first, exact=True)
     np.testing.assert_equal(masked(infos), masked(their_infos))
     ends = 0
-    for _ in range(2 * SHORT + 1):
+    for _ in range(2 * SHORT + 2):
         actions = legal_actions(ours, rng)
         observations, rewards, terminated, truncated, infos = ours.step(actions)
         their_step = theirs.step(actions)
@@ -166,6 +170,113 @@ def test_some_rows_can_be_reset_alone(env_id: str) -> None:
     assert same(rows_of(before, 1), rows_of(after, 1), exact=True)
     with pytest.raises(ValueError, match="reset_mask must be 3 bools"):
         env.reset(options={"reset_mask": np.zeros(3, dtype=np.bool_)})
+
+
+def test_without_autoreset_ended_rows_wait_for_a_reset(env_id: str) -> None:
+    env: Any = gym.make_vec(env_id, num_envs=3, max_episode_steps=2, autoreset_mode="DISABLED")
+    assert env.autoreset_mode is env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    env.reset(seed=0)
+    last = rollout(env, 2, np.random.default_rng(8))[-1]
+    assert (last[2] | last[3]).all()
+    assert "final_obs" not in last[4]
+    with pytest.raises(ResetNeeded, match=r"rows \[0, 1, 2\]"):
+        rollout(env, 1, np.random.default_rng(9))
+    env.reset(options={"reset_mask": np.array([True, False, True])})
+    with pytest.raises(ResetNeeded, match=r"rows \[1\]"):
+        rollout(env, 1, np.random.default_rng(9))
+    state = env.get_state()
+    env.reset(options={"reset_mask": np.array([False, True, False])})
+    rollout(env, 1, np.random.default_rng(9))
+    env.set_state(state)
+    with pytest.raises(ResetNeeded, match=r"rows \[1\]"):
+        rollout(env, 1, np.random.default_rng(9))
+
+
+def test_vector_wrappers_of_gymnasium_work(env_id: str) -> None:
+    """``NormalizeObservation`` takes no other mode than NEXT_STEP, and flat observations only."""
+    env: Any = gym.make_vec(env_id, num_envs=3, max_episode_steps=SHORT, autoreset_mode="NEXT_STEP")
+    wrapped: Any = wrappers.RecordEpisodeStatistics(env)
+    if isinstance(env.single_observation_space, gym.spaces.Box):
+        wrapped = wrappers.NormalizeObservation(wrapped)
+    wrapped.reset(seed=0)
+    lengths = []
+    for _ in range(2 * SHORT + 2):
+        infos = wrapped.step(legal_actions(env, np.random.default_rng(0)))[4]
+        lengths += infos["episode"]["l"][infos["_episode"]].tolist() if "episode" in infos else []
+    assert lengths
+    assert max(lengths) <= SHORT
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_unknown_keywords_are_type_errors_that_name_the_nearest(env_id: str, make: Any) -> None:
+    world = world_class(gym.spec(env_id).kwargs["world"])
+    for known in (*world.keywords(gym.spec(env_id).kwargs), "render_mode"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{known}x'; did you mean '"):
+            make(env_id, **{f"{known}x": 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'"):
+        make(env_id, frameskip=1)
+
+
+@pytest.mark.parametrize("limit", [0, -2, 2.5, "5", 10**400])
+def test_a_limit_of_steps_is_a_whole_number_above_0(env_id: str, limit: Any) -> None:
+    with pytest.raises(ValueError, match="max_episode_steps must be a whole number above 0"):
+        gym.make_vec(env_id, num_envs=2, max_episode_steps=limit)
+    if limit in (0, -2):
+        with pytest.raises(ValueError, match="max_episode_steps"):
+            gym.make(env_id, max_episode_steps=limit)
+
+
+def test_unknown_options_of_reset_are_refused_by_name(env_id: str) -> None:
+    single: Any = gym.make(env_id)
+    for env in (single, single.unwrapped, gym.make_vec(env_id, num_envs=2)):
+        for name in ("goal_cell", "tsak", 3):
+            with pytest.raises(ValueError, match=f"reset has no option '{name}'"):
+                env.reset(options={name: 1})
+        with pytest.raises(ValueError, match="options of reset must be a mapping"):
+            env.reset(options=[("task", 1)])
+        env.reset(options={})
+    with pytest.raises(ValueError, match="reset has no option 'reset_mask'"):
+        single.reset(options={"reset_mask": np.ones(1, dtype=np.bool_)})
+
+
+def test_a_step_needs_a_reset(env_id: str) -> None:
+    single: Any = gym.make(env_id).unwrapped
+    with pytest.raises(ResetNeeded):
+        single.step(_legal(single, 0))
+    for mode in AutoresetMode:
+        batch = gym.make_vec(env_id, num_envs=2, autoreset_mode=mode)
+        with pytest.raises(ResetNeeded):
+            rollout(batch, 1, np.random.default_rng(0))
+    batch = gym.make_vec(env_id, num_envs=2)
+    batch.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(ResetNeeded, match=r"rows \[1\]"):
+        rollout(batch, 1, np.random.default_rng(0))
+
+
+def test_actions_that_are_no_numbers_are_refused_in_a_line(env_id: str) -> None:
+    single: Any = gym.make(env_id).unwrapped
+    batch: Any = gym.make_vec(env_id, num_envs=2)
+    single.reset(seed=0)
+    batch.reset(seed=0)
+    legal = np.asarray(_legal(single, 0))
+    wrong = [
+        legal.astype(complex),
+        legal.astype(object),
+        legal.astype(str),
+        legal.astype("V8"),
+        None,
+        "north",
+        {"a": 1},
+    ]
+    for action in wrong:
+        with pytest.raises(ValueError, match="actions must be") as caught:
+            single.step(action)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ValueError, match="actions must"):
+            batch.step([action, action])
+    for action in ([[0], [0, 1]], [1], np.zeros((2, 2, 2, 2))):
+        with pytest.raises(ValueError, match=r"action"):
+            batch.step(action)
 
 
 def test_state_can_be_taken_and_put_back(env_id: str) -> None:

@@ -8,8 +8,8 @@ import pytest
 from gymnasium import spaces
 
 import envs  # noqa: F401  # registers the worlds
-from envs.batch import World
 from envs.trial import Trial
+from envs.world import World
 
 RIGHT, LEFT, STAY = 2, 3, 4
 

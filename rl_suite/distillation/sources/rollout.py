@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.batch import World
+from envs.world import World
 from rl_suite.distillation.histories import Histories, compact
 from rl_suite.distillation.worlds import begin_tasks
 

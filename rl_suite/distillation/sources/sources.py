@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from agents.tabular import UCB1, QLearning, TabularLearner, ThompsonSampling
 from envs.bandit import Bandit
-from envs.batch import World
 from envs.gridworld import DarkKeyToDoor, DarkRoom, GridWorld
+from envs.world import World
 from rl_suite.distillation.config import ExplorerSection, QLearningSection, SourceSection, SweeperSection
 from rl_suite.distillation.histories import Histories
 from rl_suite.distillation.sources.explorer import Explorer, Sweeper

@@ -1,4 +1,6 @@
 import math
+import os
+import zlib
 
 import numpy as np
 import pytest
@@ -118,6 +120,12 @@ def test_measured_fields_come_from_csv_npy_and_pictures(tmp_path):
         np.testing.assert_allclose(load_fields(options).values, HILL, atol=tolerance)
 
 
+def png(width, height):
+    """A picture that claims to be large."""
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x00\x00\x00\x00"
+    return b"\x89PNG\r\n\x1a\n\x00\x00\x00\r" + header + zlib.crc32(header).to_bytes(4, "big")
+
+
 def broken(change):
     grid = HILL.copy()
     change(grid)
@@ -133,7 +141,7 @@ def broken(change):
         (HILL - 6.0, "stiffness must be above 0"),
         (HILL.astype(complex), "must hold real numbers"),
         (HILL[0], "grid of at least 2 x 2"),
-        ("nowhere.csv", "there is no measured field at nowhere.csv"),
+        ("nowhere.csv", "nowhere.csv cannot be read: No such file"),
     ],
 )
 def test_impossible_measurements_are_refused(image, message):
@@ -146,7 +154,7 @@ def test_impossible_measurements_are_refused(image, message):
     [
         ("words.csv", b"1,2,3\n4,five,6\n", "must hold numbers separated by commas"),
         ("gap.csv", b"1,2,3\n4,5\n", "must hold numbers separated by commas"),
-        ("noise.npy", b"not an array", "is no array of numbers"),
+        ("noise.npy", b"not an array", "no array"),
         ("noise.png", b"not a picture", "neither .csv nor .npy nor a picture"),
     ],
 )
@@ -156,9 +164,55 @@ def test_unreadable_files_are_refused(tmp_path, name, content, message):
         load_measured(Options(substrate="image", image=tmp_path / name))
 
 
+def npy(header):
+    text = f"{header}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.csv", b"", "at least 2 x 2"),
+        ("bytes.csv", b"\xff\xfe1,2\n", "must hold numbers"),
+        ("large.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}"), "in 8. bytes"),
+        ("negative.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 4)}"), "no array"),
+        ("words.npy", npy("{'descr': '<U4', 'fortran_order': False, 'shape': (0, 4)}"), "must hold real numbers"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "cut.png"),
+        ("program.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "neither .csv nor .npy nor a picture"),
+        ("bomb.png", png(60_000, 60_000), "bomb.png"),
+        ("huge.csv", b"1e300,1e300\n1e300,1e300\n", "not finite in row 0, column 0"),
+    ],
+)
+def test_hostile_files_are_one_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        Durotaxis(substrate="image", image=tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])
+@pytest.mark.parametrize("name", ["field.csv", "field.npy", "field.png"])
+def test_only_plain_files_are_opened(tmp_path, name, kind):
+    place = tmp_path / name
+    if kind == "link":
+        np.save(tmp_path / "real.npy", HILL)
+        place.symlink_to(tmp_path / "real.npy")
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    with pytest.raises(ValueError, match="cannot be read: it is"):
+        Durotaxis(substrate="image", image="/dev/zero" if kind == "device" else place)
+
+
+@pytest.mark.parametrize("image", [3, ["a.csv"], b"a.csv", "a\0b.csv", ""])
+def test_an_image_is_a_file_or_an_array(image):
+    with pytest.raises(ValueError, match=r"must be a file or an array|cannot be read"):
+        Durotaxis(substrate="image", image=image)
+
+
 def test_a_pickle_is_not_opened(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match="is no array of numbers"):
+    with pytest.raises(ValueError, match="no array"):
         load_measured(Options(substrate="image", image=tmp_path / "objects.npy"))
 
 

@@ -1,13 +1,15 @@
+from dataclasses import fields
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
 import envs  # noqa: F401  # registers the world
+from envs.durotaxis.env import Durotaxis
 from envs.durotaxis.options import Options
 from envs.durotaxis.replay import changed_options
 
 BAD = [
-    ({"goal_distanse": 5}, "did you mean 'goal_distance'"),
     ({"substrate": "lunar"}, "substrate must be one of linear, exponential"),
     ({"action_mode": "both"}, "action_mode must be one of per_node, delete_ratio"),
     ({"gradient": float("nan")}, "gradient must be a finite number"),
@@ -42,6 +44,9 @@ BAD = [
     ({"gradient": 0.06}, "the linear field reaches -0.8 inside the dish"),
     ({"substrate": "optimum", "peak_distance": 60.0}, "does not rise from the start to the goal line"),
     ({"substrate": "random", "random_gradient": [0.5, 1.4]}, "stiffness must be above 0"),
+    ({"curriculum": [3]}, "curriculum stage 0 must be a mapping"),
+    ({"random_kinds": [["linear"]]}, "random_kinds must be some of"),
+    ({"gamma_range": (1.0, "wide")}, "must be two numbers"),
     ({"curriculum": [{"gradient": 0.02}, {"substrate": "radial", "gradient": 0.08}]}, "the radial field reaches"),
 ]
 
@@ -50,6 +55,29 @@ BAD = [
 def test_impossible_options_are_refused_before_anything_is_built(options, message):
     with pytest.raises(ValueError, match=message):
         gym.make("rl_suite/Durotaxis-v0", **options)
+
+
+NUMBERS = [field.name for field in fields(Options) if type(field.default) in (int, float)]
+
+
+HARMLESS_NEAR_ZERO = {
+    "angle", "noise", "mark_margin", "shaping", "spring_stiffness", "motility", "weight_delete", "weight_distance",
+    "max_ratio", "shaping_gamma", "advance_at",
+}  # fmt: skip
+FAR_OUT = [10**400, -(10**400), 2**62, 1.7e308, -1.7e308, 5e-324, float("nan"), 1j, "5", None, [1]]
+
+
+@pytest.mark.parametrize("value", FAR_OUT, ids=lambda value: str(value)[:9])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_refused_by_name_or_makes_a_world(name, value):
+    if value == 5e-324 and name in HARMLESS_NEAR_ZERO:
+        world = Durotaxis(2, **{name: value})
+        world.sample_tasks(world.all_rows, np.arange(2, dtype=np.uint64), {})
+        world.start_episodes(world.all_rows, np.arange(2, dtype=np.uint64))
+        assert all(np.isfinite(column).all() for column in world.info(world.all_rows).values())
+    else:
+        with pytest.raises(ValueError, match=name):
+            Durotaxis(2, **{name: value})
 
 
 def test_lists_and_whole_numbers_do_where_tuples_and_reals_are_meant():

@@ -1,4 +1,8 @@
 import csv
+import io
+import json
+import os
+import zipfile
 
 import gymnasium as gym
 import numpy as np
@@ -7,6 +11,7 @@ from PIL import Image
 
 import envs  # noqa: F401  # registers the world
 from envs.durotaxis.replay import Recorder, Replay, resimulate
+from envs.durotaxis.text import describe
 
 WORLD = "rl_suite/Durotaxis-v0"
 SMALL = {"start_nodes": 12, "critical_nodes": 14, "node_limit": 40, "max_nodes": 40}
@@ -131,6 +136,120 @@ def test_other_files_are_refused(tmp_path, content):
     np.savez(tmp_path / "other.npz", a=np.ones(3))
     with pytest.raises(ValueError, match="is no durotaxis replay"):
         Replay.load(tmp_path / "other.npz")
+
+
+def arrays_and_about(path):
+    with np.load(path) as content:
+        arrays = {name: content[name] for name in content.files}
+    return arrays, json.loads(str(arrays.pop("about")))
+
+
+def look_at(path):
+    """Load a replay and use all of it; None if it is refused."""
+    try:
+        replay = Replay.load(path)
+    except ValueError:
+        return None
+    for moment in range(len(replay) + 1):
+        scene = replay.scene(moment)
+        assert describe(scene)
+        assert len(scene.hull) <= len(scene.x)
+    replay.save_csv(path.with_suffix(".csv"))
+    replay.lineage()
+    try:
+        return resimulate(replay)
+    except ValueError:  # actions that the world refuses
+        return replay
+
+
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid|divide).*:RuntimeWarning")
+@pytest.mark.parametrize("options", [{"edges": "knn", "neighbours": 3}, {"substrate": "image", "image": FIELD}])
+def test_no_array_of_a_strangers_replay_is_used_unchecked(tmp_path, options):
+    """Every extreme, type and shape in every array: refused, or a replay that can be looked at and lived again."""
+    path, refused = tmp_path / "episode.npz", 0
+    record(steps=3, action_mode="delete_ratio", **options)[1].save(path)
+    arrays, about = arrays_and_about(path)
+    for name, array in arrays.items():
+        for value in extremes(array) + places(array):
+            np.savez(path, about=np.array(json.dumps(about)), **{**arrays, name: value})
+            refused += look_at(path) is None
+        np.savez(path, about=np.array(json.dumps(about)), **{key: arrays[key] for key in arrays if key != name})
+        assert look_at(path) is None, f"without {name}"
+    assert refused > 100
+
+
+def extremes(array):
+    """Arrays that a stranger could put in its place, in type and out of it."""
+    if array.dtype.kind in "iu":
+        values = [np.iinfo(array.dtype).min, np.iinfo(array.dtype).max, -1, 120]
+    else:
+        values = [np.nan, np.inf, -np.inf, np.finfo(array.dtype).max, 20000, 0]
+    wrong = [array.ravel()[:0], array[:-1], array.astype(np.float16), array.astype(str), array[..., None]]
+    return [np.full_like(array, value) for value in values] + [array[::-1].copy()] + wrong
+
+
+def places(array):
+    """The first and the last entry alone set to an extreme."""
+    changed = []
+    for index in (0, -1):
+        for value in (np.iinfo(array.dtype).max, -1) if array.dtype.kind in "iu" else (np.nan, 1e30):
+            changed.append(array.copy())
+            changed[-1].reshape(-1)[index] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": -1}, {"seed": 2**70}, {"seed": "5"}, {"seed": None}, {"seed": True},
+        {"reset_options": []}, {"reset_options": {"goal": 3}}, {"options": []}, {"options": {"gamma": 10**400}},
+        {"options": {"substrate": "image", "image": "/etc/hostname"}}, {"options": {"substrate": "gaussian"}},
+        {"options": {"max_nodes": 20000}}, {"options": {"goal_distanse": 1}}, {"format": "other"}, {"more": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_replay_says_about_itself_is_checked(tmp_path, change):
+    path = tmp_path / "episode.npz"
+    record(steps=2)[1].save(path)
+    arrays, about = arrays_and_about(path)
+    np.savez(path, about=np.array(json.dumps({**about, **change})), **arrays)
+    with pytest.raises(ValueError, match="is no durotaxis replay"):
+        Replay.load(path)
+
+
+@pytest.mark.parametrize("about", ["[" * 100_000, "null", '"text"', "1" * 9000, ""])
+def test_text_that_is_no_description_is_refused(tmp_path, about):
+    path = tmp_path / "episode.npz"
+    record(steps=1)[1].save(path)
+    np.savez(path, about=np.array(about), **arrays_and_about(path)[0])
+    with pytest.raises(ValueError, match="is no durotaxis replay"):
+        Replay.load(path)
+
+
+def test_a_replay_is_a_plain_file_of_sane_size(tmp_path):
+    record(steps=1)[1].save(tmp_path / "real.npz")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "real.npz")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("task.npy", npy_header((2**28,)))
+    for name in ("link.npz", "pipe.npz", "bomb.npz", "nowhere.npz"):
+        with pytest.raises(ValueError, match="is no durotaxis replay"):
+            Replay.load(tmp_path / name)
+
+
+def npy_header(shape):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def test_a_measured_map_lies_in_the_replay_itself(tmp_path):
+    """Whoever opens the replay needs no other file."""
+    np.save(tmp_path / "map.npy", FIELD)
+    _, replay = record(steps=3, substrate="image", image=str(tmp_path / "map.npy"))
+    (tmp_path / "map.npy").unlink()
+    replay.save(tmp_path / "episode.npz")
+    assert resimulate(Replay.load(tmp_path / "episode.npz")).hash() == replay.hash()
 
 
 def test_only_durotaxis_can_be_recorded():

@@ -1,0 +1,41 @@
+"""Stock SB3 and sb3-contrib on every registered world as ``gymnasium.make`` gives it, without anything of ours."""
+
+import gymnasium as gym
+import pytest
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import A2C, PPO
+
+import envs  # noqa: F401  # registers the worlds
+from agents.actor_critic import HybridActorCritic
+from envs.spaces import HybridBox
+
+IDS = sorted(name for name in gym.registry if name.startswith("rl_suite/"))
+HYBRID = [name for name in IDS if isinstance(gym.make(name).action_space, HybridBox)]
+FEW = {"n_steps": 4, "device": "cpu", "seed": 0}
+
+
+def policy_of(env, kind):
+    return f"MultiInput{kind}Policy" if isinstance(env.observation_space, gym.spaces.Dict) else f"Mlp{kind}Policy"
+
+
+@pytest.mark.parametrize("env_id", [name for name in IDS if name not in HYBRID])
+def test_recurrent_ppo_trains(env_id):
+    env = gym.make(env_id)
+    model = RecurrentPPO(policy_of(env, "Lstm"), env, batch_size=4, n_epochs=1, **FEW).learn(8)
+    assert model.num_timesteps == 8
+
+
+@pytest.mark.parametrize("env_id", HYBRID)
+@pytest.mark.parametrize("algorithm", [PPO, A2C, RecurrentPPO])
+def test_worlds_with_choices_say_which_policy_to_take(env_id, algorithm):
+    env = gym.make(env_id)
+    kind = "Lstm" if algorithm is RecurrentPPO else ""
+    settings = FEW if algorithm is A2C else {**FEW, "batch_size": 4}
+    with pytest.raises(ValueError, match=r"HybridActorCritic.*DurotaxisRatio-v0"):
+        algorithm(policy_of(env, kind), env, **settings).learn(8)
+    assert PPO(HybridActorCritic, env, batch_size=4, n_epochs=1, **FEW).learn(4).num_timesteps == 4
+
+
+def test_stock_ppo_trains_in_durotaxis_by_ratio():
+    env = gym.make("rl_suite/DurotaxisRatio-v0")
+    assert PPO("MultiInputPolicy", env, batch_size=4, n_epochs=1, **FEW).learn(8).num_timesteps == 8
