@@ -17,11 +17,12 @@ from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.experiments import describe_experiments
 from rl_suite.loading import CONTROL
+from rl_suite.shipped import shipped_file
 
 WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 LONGEST_LINE = 2000  # characters of one error; the rest is cut
-DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "config.yaml"
+DEFAULT_CONFIG = shipped_file("config.yaml")
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
