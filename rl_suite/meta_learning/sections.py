@@ -59,6 +59,8 @@ class GradientSection(Section):
     """Channels of every block of conv4, units of every layer of dense."""
     down: Literal["pool", "stride"]
     """How conv4 halves the picture."""
+    shared_head: bool
+    """For pictures: all outputs begin alike, and only the support set tells classes apart (Ye and Chao 2022)."""
     gradient_clip: Positive | None
     """Largest norm of the meta-gradient."""
     inner_clip: Positive | None

@@ -140,6 +140,7 @@ RULES: dict[str, dict[str, Used]] = {
         "measure": lambda s: s.gradient.inequality > 0,
         "entropy": lambda s: s.problem == "few_shot_gradient",
         "network": lambda s: s.problem == "few_shot_gradient",
+        "shared_head": lambda s: s.problem == "few_shot_gradient",
         "norm": _convolves,
         "batch_norm": lambda s: _convolves(s) and s.gradient.norm == "batch",
         "width": lambda s: s.problem == "few_shot_gradient" and s.gradient.network != "wide",

@@ -31,6 +31,7 @@ def build_gradient_learner(section: MetaLearningSection, model: nn.Module) -> MA
         fairness=Fairness(settings.measure, settings.inequality, settings.entropy),
         gradient_clip=settings.gradient_clip,
         inner_clip=settings.inner_clip,
+        shared_head=settings.shared_head,
     )
     own: dict[str, Any] = {}
     if section.learner in ("maml", "anil", "meta_sgd"):

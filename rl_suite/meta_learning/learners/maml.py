@@ -29,6 +29,7 @@ from rl_suite.meta_learning.engine import (
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
 from rl_suite.meta_learning.learners.fairness import Fairness
 from rl_suite.meta_learning.learners.losses import LossFunction, default_loss, default_losses
+from rl_suite.meta_learning.learners.shared_head import SharedHead
 from rl_suite.meta_learning.rules import Rule, Weights, fixed_rate, sgd
 from rl_suite.meta_learning.tasks import Task, Tasks, local_labels, unstack_tasks
 
@@ -61,6 +62,8 @@ class Options(TypedDict, total=False):
     """Largest norm of an inner gradient; default none."""
     recompute: bool | None
     """Whether second-order steps are computed twice to save memory; default: from six steps on."""
+    shared_head: bool
+    """Whether all outputs of the last layer begin alike (``learners.shared_head``); default no."""
 
 
 class MAML(nn.Module):
@@ -105,6 +108,7 @@ class MAML(nn.Module):
         self.gradient_clip = options.get("gradient_clip")
         self.function = FunctionalModule(model, options.get("batch_norm", "batch"), num_inner_steps)
         self.statistics = self.function.statistics
+        self.shared = SharedHead(model) if options.get("shared_head") else None
         inner_clip, recompute = options.get("inner_clip"), options.get("recompute")
         names = self.adapted_names()
         if not names:
@@ -179,6 +183,7 @@ class MAML(nn.Module):
 
     def _descend(self, parameters: Weights, gradients: Weights) -> float:
         """Clip the meta-gradient and let the optimizer step; returns its norm before."""
+        gradients = self.shared.share(gradients) if self.shared is not None else gradients
         for name, parameter in parameters.items():
             parameter.grad = gradients.get(name)
         limit = math.inf if self.gradient_clip is None else self.gradient_clip
