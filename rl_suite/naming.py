@@ -66,7 +66,7 @@ def tag(config: ExperimentConfig, words: Sequence[str]) -> str:
     """
     pairs = [word.partition("=") for word in words]
     said = [f"{key.split('.')[-1]}-{value}" for key, _, value in pairs if key not in NOT_SETTINGS]
-    text = "_".join(re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in said)
+    text = "_".join(re.sub(r"-*[^\w.+-]+-*", "-", part).strip("-") for part in said)
     if text and len(text) <= LONGEST_TAG:
         return text
     settings = json.dumps(config.model_dump(mode="json", exclude={"runs_dir", "name", "seed"}), sort_keys=True)

@@ -153,6 +153,7 @@ def claiming(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
 @pytest.mark.parametrize(
     "data",
     [b"", b"PK", npz(a=b"x"), npz(a=claiming((10**12,))), npz(a=claiming((2**62, 4))), npz(a=claiming((1,), "|O"))],
+    ids=["nothing", "a beginning", "no array", "too long", "beyond 64 bits", "objects"],  # bytes hold the time
 )
 def test_arrays_that_claim_more_than_the_file_holds_are_refused(data: bytes) -> None:
     with pytest.raises(UserError, match="not a file of arrays"):

@@ -142,7 +142,7 @@ def test_state_passes_through_wrappers() -> None:
 )
 def test_sb3_trains_on_it(algorithm: Any, settings: dict[str, int]) -> None:
     env = VecCheckNan(VecMonitor(make_vec_env("rl_suite/DarkRoom-v0", 2, show_goal=True)), raise_exception=True)
-    model = algorithm("MlpPolicy", env, seed=0, **settings).learn(48)
+    model = algorithm("MlpPolicy", env, seed=0, device="cpu", **settings).learn(48)
     assert model.num_timesteps >= 48
     assert len(model.ep_info_buffer) == 2 * 24 // 20
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl_suite.checkpoint import save_checkpoint
+from rl_suite.checkpoint import load_checkpoint, save_checkpoint
 from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.distillation import experiment as training
 from rl_suite.distillation import look as attention
@@ -55,7 +55,7 @@ def trained(tmp_path, *words, **kwargs):
 
 
 def final_model(run):
-    return training.load_checkpoint(run.checkpoints.for_evaluation())["model"]
+    return load_checkpoint(run.checkpoints.for_evaluation())["model"]
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
@@ -240,10 +240,10 @@ def test_histories_of_another_world_are_refused(tmp_path):
 def test_what_is_not_finite_is_named(tmp_path):
     config, run = trained(tmp_path)
     path = run.checkpoints.for_evaluation()
-    content = training.load_checkpoint(path)
+    content = load_checkpoint(path)
     content["model"]["head.weight"][0, 0] = torch.nan
     save_checkpoint(path, content)
-    with pytest.raises(UserError, match="weights hold NaN or infinity; train again"):
+    with pytest.raises(UserError, match=r"head\.weight holds NaN or infinity; train again"):
         training.load_agent(config, EvaluationRequest(run=run))
     wild = config_of(tmp_path / "wild", "distillation.fit.learning_rate=1e30", "distillation.fit.warmup=0")
     with pytest.raises(NonFiniteError, match=r"step \d: loss nan.*lower distillation.fit.learning_rate"):
