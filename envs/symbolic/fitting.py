@@ -291,5 +291,9 @@ def refine_kernel(
     error, _ = fit_one(program, len(program), machine, points, constants, gradient, free, max_iterations, 0.0)
     if error < np.inf:
         normal_equations(program, len(program), machine, points, constants, gradient, free, normal, slope)
-        covariance_of(normal, free, max(error, 1e-30), covariance)
+        freedom = points.n
+        for i in range(k):
+            freedom -= free[i]
+        freedom = max(freedom, 1)
+        covariance_of(normal, free, max(error, 1e-30) * points.n / freedom, covariance)
     return error

@@ -36,12 +36,11 @@ def pendulum(noise: float) -> SymbolicRegressor:
 def main() -> None:
     """Search both and print what was found."""
     search = kepler()
-    best = search.archive.best
-    if best is not None:
-        report = Report("period", search.archive.front(), best, search.polisher, search.reason, search.evaluations)
-        print("\n".join(report.lines()))
+    report = Report.of(search.findings(), search.given, search.reason, search.evaluations)
+    print("\n".join(report.lines()))
     model = pendulum(noise=0.01)
     print(f"pendulum, 1 % noise: period = {model.law_}   ({model.stopped_} after {model.evaluations_} programs)")
+    print("\n".join(f"        constant {constant}" for constant in model.constants_))
 
 
 if __name__ == "__main__":

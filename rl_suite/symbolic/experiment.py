@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from envs.symbolic.tokens import OPERATIONS, Library
+from envs.symbolic.tokens import OPERATIONS
 from rl_suite.checkpoint import Saved
 from rl_suite.cli import show
 from rl_suite.errors import UserError
@@ -14,8 +14,7 @@ from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.symbolic.config import SymbolicConfig
 from rl_suite.symbolic.data import Data, Options
-from rl_suite.symbolic.laws.polish import Polisher
-from rl_suite.symbolic.laws.records import read_archive
+from rl_suite.symbolic.findings import read_findings
 from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.pictures import save_pictures
 from rl_suite.symbolic.report import Report
@@ -92,7 +91,8 @@ def train(config: SymbolicConfig, run: Run) -> None:
             best = search.archive.best
             if best is not None:
                 error = math.sqrt(best.nmse)
-                progress.update(min(search.evaluations, config.search.budget), error=error, law=best.text[:SHOWN_LAW])
+                spent = min(search.evaluations, config.search.budget)
+                progress.update(spent, error=error, law=search.text()[:SHOWN_LAW])
             if best is not None and search.evaluations > logged:
                 logged = search.evaluations
                 run.log(search.evaluations, {"eval/nrmse": error, "eval/bits": best.bits})
@@ -125,11 +125,9 @@ def report_of(search: Search) -> Report:
     Raises:
         UserError: nothing that is finite on all rows.
     """
-    best = search.archive.best
-    if best is None:
+    if search.archive.best is None:
         raise UserError("no law is finite on all rows; raise search.budget or check the data for extreme values")
-    data, front = search.data, search.archive.front()
-    return Report(data.target, front, best, search.polisher, search.reason, search.evaluations, data.set_names)
+    return Report.of(search.findings(), search.given, search.reason, search.evaluations)
 
 
 def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
@@ -140,23 +138,18 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
     if saved is None:
         raise UserError(f"{request.run.path}: no law was found yet; train first")
     table = table_of(config)
-    content = saved.content
-    library = Library("full", table.data.variables, constant=True)
+    content, data = saved.content, table.data
+    if content.get("found") is None:
+        raise UserError(f"{request.run.path}: no law was found")
     try:
-        archive = read_archive(content["archive"], library)
+        found = read_findings(content["found"], data)
     except KeyError as error:
         raise UserError(f"{request.run.path}: its laws need other columns than this table has: {error}") from None
-    data = table.data
-    polisher = Polisher(data.X, data.y, data.sets)
-    if archive.best is None:
-        raise UserError(f"{request.run.path}: no law was found")
-    if len(archive.best.laws) != len(data.set_names):
+    if len(found.chosen.laws) != len(data.set_names):
         raise UserError(
-            f"{request.run.path}: its law was measured on {len(archive.best.laws)} datasets,"
+            f"{request.run.path}: its law was measured on {len(found.chosen.laws)} datasets,"
             f" and data=... names {len(data.set_names)}; name one file for each, in the same order"
         )
-    front = archive.front()
-    reason, evaluations = content["reason"], content["evaluations"]
-    report = Report(data.target, front, archive.best, polisher, reason, evaluations, data.set_names)
+    report = Report.of(found, data, content["reason"], content["evaluations"])
     skeleton, _ = hole_of(config, table.data)
-    return report.measured_on(polisher) if skeleton is None else report.inside(skeleton, table.data)
+    return report.measured_on(report.polisher) if skeleton is None else report.inside(skeleton, table.data)

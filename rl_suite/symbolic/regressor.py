@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from envs.symbolic.units import Units
 from rl_suite.symbolic.data import DEFAULT_BUDGET, Data, Options
+from rl_suite.symbolic.laws.constants import Constant, constants_of
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.search import Search
@@ -30,6 +31,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         law_: the chosen law; ``front_``: the Pareto front of complexity and error, simplest first.
+        constants_: the numbers of the law with their standard errors; ``constants_of_``: by dataset.
         laws_: with several datasets, the law of each by its label.
         stopped_: why the search ended ("exact", "noise", "budget"); ``evaluations_``: what it used.
 
@@ -85,11 +87,13 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         data = Data(X, y, names, units, "y", sets, tuple(str(label) for label in labels))
         search = Search(data, options, seed, self.budget)
         search.run()
-        best = search.archive.best
-        laws = (search.law,) * len(labels) if best is None else best.laws
-        self.laws_: dict[Any, Law] = dict(zip(labels.tolist(), laws, strict=True))
-        self.front_: list[Finished] = search.archive.front()
-        self.law_: Law = search.law
+        found = search.findings()
+        self.laws_: dict[Any, Law] = dict(zip(labels.tolist(), found.chosen.laws, strict=True))
+        self.front_: list[Finished] = found.front
+        numbers = constants_of(found.chosen, found.polisher)
+        self.constants_: list[Constant] = numbers[0]
+        self.constants_of_: dict[Any, list[Constant]] = dict(zip(labels.tolist(), numbers, strict=True))
+        self.law_: Law = found.chosen.law
         self.stopped_ = search.reason
         self.evaluations_ = search.evaluations
         return self

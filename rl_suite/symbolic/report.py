@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,19 @@ from rich.table import Table
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.symbolic.data import Data
-from rl_suite.symbolic.laws.archive import noise_is_left
+from rl_suite.symbolic.findings import Findings
+from rl_suite.symbolic.laws.archive import what_is_left
+from rl_suite.symbolic.laws.constants import Constant, constants_of
 from rl_suite.symbolic.laws.polish import Finished, Polisher
 from rl_suite.symbolic.laws.records import finished_record
 from rl_suite.symbolic.laws.skeleton import Skeleton
 
 SHOWN = 12  # laws of the front in the table
+LEFT = {
+    "noise": "what is left does not depend on the inputs: it looks like noise",
+    "structure": "what is left still depends on the inputs: this is an approximation",
+    "unknown": "the rows are too few to know whether what is left is noise",
+}
 WIDEST = 90  # characters of a formula in the table
 
 
@@ -32,6 +39,11 @@ class Report:
     evaluations: int
     datasets: tuple[str, ...] = ("",)
     """Names of the datasets, each of which has constants of its own."""
+
+    @classmethod
+    def of(cls, found: Findings, data: Data, stopped: str, evaluations: int) -> "Report":
+        """The report of a search's laws for ``data``."""
+        return cls(data.target, found.front, found.chosen, found.polisher, stopped, evaluations, data.set_names)
 
     def measured_on(self, polisher: Polisher) -> "Report":
         """The same laws with their errors on other data."""
@@ -82,12 +94,7 @@ class Report:
         n = sum(self.polisher.sizes)
         error = math.sqrt(self.chosen.nmse)
         said = [f"error {error:.3g} of the target's standard deviation, on {n} rows"]
-        if self.stopped == "exact":
-            said.append("exact up to rounding")
-        elif noise_is_left(self.chosen, self.polisher):
-            said.append("what is left does not depend on the inputs: it looks like noise")
-        else:
-            said.append("what is left still depends on the inputs: this is an approximation, or the rows are too few")
+        said.append("exact up to rounding" if self.chosen.exact else LEFT[what_is_left(self.chosen, self.polisher)])
         rivals = [f.bits for f in self.front if f is not self.chosen]
         if rivals:
             gap = min(rivals) - self.chosen.bits
@@ -95,17 +102,18 @@ class Report:
             said.append(f"the next law of the front is {gap:.0f} bits dearer: odds of {odds} to 1 for this one")
         return [*said, *self._constants()]
 
+    def constants(self) -> list[list[Constant]]:
+        """The numbers of the chosen law on each dataset, with their standard errors."""
+        return constants_of(self.chosen, self.polisher)
+
     def _constants(self) -> list[str]:
-        """Every measured constant with its error; of several datasets, one line for each."""
-        free = [i for i, e in enumerate(self.chosen.law.exact) if e is None]
+        """Every number with its error; of several datasets, one line for each. Of an exact law there is no error."""
+        if len(self.datasets) == 1:
+            return [f"constant {c}" for c in self.constants()[0] if not (c.recognised and self.chosen.exact)]
         lines = []
-        for name, (law, covariance) in zip(self.datasets, self.polisher.fit(*self.chosen.laws), strict=True):
-            measured = [f"{law.constants[i]:.6g} +- {math.sqrt(max(float(covariance[i, i]), 0.0)):.2g}" for i in free]
-            if len(self.datasets) == 1:
-                lines += [f"measured constant {value}" for value in measured]
-            elif measured:
-                named = [f"{law.constant_names[i]} = {value}" for i, value in zip(free, measured, strict=True)]
-                lines.append(f"{name}: {', '.join(named)}")
+        for name, constants in zip(self.datasets, self.constants(), strict=True):
+            measured = [str(c) for c in constants if not c.recognised]
+            lines += [f"{name}: {', '.join(measured)}"] if measured else []
         return lines
 
     def as_json(self) -> dict[str, Any]:
@@ -117,6 +125,7 @@ class Report:
             "stopped": self.stopped,
             "evaluations": self.evaluations,
             "certainty": self.certainty(),
+            "constants": [[asdict(c) for c in constants] for constants in self.constants()],
             "datasets": list(self.datasets),
         }
 

@@ -20,14 +20,16 @@ from rl_suite.symbolic.evolution.frames import TRANSFORMS, Target, make_target
 from rl_suite.symbolic.evolution.genome import Alphabet, Dimensions
 from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island, Niche
 from rl_suite.symbolic.evolution.scoring import Scorer
+from rl_suite.symbolic.findings import Findings, findings_of, findings_record, simple_laws
 from rl_suite.symbolic.forms.candidates import forms_of
 from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
 from rl_suite.symbolic.forms.openings import openings, peeled_openings
 from rl_suite.symbolic.laws.archive import Archive, noise_is_left
 from rl_suite.symbolic.laws.law import Law
-from rl_suite.symbolic.laws.pieces import Piece, number
+from rl_suite.symbolic.laws.pieces import Piece, piece_of
 from rl_suite.symbolic.laws.polish import Polisher
 from rl_suite.symbolic.laws.records import archive_record, read_archive
+from rl_suite.symbolic.scaling import Scaling, scaling_of
 
 if TYPE_CHECKING:
     from rl_suite.symbolic.evolution.guidance import Guidance
@@ -42,21 +44,24 @@ MIN_SET_ROWS = 20  # of each of several datasets, for breeding
 MAX_OPENERS = 4  # datasets from which laws to begin with are made
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
-FEW_ROWS, FEW_ROWS_FACTOR = 50, 2  # below so many rows the tests for noise are weak: wait longer
+# With so few rows the tests for noise are weak, and so small an error is rarely noise: wait so many times longer.
+FEW_ROWS, FINE, DOUBT = 60, 1e-8, 4
 
 
 class Search:
     """Search laws for data; call :meth:`step` until ``done``, or :meth:`run`.
 
     Args:
-        data: the observations.
+        data: the observations, of any size; ``self.data`` are the scaled ones that are searched.
         options: what to search with.
         seed: of every random choice.
         budget: evaluations.
     """
 
     def __init__(self, data: Data, options: Options, seed: int, budget: int):
-        self.data, self.options, self.budget, self.seed = data, options, budget, seed
+        self.given, self.options, self.budget, self.seed = data, options, budget, seed
+        self.scaling = scaling_of(data) if options.known is None else Scaling((0,) * len(data.variables), 0)
+        self.data = data = self.scaling.apply(data)
         self.output = Library("full", data.variables, constant=True)
         self._inputs = inputs_of(data.X, data.variables, data.units, options.known)
         names = self._inputs.names
@@ -69,6 +74,7 @@ class Search:
         self._whole = [(self._inputs.columns[rows], data.y[rows]) for rows in self.polisher.rows]
         self.evaluations = self.generation = 0
         self.reason = ""
+        self._findings: tuple[int, Findings] | None = None
         rng = np.random.default_rng(seed)
         self._order = rng.permutation(len(data.y))
         self._wide = False
@@ -161,9 +167,23 @@ class Search:
     @property
     def law(self) -> Law:
         """The law of least price so far; the mean of y before anything is found."""
-        if self.archive.best is not None:
-            return self.archive.best.law
-        return number(float(np.mean(self.data.y))).law(self.output)
+        return self.findings().chosen.law
+
+    def findings(self) -> Findings:
+        """The laws so far as they are handed over: in the numbers of the data, least squares, as they are printed."""
+        if self._findings is None or self._findings[0] != self.evaluations:
+            laws = self.archive.front()
+            if self.archive.best is not None and self.archive.best not in laws:
+                laws.append(self.archive.best)
+            self._findings = self.evaluations, findings_of(laws, self.given, self.scaling)
+        return self._findings[1]
+
+    def text(self) -> str:
+        """How the best law so far reads, for a line that is written often."""
+        best = self.archive.best
+        if best is None or self.scaling.trivial:
+            return "" if best is None else best.text
+        return self.scaling.undo(piece_of(best.law), self.given.variables).law(self.output).infix()
 
     def run(self, report: Callable[["Search"], bool] | None = None) -> None:
         """Step until done; ``report`` is called after every step and ends the run by returning True."""
@@ -174,8 +194,10 @@ class Search:
 
     def step(self) -> None:
         """One generation on every island, then the stopping rules."""
-        if self.generation == 0 and self.options.polynomials:
-            self._begin_with_openings()
+        if self.generation == 0:
+            self._begin_with_baselines()
+            if self.options.polynomials:
+                self._begin_with_openings()
             self._check_stop()
         for place, island in enumerate(self.islands):
             if self.done:
@@ -212,9 +234,15 @@ class Search:
             self.reason = "budget"
         elif self.options.stop_at_noise and self.archive.best is not None and self.generation % 5 == 0:
             waited = self.evaluations - self.archive.found_at
-            patience = PATIENCE * (FEW_ROWS_FACTOR if len(self.data.y) < FEW_ROWS else 1)
+            doubtful = len(self.data.y) < FEW_ROWS or self.archive.best.nmse < FINE
+            patience = PATIENCE * (DOUBT if doubtful else 1)
             if waited > max(patience, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
                 self.reason = "noise"
+
+    def _begin_with_baselines(self) -> None:
+        for _, form in simple_laws(self.data, self.polisher.rows):
+            self.evaluations += 1
+            self._offer(form)
 
     def _begin_with_openings(self) -> None:
         inputs = self._inputs
@@ -294,6 +322,7 @@ class Search:
             "slots": np.flatnonzero(self._seen),
             "finished": sorted(key.hex() for key in self._finished),
             "archive": archive_record(self.archive),
+            "found": findings_record(self.findings()) if self.archive.best is not None else None,
             "guidance": None if self.guidance is None else self.guidance.state(),
         }
 

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from rl_suite.symbolic.laws.polish import EXACT_NMSE, Finished, Polisher, Values
 
-SOLVED_NMSE = 1e-22  # what rounding leaves of an exact law
-MOST_FREE = 3
+MOST_FREE, ROWS_TO_PROVE = 3, 8  # measured constants of an exact law: so many, or one for so many rows
 ROWS_PER_CONSTANT = 6  # a law with fewer rows for each measured constant may have fitted the noise
+ENOUGH_ROWS = 40  # fewer do not show that nothing is left to be found
+Left = Literal["noise", "structure", "unknown"]
 SIGNIFICANCE = 0.01  # of the test that residuals still depend on the inputs
 
 
@@ -66,21 +68,28 @@ class Archive:
     def solved(self) -> bool:
         """Whether the best law is exact up to rounding, and not because it has many measured constants."""
         best = self.best
-        return best is not None and best.nmse < SOLVED_NMSE and best.law.n_free <= MOST_FREE
+        return best is not None and best.exact and best.law.n_free <= max(MOST_FREE, best.n_points // ROWS_TO_PROVE)
 
 
 def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
-    """Whether the residuals of a law no longer depend on the inputs, as far as two tests can tell.
+    """Whether the residuals of a law no longer depend on the inputs, as far as two tests on enough rows can tell."""
+    return what_is_left(finished, polisher) == "noise"
+
+
+def what_is_left(finished: Finished, polisher: Polisher) -> Left:
+    """What the residuals of a law are: "noise", "structure" that depends on the inputs, or "unknown".
 
     An F-test of a quadratic in the inputs and in the prediction (lack of fit), and the correlation of the
-    residuals of neighbouring points; both at the level ``SIGNIFICANCE``.
+    residuals of neighbouring points; both at the level ``SIGNIFICANCE``. Few rows hide what depends on the inputs.
     """
     X = np.concatenate([data.X for data in polisher.datasets])
     residual = polisher.residuals(finished.laws)
     n, d = X.shape
     if n < max(6, ROWS_PER_CONSTANT * finished.law.n_free * len(finished.laws)) or not np.isfinite(residual).all():
-        return False
-    Z = (X - X.mean(0)) / np.maximum(X.std(0), 1e-300)
+        return "unknown"
+    size = np.maximum(np.abs(X).max(0), 1e-300)
+    Z = X / size  # first, so that squares stay numbers
+    Z = (Z - Z.mean(0)) / np.maximum(Z.std(0), 1e-300)
     columns = [np.ones(n), *Z.T, *(Z**2).T]
     columns += [Z[:, i] * Z[:, j] for i in range(d) for j in range(i)]
     columns = columns[: max(2, n // 4)]
@@ -88,12 +97,10 @@ def noise_is_left(finished: Finished, polisher: Polisher) -> bool:
     fitted = A @ np.linalg.lstsq(A, residual, rcond=None)[0]
     k = A.shape[1]
     explained, rest = float(fitted @ fitted), float(((residual - fitted) ** 2).sum())
-    if rest <= 0:
-        return True
-    f = (explained / k) / (rest / (n - k))
-    if stats.f.sf(f, k, n - k) < SIGNIFICANCE:
-        return False
-    return neighbour_correlation(Z, residual) < float(stats.norm.isf(SIGNIFICANCE))
+    f = (explained / k) / (rest / (n - k)) if rest > 0 else 0.0
+    depends = stats.f.sf(f, k, n - k) < SIGNIFICANCE
+    depends = depends or neighbour_correlation(Z, residual) >= float(stats.norm.isf(SIGNIFICANCE))
+    return "structure" if depends else "noise" if n >= ENOUGH_ROWS else "unknown"
 
 
 def neighbour_correlation(Z: Values, residual: Values, most: int = 1000) -> float:

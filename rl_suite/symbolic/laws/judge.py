@@ -166,7 +166,8 @@ def identical(law: Law, truth: Law, X: Values, time_limit: float) -> bool:
     """Whether two exact laws are one expression to sympy, or agree to many digits at random points."""
     deadline = time.monotonic() + time_limit
     positive = bool((X > 0).all())
-    a, b = law.sympy(positive), truth.sympy(positive)
+    signs = dict.fromkeys(law.library.variables, "positive") if positive else {}
+    a, b = law.sympy(signs), truth.sympy(signs)
     if a == b or sympy.expand(a - b) == 0:
         return True
     rng = np.random.default_rng(0)

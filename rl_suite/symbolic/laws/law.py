@@ -4,6 +4,7 @@ Every output is built from the tokens; no text is ever parsed to make one.
 """
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +13,8 @@ import sympy
 from numpy.typing import NDArray
 
 from envs.symbolic.pointwise import evaluate_pointwise
-from envs.symbolic.tokens import CONSTANT, LITERAL, VARIABLE, Library, Program
-from rl_suite.symbolic.laws.numbers import Exact
+from envs.symbolic.tokens import CONSTANT, LITERAL, POW, VARIABLE, Library, Program
+from rl_suite.symbolic.laws.numbers import SCALE_BITS, Exact
 
 Values = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ _SYMPY_2 = {
 }
 LITERAL_VALUES = {"pi": sympy.pi, "e": sympy.E}
 BITS_PER_TOKEN = 4.0
+# Laws have exponents such as 3/2; one that is measured must explain more than an ordinary constant.
+BITS_PER_EXPONENT, EXPONENT_WEIGHT = 20.0, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +57,42 @@ class Law:
         """Values at the points X (n, d); NaN where the expression is not finite; (n,)."""
         return evaluate_pointwise(self.program, X, self.library, self.constants)
 
+    @cached_property
+    def exponents(self) -> frozenset[int]:
+        """Which constants are exponents."""
+        k, found = len(self.constants), set()
+        stack: list[int] = []  # the constant that an operand is, or -1
+        for i in self.program[::-1].tolist():
+            token = self.library.tokens[i]
+            if token.opcode == CONSTANT:
+                k -= 1
+                stack.append(k)
+            elif token.arity == 2:
+                stack.pop()
+                if token.opcode == POW:
+                    found.add(stack[-1])
+                stack[-1] = -1
+            elif token.arity == 1:
+                stack[-1] = -1
+            else:
+                stack.append(-1)
+        return frozenset(found - {-1})
+
+    @property
+    def measured_exponents(self) -> int:
+        """Exponents that are no simple numbers."""
+        return sum(self.exact[k] is None for k in self.exponents)
+
     @property
     def complexity(self) -> int:
-        """Sum of the complexity weights of the tokens."""
-        return int(self.library.complexity[self.program].sum())
+        """Sum of the complexity weights of the tokens; an exponent that is no simple number weighs more."""
+        return int(self.library.complexity[self.program].sum()) + EXPONENT_WEIGHT * self.measured_exponents
 
     @property
     def bits(self) -> float:
         """Description length of tokens and recognised numbers; measured constants are priced by the data."""
-        return BITS_PER_TOKEN * len(self.program) + sum(e.bits for e in self.exact if e is not None)
+        tokens = BITS_PER_TOKEN * len(self.program) + BITS_PER_EXPONENT * self.measured_exponents
+        return tokens + sum(e.bits for e in self.exact if e is not None and e.bits < SCALE_BITS)
 
     @property
     def n_free(self) -> int:
@@ -78,17 +108,20 @@ class Law:
         numbers = itertools.count(1)
         return tuple(f"{prefix}{next(numbers)}" if e is None else "" for e in self.exact)
 
-    def sympy(self, positive: bool = False, floats: bool = False, named: bool = False) -> sympy.Expr:
-        """As a sympy expression over real (or positive) symbols; recognised numbers are exact unless ``floats``.
+    def sympy(self, signs: Mapping[str, str] | None = None, floats: bool = False, named: bool = False) -> sympy.Expr:
+        """As a sympy expression over real symbols; recognised numbers are exact unless ``floats``.
 
+        ``signs``: variables that are known to be "positive" or "nonnegative".
         ``named``: measured constants are symbols, which stand for different numbers in different datasets.
         """
+        known_signs = signs or {}
         stack: list[sympy.Expr] = []
         k = len(self.constants)
         for i in self.program[::-1]:
             token = self.library.tokens[int(i)]
             if token.opcode == VARIABLE:
-                stack.append(sympy.Symbol(token.name, real=True, positive=True if positive else None))
+                sign = known_signs.get(token.name)
+                stack.append(sympy.Symbol(token.name, real=True, **({sign: True} if sign else {})))
             elif token.opcode == LITERAL:
                 stack.append(LITERAL_VALUES[token.name] if token.name in LITERAL_VALUES else sympy.Rational(token.name))
             elif token.opcode == CONSTANT:
@@ -107,13 +140,13 @@ class Law:
 
     def latex(self, digits: int = 5, named: bool = False) -> str:
         """As LaTeX, with measured constants to ``digits`` significant digits, or ``named``."""
-        expression = self.sympy(positive=True, named=named)
+        expression = self.sympy(named=named)
         rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
         return str(sympy.latex(expression.xreplace(rounded)))
 
     def infix(self, digits: int = 5, named: bool = False) -> str:
         """As readable text, simplified by sympy's automatic rules only; measured constants may be ``named``."""
-        expression = self.sympy(positive=True, named=named)
+        expression = self.sympy(named=named)
         rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
         return str(expression.xreplace(rounded))
 

@@ -9,6 +9,9 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+ROOTS = (1, 2, 3, 5)
+SCALE_BITS = 100.0  # no number of so many bits is recognised: powers of ten such as 1e-200 keep a law computable
+MAX_PRODUCT = 256  # of numerator and denominator of the fractions that are tried first
 PI_POWERS = tuple(Fraction(k, 2) for k in (0, 2, -2, 4, -4, 6, -6, 1, -1))
 
 
@@ -55,9 +58,39 @@ class Exact:
 
 
 @lru_cache(maxsize=1)
+def _forms() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values of the positive numbers that :func:`simplest` tries, in order, and their description lengths."""
+    fractions, _ = _fractions()
+    forms = [Exact(f, power, root) for power in PI_POWERS for root in ROOTS for f in fractions]
+    values, bits = np.array([float(e) for e in forms]), np.array([e.bits for e in forms])
+    order = np.argsort(values, kind="stable")
+    return values[order], bits[order]
+
+
+def coincidences(exact: Exact, value: float, error: float) -> float:
+    """How many of the numbers that were tried, at least as simple, chance puts as near to a measured value.
+
+    ``error`` is the standard error of ``value``: what lies within two of them is as near as the data can tell.
+
+    >>> coincidences(Exact(Fraction(2)), 2.02, 0.02) > 0.05 > coincidences(Exact(Fraction(2)), 2.0002, 0.0002)
+    True
+    """
+    width = 2.0 * max(2.0 * error, abs(value - float(exact)))
+    values, bits = _forms()
+    size = max(abs(value), 1e-300)
+    first, last = np.searchsorted(values, [size / 2, 2 * size])
+    density = float((bits[first:last] <= exact.bits + 1e-9).sum()) / (1.5 * size)
+    fraction = abs(exact.fraction)
+    if fraction.numerator * fraction.denominator > MAX_PRODUCT:  # whole numbers and decimals, at every scale
+        steps = 1 if fraction.denominator == 1 else 100 if 100 % fraction.denominator == 0 else 1000
+        density += steps * len(PI_POWERS) * len(ROOTS) if exact.pi_power or exact.root > 1 else steps
+    return density * width
+
+
+@lru_cache(maxsize=1)
 def _fractions() -> tuple[list[Fraction], NDArray[np.float64]]:
     """Fractions to begin a search with, simplest first, and their values."""
-    found = {Fraction(a, b) for a in range(1, 65) for b in range(1, 65) if a * b <= 256}
+    found = {Fraction(a, b) for a in range(1, 65) for b in range(1, 65) if a * b <= MAX_PRODUCT}
     ordered = sorted(found, key=lambda f: (f.numerator * f.denominator, f.numerator))
     return ordered, np.array([float(f) for f in ordered])
 
@@ -75,7 +108,7 @@ def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | No
     best: Exact | None = None
     sign = -1 if value < 0 else 1
     for pi_power in PI_POWERS if with_pi else PI_POWERS[:1]:
-        for root in (1, 2, 3, 5) if with_pi else (1,):
+        for root in ROOTS if with_pi else (1,):
             scale = math.pi ** float(pi_power) * math.sqrt(root)
             target, width = abs(value) / scale, tolerance / scale
             for fraction in _candidates(target, width):

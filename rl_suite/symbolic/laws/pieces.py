@@ -53,6 +53,13 @@ def from_program(program: Program, constants: Sequence[float], library: Library)
     return Piece(tuple(names), tuple(numbers))
 
 
+def piece_of(law: Law) -> Piece:
+    """A law as a piece, with what its numbers were recognised as."""
+    constant = law.library.constant_id
+    names = tuple(NUMBER if i == constant else law.library.tokens[i].name for i in law.program.tolist())
+    return Piece(names, tuple(zip(law.constants.tolist(), law.exact, strict=True)))
+
+
 def number(value: float, exact: Exact | None = None) -> Piece:
     """A constant."""
     return Piece((NUMBER,), ((value, exact),))

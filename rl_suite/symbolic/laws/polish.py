@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from envs.symbolic.fitting import refine_constants
 from envs.symbolic.program import evaluate_programs
 from rl_suite.symbolic.laws.law import Law
-from rl_suite.symbolic.laws.numbers import Exact, simplest
+from rl_suite.symbolic.laws.numbers import Exact, coincidences, simplest
 
 Values = NDArray[np.float64]
 EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
 MAX_FIT_POINTS = 4096
 BITS_PER_CONSTANT = 3.0
 WITHIN = (2.0, 4.0)  # standard errors in which simple numbers are looked for
+COINCIDENCE = 0.005  # numbers as simple and as near that chance may be expected to bring, up to which one is recognised
 MAX_ITERATIONS = 20
+ROW_ERROR, ROUNDING = 1e-7, 1e-13  # of a row of an exact law: relative, and of the median size of the target
+SOLVED_NMSE = 1e-22  # what rounding leaves of an exact law
 LARGE = 1e6  # residuals are cut here, so that their squares stay finite
 
 
@@ -38,6 +41,8 @@ class Finished:
     nmse: float
     bits: float
     n_points: int
+    exact: bool = False
+    """Whether every row is given up to rounding: a few large rows alone prove nothing of the small ones."""
 
     @property
     def law(self) -> Law:
@@ -80,7 +85,8 @@ class Dataset:
     @classmethod
     def of(cls, X: Values, y: Values) -> "Dataset":
         """X (n, d) and y (n,) with what fits need."""
-        scale = max(float(np.std(y)), 1e-300)
+        largest = max(float(np.abs(y).max()), 1e-300)
+        scale = max(largest * float(np.std(y / largest)), 1e-300)
         return cls(np.ascontiguousarray(X), np.ascontiguousarray(X.T), np.ascontiguousarray(y), scale)
 
     def residuals(self, law: Law) -> Values:
@@ -90,27 +96,46 @@ class Dataset:
         result: Values = (values - self.y) / self.scale
         return result
 
+    def every_row(self, law: Law) -> bool:
+        """Whether each row of the target is the law's value up to rounding."""
+        size = np.abs(self.y)
+        if not size.any():
+            return False
+        allowed = ROW_ERROR * size + ROUNDING * float(np.median(size[size > 0]))
+        return bool((np.abs(self.residuals(law)) * self.scale <= allowed).all())
+
     def nmse(self, law: Law) -> float:
         """Mean squared error over the variance of the target; infinite where the law is not finite."""
         value = float(np.mean(np.clip(self.residuals(law), -LARGE, LARGE) ** 2))
         return value if math.isfinite(value) else math.inf
 
-    def fit(self, law: Law) -> tuple[Law, Values]:
+    def fit(self, law: Law, iterations: int) -> tuple[Law, Values]:
         """The law with its measured constants at the least squared error, and their covariance (k, k)."""
         free = np.array([e is None for e in law.exact], dtype=np.bool_)
         if not free.any() or free.sum() >= len(self.y):
             return law, np.zeros((len(free), len(free)))
         found = refine_constants(
-            law.program, self.columns, self.y, law.library, law.constants, free, self.scale, MAX_ITERATIONS
+            law.program, self.columns, self.y, law.library, law.constants, free, self.scale, iterations
         )
         return replace(law, constants=found.constants), found.covariance
 
 
 class Polisher:
-    """Fits and prices laws on fixed data X (n, d), y (n,); ``sets`` (n,) are the numbers of several datasets."""
+    """Fits and prices laws on fixed data X (n, d), y (n,); ``sets`` (n,) are the numbers of several datasets.
 
-    def __init__(self, X: Values, y: Values, sets: NDArray[np.int64] | None = None):
-        self.rows = thinned(len(y), sets)
+    ``most_rows`` are fitted, evenly fewer of more; ``iterations`` are the steps of a fit.
+    """
+
+    def __init__(
+        self,
+        X: Values,
+        y: Values,
+        sets: NDArray[np.int64] | None = None,
+        most_rows: int = MAX_FIT_POINTS,
+        iterations: int = MAX_ITERATIONS,
+    ):
+        self.rows = thinned(len(y), sets, most_rows)
+        self.iterations = iterations
         self.datasets = tuple(Dataset.of(X[rows], y[rows]) for rows in self.rows)
         self.sizes = tuple(len(rows) for rows in self.rows)
 
@@ -127,13 +152,14 @@ class Polisher:
 
     def fit(self, *laws: Law) -> list[tuple[Law, Values]]:
         """Each dataset's law with its measured constants at the least squared error, and their covariances."""
-        return [data.fit(law) for data, law in zip(self.datasets, laws, strict=True)]
+        return [data.fit(law, self.iterations) for data, law in zip(self.datasets, laws, strict=True)]
 
     def priced(self, *laws: Law) -> Finished:
         """The law of each dataset as it is, with its error and price."""
         nmse = self.nmse(*laws)
         bits = price(laws[0], nmse, self.sizes) if math.isfinite(nmse) else math.inf
-        return Finished(laws, nmse, bits, sum(self.sizes))
+        exact = nmse < SOLVED_NMSE and all(map(Dataset.every_row, self.datasets, laws))
+        return Finished(laws, nmse, bits, sum(self.sizes), exact)
 
     def finish(self, *laws: Law) -> Finished:
         """Fit, then recognise numbers one by one where that lowers the price."""
@@ -155,6 +181,7 @@ class Polisher:
             trials = [
                 self.priced(*(settled(law, c, free, i, exact) for law, c in zip(best.laws, covariances, strict=True)))
                 for exact in candidates(float(value[i]), float(error[i]))
+                if coincidences(exact, float(value[i]), float(error[i])) <= COINCIDENCE
             ]
             trial = min(trials, key=lambda t: t.bits, default=best)
             if trial.bits < best.bits:
@@ -169,11 +196,11 @@ class Polisher:
         return best if shorter[0] is best.law else self.priced(*shorter)
 
 
-def thinned(n: int, sets: NDArray[np.int64] | None) -> list[NDArray[np.int64]]:
+def thinned(n: int, sets: NDArray[np.int64] | None, most: int) -> list[NDArray[np.int64]]:
     """Rows of each dataset; where there are many, evenly fewer, so that trajectories and grids stay whole."""
     rows = np.arange(n)
-    if n > MAX_FIT_POINTS:
-        rows = np.linspace(0, n - 1, MAX_FIT_POINTS).astype(np.int64)
+    if n > most:
+        rows = np.linspace(0, n - 1, most).astype(np.int64)
     return [rows] if sets is None else [rows[sets[rows] == s] for s in range(int(sets.max()) + 1)]
 
 

@@ -41,6 +41,7 @@ def finished_record(finished: Finished) -> dict[str, Any]:
         "nmse": finished.nmse,
         "bits": finished.bits,
         "n_points": finished.n_points,
+        "every_row": finished.exact,
         "complexity": finished.complexity,
         "formula": finished.text,
         "latex": finished.latex,
@@ -51,7 +52,8 @@ def read_finished(record: Mapping[str, Any], library: Library) -> Finished:
     """The law of :func:`finished_record`."""
     law = read_law(record, library)
     others = [replace(law, constants=np.array(c)) for c in record.get("constants_of_other_datasets", [])]
-    return Finished((law, *others), float(record["nmse"]), float(record["bits"]), int(record["n_points"]))
+    error, bits, exact = float(record["nmse"]), float(record["bits"]), bool(record["every_row"])
+    return Finished((law, *others), error, bits, int(record["n_points"]), exact)
 
 
 def archive_record(archive: Archive) -> dict[str, Any]:

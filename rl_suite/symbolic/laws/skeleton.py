@@ -14,7 +14,7 @@ from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library, Program, subtree_sizes
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact
-from rl_suite.symbolic.laws.pieces import NUMBER, Piece, from_program
+from rl_suite.symbolic.laws.pieces import NUMBER, Piece, from_program, piece_of
 
 Values = NDArray[np.float64]
 HOLE = "hole_"
@@ -130,9 +130,7 @@ class Skeleton:
     def fill(self, law: Law) -> Law:
         """The whole law, with a law of the hole in its place."""
         frame = from_program(self.program, self.constants.tolist(), self.library)
-        inner = from_program(law.program, law.constants.tolist(), law.library)
-        known = Piece(inner.names, tuple(zip(law.constants.tolist(), law.exact, strict=True)))
-        return substitute(frame, HOLE, known).law(law.library)
+        return substitute(frame, HOLE, piece_of(law)).law(law.library)
 
 
 def substitute(piece: Piece, name: str, part: Piece) -> Piece:

@@ -165,7 +165,7 @@ def test_held_constants_stay_and_the_others_fit_around_them():
     slope = x @ (3 * x + 1) / (x @ x)
     np.testing.assert_allclose(found.constants, [slope, 4.0], rtol=1e-12)
     assert found.mean_square == pytest.approx(np.mean((3 * x + 1 - slope * x) ** 2))
-    variance = found.mean_square / (x @ x)
+    variance = found.mean_square * 20 / 19 / (x @ x)  # one constant is fitted to 20 rows
     np.testing.assert_allclose(found.covariance, [[variance, 0], [0, 0]], rtol=1e-9)
 
 
@@ -177,7 +177,9 @@ def test_covariance_is_that_of_least_squares_in_any_unit():
         found = refine("c*x + c", size * y, [size, size], scale=size)
         rest = y - A @ (found.constants / size)
         np.testing.assert_allclose(found.constants / size, np.linalg.lstsq(A, y)[0], rtol=1e-9)
-        np.testing.assert_allclose(found.covariance / size / size, np.linalg.inv(A.T @ A) * np.mean(rest**2), rtol=1e-6)
+        np.testing.assert_allclose(
+            found.covariance / size / size, np.linalg.inv(A.T @ A) * (rest @ rest) / 18, rtol=1e-6
+        )
 
 
 def test_constants_that_say_the_same_twice_share_the_work():

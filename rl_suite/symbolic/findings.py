@@ -1,0 +1,111 @@
+"""What a search hands over: its laws in the data's own numbers, in the form they are printed in, least squares."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.symbolic.tokens import Library
+from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.forms.baselines import baselines
+from rl_suite.symbolic.laws.archive import Archive
+from rl_suite.symbolic.laws.canonical import settled_laws, signs_of
+from rl_suite.symbolic.laws.constants import is_plain
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.pieces import Piece, piece_of
+from rl_suite.symbolic.laws.polish import Finished, Polisher
+from rl_suite.symbolic.laws.records import finished_record, read_finished
+from rl_suite.symbolic.scaling import Scaling
+
+ITERATIONS = 200  # of the last fit of a law
+SAME = 1e-6  # relative difference of two errors that are rounding
+ROUNDING = 1e-20  # of the variance
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The chosen law, the front, and what measures them.
+
+    The front is the Pareto front of complexity and error, simplest first, and with it always the constant, the best
+    line, power law, logarithm and exponential: what any other law must be better than.
+    """
+
+    chosen: Finished
+    front: list[Finished]
+    polisher: Polisher
+
+
+def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling) -> Findings:
+    """Finish laws of the scaled data as laws of ``data``."""
+    output = Library("full", data.variables, constant=True)
+    polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS)
+    signs = signs_of(data.X, data.variables)
+    archive = Archive()
+    for finished in laws:
+        own = [scaling.undo(piece_of(law), data.variables).law(output) for law in finished.laws]
+        archive.add(_settled(own, polisher, signs), 0)
+    simple: dict[str, Finished] = {}
+    scaled = scaling.apply(data)
+    free = data.units is None or data.units.free_constant  # else constants are pure numbers, and these laws no laws
+    for kind, form in simple_laws(scaled, polisher.rows):
+        own = [scaling.undo(piece, data.variables).law(output) for piece in form]
+        if kind == "constant" or free:
+            finished = _settled(own, polisher, signs)
+            if kind not in simple or finished.nmse < simple[kind].nmse:
+                simple[kind] = finished
+                archive.add(finished, 0)
+    front = archive.front()
+    front += [f for f in simple.values() if f not in front and f.text not in [other.text for other in front]]
+    chosen = archive.best if archive.best is not None else simple["constant"]
+    return Findings(chosen, sorted(front, key=lambda f: (f.complexity, -f.nmse)), polisher)
+
+
+def simple_laws(data: Data, rows: Sequence[NDArray[np.int64]]) -> Iterator[tuple[str, list[Piece]]]:
+    """(kind, one law for each dataset) of what every search compares with; ``rows`` are those of the datasets."""
+    pieces = [Piece((name,)) for name in data.variables]
+    found = [list(baselines(np.ascontiguousarray(data.X[some].T), data.y[some], pieces)) for some in rows]
+    for forms in zip(*found, strict=False):
+        kind, first = forms[0]
+        if all(piece.names == first.names for _, piece in forms):
+            yield kind, [piece for _, piece in forms]
+
+
+def _settled(laws: Sequence[Law], polisher: Polisher, signs: dict[str, str]) -> Finished:
+    """A law in its printed form, with the constants of least squares and the numbers that the data support."""
+    as_found = polisher.priced(*laws)
+    printed = _printed(as_found, polisher, signs)
+    finished = polisher.finish(*(_doubting(law) for law in printed.laws))
+    if not finished.nmse <= max(1.0, printed.nmse):  # the fit ran away, or a number is worse than the mean
+        finished = printed
+    return _printed(finished, polisher, signs)
+
+
+def _printed(finished: Finished, polisher: Polisher, signs: dict[str, str]) -> Finished:
+    """The printed form; the law as it is where that form overflows on the data or loses accuracy."""
+    printed = polisher.priced(*settled_laws(finished.laws, signs))
+    kept = printed.nmse <= finished.nmse * (1 + SAME) + ROUNDING
+    return printed if kept and math.isfinite(printed.nmse) else finished
+
+
+def _doubting(law: Law) -> Law:
+    """The law with every number measured again but plain ones and exponents."""
+    return replace(law, exact=tuple(e if is_plain(law, k) else None for k, e in enumerate(law.exact)))
+
+
+def findings_record(findings: Findings) -> dict[str, Any]:
+    """The laws as plain values, for a checkpoint."""
+    laws = [*findings.front, findings.chosen]
+    return {"laws": [finished_record(f) for f in laws], "front": len(findings.front)}
+
+
+def read_findings(record: Mapping[str, Any], data: Data) -> Findings:
+    """The laws of :func:`findings_record`, to be measured on ``data``; KeyError for a column that it lacks."""
+    library = Library("full", data.variables, constant=True)
+    laws = [read_finished(r, library) for r in record["laws"]]
+    polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS)
+    front = laws[: int(record["front"])]
+    same = (f for f in front if f.text == laws[-1].text and f.bits == laws[-1].bits)
+    return Findings(next(same, laws[-1]), front, polisher)
