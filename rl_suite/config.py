@@ -37,6 +37,8 @@ class ExperimentConfig(Section):
     """Where run folders go: ``<runs_dir>/<experiment>/<seed>/``."""
     name: Annotated[str, Field(max_length=80)] = ""
     """Of the folder, instead of the experiment's."""
+    replay_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps of the episode that the report replays, at most; null: all."""
     device: Literal["auto", "cpu", "cuda"]
     torch_threads: Annotated[int, Field(ge=1, le=1024)]
     """Threads of one torch operation; more than one is slower for small networks on a busy machine."""

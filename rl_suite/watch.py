@@ -46,7 +46,8 @@ def keep_replay(config: ExperimentConfig, run: Run, number: int = 0) -> Path | N
     if player is None:
         return None
     agent, spec = load_attribute(player)(config, EvaluationRequest(run=run))
-    replay = record(agent, replace(spec, seed=spec.seed + number)).replay(about=config.experiment)
+    camera = record(agent, replace(spec, seed=spec.seed + number), most=config.replay_steps)
+    replay = camera.replay(about=config.experiment)
     if replay is None:
         return None
     path = run.path / "replay.json"

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -85,12 +85,16 @@ class Camera:
         )
 
 
-class Watched(VectorWrapper):
-    """A batch of one with a camera in front of it."""
+class EnoughSeenError(Exception):
+    """Ends a recording before its episode ends."""
 
-    def __init__(self, env: Batch, camera: Camera):
+
+class Watched(VectorWrapper):
+    """A batch of one with a camera in front of it, which raises ``EnoughSeenError`` after ``most`` steps."""
+
+    def __init__(self, env: Batch, camera: Camera, most: int):
         super().__init__(env)
-        self.camera = camera
+        self.camera, self.left = camera, most
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Start, noted."""
@@ -103,16 +107,20 @@ class Watched(VectorWrapper):
         result = self.env.step(actions)
         if not (result[2] | result[3])[0]:
             self.camera.note(float(result[1][0]))
+        self.left -= 1
+        if not self.left:
+            raise EnoughSeenError
         return result
 
 
-def record(agent: Agent, spec: EvaluationSpec, pictures: bool = False) -> Camera:
+def record(agent: Agent, spec: EvaluationSpec, pictures: bool = False, most: int | None = None) -> Camera:
     """Let the agent play the first episode of ``spec`` and note every moment.
 
     Args:
         agent: anything with ``predict``.
         spec: of the evaluation; its first task and seed are played.
         pictures: draw every moment as well.
+        most: steps to note; None for ``MOST_FRAMES``.
 
     Raises:
         UserError: pictures are wanted of a world that draws none.
@@ -122,7 +130,8 @@ def record(agent: Agent, spec: EvaluationSpec, pictures: bool = False) -> Camera
         alone = replace(alone, env_options={**spec.env_options, "render_mode": "rgb_array"})
     with closing(alone.make()) as env, preserved_random_state(spec.seed):
         camera = Camera(getattr(env.unwrapped, "world", None), _drawer(env), pictures)
-        play(agent, Watched(env, camera), alone.plan(env)[1], spec.deterministic)
+        with suppress(EnoughSeenError):
+            play(agent, Watched(env, camera, most or MOST_FRAMES), alone.plan(env)[1], spec.deterministic)
     if pictures and not camera.pictures:
         raise UserError(f"{spec.env_id} draws no pictures (its render_modes lack rgb_array)")
     return camera

@@ -74,6 +74,7 @@ def test_pictures_are_taken_of_every_moment() -> None:
     camera = record(RandomAgent(DarkRoom(1, size=3).action_space, seed=0), spec, pictures=True)
     assert len(camera.pictures) == 5
     assert camera.pictures[0].ndim == 3
+    assert len(record(RandomAgent(DarkRoom(1, size=3).action_space, seed=0), spec, most=2).cells) == 3
 
 
 @pytest.mark.parametrize(
