@@ -4,6 +4,7 @@ A setting that nothing reads would be an option that does nothing: asked for, it
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from rl_suite.meta_learning.sections import MetaLearningSection
 
@@ -51,6 +52,12 @@ def is_used(section: MetaLearningSection, name: str) -> bool:
         return _continual(section, key)
     rule = RULES[part].get(key.partition(".")[0], _always)
     return _reads_part(section, part) and rule(section)
+
+
+def used_part(section: MetaLearningSection, part: str) -> dict[str, Any]:
+    """The settings of one part that are read, as plain values for a report."""
+    values = getattr(section, part).model_dump(mode="json")
+    return {name: value for name, value in values.items() if is_used(section, f"{part}.{name}")}
 
 
 def _names(given: Mapping[str, object], prefix: str = "") -> Iterator[str]:

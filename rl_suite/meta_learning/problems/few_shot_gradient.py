@@ -18,6 +18,7 @@ from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, accuracy
 from rl_suite.meta_learning.tasks import Tasks, shuffled_supports, unstack_tasks
+from rl_suite.meta_learning.used_settings import used_part
 
 PICTURE_TASKS, PICTURE_STEPS, EPISODES = 100, 10, 3
 
@@ -49,6 +50,11 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
             f"a gradient learner has one output for each class of a training episode: pictures.n_way "
             f"({pictures.n_way}) must not be above pictures.train_way ({pictures.train_way})"
         )
+    if section.gradient.shared_head and section.gradient.inequality > 0:
+        raise UserError(
+            "with shared_head the initial loss of every task is the same, and inequality would do nothing; set"
+            " meta_learning.gradient.shared_head=false, or inequality=0"
+        )
     learner = build_learner(section)
     episodes = build_episodes(pictures, config.seed)
     problem = Problem(
@@ -61,7 +67,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
         higher_is_better=True,
         controls=controls(learner),
         adapted=f"adapted, {learner.test_steps} steps",
-        settings={**episodes.settings, "learner": section.learner, "batch_norm": section.gradient.batch_norm},
+        settings={**episodes.settings, "learner": section.learner, **used_part(section, "gradient")},
         draw=partial(draw, learner, episodes.test.batch(0, min(PICTURE_TASKS, section.loop.test_tasks))),
     )
     return EpisodicSession(learner, problem, section.loop)

@@ -19,6 +19,7 @@ from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession, Problem, accuracy
 from rl_suite.meta_learning.tasks import Tasks, TaskSource, shuffled_supports, unstack_tasks
+from rl_suite.meta_learning.used_settings import used_part
 
 DRAWN_EPISODES = 3
 
@@ -88,7 +89,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
             "unadapted": partial(taml.outputs, steps=0),
             "adapted to shuffled labels": lambda tasks: taml.outputs(shuffled_supports(tasks)),
         },
-        settings={**episodes.settings, **section.taml.model_dump(mode="json")},
+        settings={**episodes.settings, "learner": section.learner, **used_part(section, "taml")},
         draw=partial(draw, learner, episodes.test),
     )
     return EpisodicSession(learner, problem, section.loop)
