@@ -4,7 +4,7 @@ The episodes become one vector, the task's embedding. Together with the node tha
 what matters among the nodes written so far and among the columns and rows of the task's data.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,19 @@ __all__ = ["EnhancedMetaLearningPolicy", "NodeTokens", "attention_entropy"]
 
 N_SETS = 3  # nodes, columns, rows
 FORBIDDEN = -1e8  # the logit of an action that is not allowed
+
+
+HEADS = ("action_head", "value_head", "complexity_head", "convergence_head")
+
+
+class Seen(NamedTuple):
+    """What the heads decide on."""
+
+    fused: Tensor
+    """(B, D)."""
+    encoded: NodeTokens
+    attention: Tensor
+    """(B, heads, keys)."""
 
 
 class EnhancedMetaLearningPolicy(nn.Module):
@@ -116,23 +129,36 @@ class EnhancedMetaLearningPolicy(nn.Module):
             Also ``auxiliary_outputs``: ``predicted_complexity`` (B,) of the finished expression and
             ``predicted_convergence`` (B,), the steps that are left, both as shares of the most there can be.
         """
+        seen = self.read(obs, self.embed(task_context))
+        outputs = self.decide(seen)
+        if return_attention:
+            outputs["attention_weights"] = seen.attention
+        return outputs
+
+    def embed(self, task_context: Tensor | None) -> Tensor:
+        """The task's embedding (B, D), or (1, D) of the unknown task."""
+        if task_context is None:
+            return self.unknown_task[None]
+        return self.encode_task(task_context)["task_embedding"]
+
+    def read(self, obs: Any, task: Tensor) -> Seen:
+        """All but the heads: observations, and embeddings (B, D) or (1, D) of their tasks."""
         encoded: NodeTokens = self.observation_encoder(obs)
         current = encoded.current()
-        task = self.unknown_task if task_context is None else self.encode_task(task_context)["task_embedding"]
         task = task.expand(len(current), -1)
         found, weights = self.task_attention(task + self.place(current), encoded.parts())
-        fused = self.trunk(self.fusion(task, current + found))
-        outputs = {
-            "policy_logits": self.action_head(fused, encoded),
-            "value": self.value_head(fused)[:, 0],
+        return Seen(self.trunk(self.fusion(task, current + found)), encoded, weights)
+
+    def decide(self, seen: Seen) -> dict[str, Any]:
+        """The heads: what :meth:`forward` returns, without the attention."""
+        return {
+            "policy_logits": self.action_head(seen.fused, seen.encoded),
+            "value": self.value_head(seen.fused)[:, 0],
             "auxiliary_outputs": {
-                "predicted_complexity": self.complexity_head(fused)[:, 0],
-                "predicted_convergence": self.convergence_head(fused)[:, 0],
+                "predicted_complexity": self.complexity_head(seen.fused)[:, 0],
+                "predicted_convergence": self.convergence_head(seen.fused)[:, 0],
             },
         }
-        if return_attention:
-            outputs["attention_weights"] = weights
-        return outputs
 
     @torch.no_grad()
     def act(

@@ -22,6 +22,7 @@ _TASK_WORLDS: tuple[tuple[str, str, int, int, dict[str, object]], ...] = (
     ("BernoulliBandit", "envs.bandit:BernoulliBandit", 200, 1, {}),
     ("GaussianBandit", "envs.bandit:GaussianBandit", 200, 1, {}),
     ("AdversarialBandit", "envs.bandit:AdversarialBandit", 100, 1, {}),
+    ("CyclicBandit", "envs.cyclic_bandit:CyclicBandit", 10, 10, {}),
     ("DarkRoom", "envs.gridworld:DarkRoom", 20, 10, {}),
     ("DarkRoomHard", "envs.gridworld:DarkRoom", 20, 10, {"size": 17, "reward_once": True}),
     (
