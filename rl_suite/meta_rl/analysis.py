@@ -1,0 +1,104 @@
+"""Where the policy looks, followed through training, and drawn."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.meta_policy import attention_entropy
+from rl_suite.errors import UserError
+from rl_suite.loading import require_known
+from rl_suite.viz.saving import save_figure
+
+MOST_STEPS = 60  # rows of a heatmap
+
+
+class AttentionAnalyzer:
+    """Statistics of the attention in each task at each outer step, and heatmaps now and then.
+
+    Args:
+        folder: where heatmaps go, as ``attention_{task}_{iteration}.png``; None: nowhere.
+        interval: outer steps between heatmaps.
+    """
+
+    MEASURES = ("iteration", "entropy", "max", "argmax_consistency")
+
+    def __init__(self, folder: Path | None, interval: int):
+        self.folder, self.interval = folder, interval
+        self.history: dict[str, dict[str, list[float]]] = {}
+
+    def record(self, task: str, iteration: int, weights: Tensor) -> dict[str, float]:
+        """Note the attention (R, heads, keys) of the steps of one task; returns what was noted.
+
+        ``entropy`` in nats and ``max`` are means over steps and heads; ``argmax_consistency`` is the share of steps
+        whose most attended key is the one that most steps attend to most.
+        """
+        weights = weights.detach()
+        favourite = weights.mean(1).argmax(1)
+        noted = {
+            "iteration": float(iteration),
+            "entropy": float(attention_entropy(weights).mean()),
+            "max": float(weights.amax(2).mean()),
+            "argmax_consistency": float(torch.bincount(favourite).max() / len(favourite)),
+        }
+        history = self.history.setdefault(task, {name: [] for name in self.MEASURES})
+        for name, value in noted.items():
+            history[name].append(value)
+        return noted
+
+    def analyze_attention_evolution(self, task: str) -> dict[str, list[float]]:
+        """``iteration``, ``entropy``, ``max`` and ``argmax_consistency`` of a task, in the order of training.
+
+        A task may be named by how its name begins, such as "harmonic_oscillator".
+
+        Raises:
+            UserError: no such task has been met, or several begin like this.
+        """
+        if not self.history:
+            raise UserError("no attention has been recorded yet; train first")
+        similar = [name for name in self.history if name.startswith(task)]
+        if task not in self.history and len(similar) == 1:
+            task = similar[0]
+        if task not in self.history and similar:
+            raise UserError(f"several tasks begin with {task!r}: {', '.join(similar[:5])}")
+        require_known(task, self.history, "task")
+        return {name: list(values) for name, values in self.history[task].items()}
+
+    def draw(self, task: str, iteration: int, weights: Tensor) -> Path | None:
+        """Save the attention (T, heads, keys) along one episode as a heatmap; None where there is no folder."""
+        if self.folder is None:
+            return None
+        path = self.folder / f"attention_{re.sub(r'[^A-Za-z0-9_.-]', '_', task)}_{iteration}.png"
+        draw_attention(weights, f"{task}, iteration {iteration}", path)
+        return path
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history."""
+        return {task: {name: list(values) for name, values in kept.items()} for task, kept in self.history.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what :meth:`state_dict` gave."""
+        self.history = {
+            str(task): {name: [float(value) for value in kept[name]] for name in self.MEASURES}
+            for task, kept in state.items()
+        }
+
+
+def draw_attention(weights: Tensor, title: str, path: Path) -> None:
+    """Steps of an episode down, keys across, mean over heads, of weights (T, heads, keys)."""
+    from matplotlib.figure import Figure
+
+    shown = weights.detach().mean(1)[:MOST_STEPS].cpu().numpy()
+    entropy = float(attention_entropy(weights.detach()).mean())
+    width, height = (float(np.clip(size, 3.0, 12.0)) for size in (1.5 + 0.22 * shown.shape[1], 1.2 + 0.22 * len(shown)))
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shown, aspect="auto", cmap="viridis", vmin=0.0)
+    figure.colorbar(image, ax=axes, label="weight")
+    axes.set(xlabel="key: nodes, columns, rows", ylabel="step of the episode")
+    axes.set_title(f"{title}\nentropy {entropy:.2f} of {np.log(shown.shape[1]):.2f} nats", fontsize=9)
+    save_figure(figure, path, dpi=110)
