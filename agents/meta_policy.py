@@ -89,6 +89,9 @@ class EnhancedMetaLearningPolicy(nn.Module):
         self.value_head = nn.Linear(hidden_dim, 1)
         self.complexity_head = nn.Linear(hidden_dim, 1)
         self.convergence_head = nn.Linear(hidden_dim, 1)
+        for head in (self.value_head, self.complexity_head, self.convergence_head):
+            nn.init.normal_(head.weight, std=0.01 / hidden_dim**0.5)  # they begin with 0, so that errors begin small
+            nn.init.zeros_(head.bias)
 
     def encode_task(self, task_trajectories: Tensor) -> dict[str, Tensor]:
         """Episodes (B, K, T, features) -> ``task_embedding`` (B, D).

@@ -15,6 +15,7 @@ from rl_suite.meta_learning.rules import Weights, fixed_rate
 from rl_suite.meta_rl.config import MetaTrainingSection
 from rl_suite.meta_rl.losses import EpisodeLoss
 from rl_suite.meta_rl.rollouts import LostPolicyError, Player, Rollout, Steps, call, play
+from rl_suite.meta_rl.views import make_view
 from rl_suite.meta_rl.worlds import TaskWorlds
 
 
@@ -51,10 +52,14 @@ class Adaptation:
         policy: the network; its own weights are never changed here.
         worlds: where it plays.
         settings: how it is adapted.
+
+    Raises:
+        UserError: the policy does not fit the world.
     """
 
     def __init__(self, policy: EnhancedMetaLearningPolicy, worlds: TaskWorlds, settings: MetaTrainingSection):
         self.policy, self.worlds, self.settings = policy, worlds, settings
+        self.view = make_view(policy, worlds.space)
         self.loss = EpisodeLoss(settings)
         self.inner_loss = EpisodeLoss(settings, elite=settings.inner_objective == "elite")
         self.anil = settings.order == "anil"
@@ -167,7 +172,7 @@ class Adapting:
         """Where weights are finite and what they say is not, the task no longer counts, and the others play on."""
         seed = int(self.rng.integers(2**31))
         while True:
-            player = Player(self.how.policy, [record.weights for record in self.records], self.contexts)
+            player = Player(self.how.policy, self.how.view, [record.weights for record in self.records], self.contexts)
             try:
                 return play(self.how.worlds, player, tasks, n_episodes, self.how.settings.gamma, seed)
             except LostPolicyError as error:

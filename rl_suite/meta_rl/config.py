@@ -40,7 +40,7 @@ class MetaTrainingSection(Section):
     """What inner steps descend: the policy gradient, or the likelihood of the best episodes (cross-entropy method)."""
     elite_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of the episodes that counts as best (``elite`` only)."""
-    adaptation_clip: Positive | None = None
+    adaptation_clip: Positive | None = 1.0
     """Largest norm of an inner gradient."""
     meta_clip: Positive | None = 1.0
     """Largest norm of the outer gradient."""
@@ -69,8 +69,6 @@ class MetaTrainingSection(Section):
     attention_entropy_weight: NonNegative = 0.01
     """Of the attention's entropy over its largest value: more of it makes the policy look at fewer places."""
 
-    max_episode_steps: Count | None = None
-    """Where episodes are cut off; null: where the world does."""
     save_attention_maps: bool = True
     attention_save_interval: Count = 100
     """Outer steps between attention maps."""

@@ -12,6 +12,7 @@ from rl_suite.meta_rl.config import MetaTrainingSection
 from rl_suite.meta_rl.rollouts import FORBIDDEN, Steps
 
 TINY = 1e-8
+SMALL = 0.1  # mean square of returns below which values are not scaled up further
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class EpisodeLoss:
         complexity = (more["predicted_complexity"] - steps.complexity.nan_to_num()).square() * known
         return {
             "policy": policy,
-            "value": (values - steps.returns).square().mean() / steps.returns.square().mean().clamp_min(TINY),
+            "value": (values - steps.returns).square().mean() / steps.returns.square().mean().clamp_min(SMALL),
             "complexity": complexity.sum() / known.sum().clamp_min(1),
             "convergence": (more["predicted_convergence"] - steps.remaining).square().mean(),
             "attention_entropy": entropy,

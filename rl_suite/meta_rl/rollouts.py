@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from agents.meta_policy import EnhancedMetaLearningPolicy
 from rl_suite.errors import NonFiniteError
 from rl_suite.meta_learning.rules import Weights
+from rl_suite.meta_rl.views import View
 from rl_suite.meta_rl.worlds import TaskWorlds
 
 FORBIDDEN = -1e8  # the logit of an action that is not allowed
@@ -77,11 +78,15 @@ class Player:
 
     Args:
         policy: the network.
+        view: what it sees.
         weights: for each task; the same object for all of them is faster.
         contexts: (tasks, K, T, features) episodes of each task, or None.
     """
 
-    def __init__(self, policy: EnhancedMetaLearningPolicy, weights: Sequence[Weights], contexts: Tensor | None):
+    def __init__(
+        self, policy: EnhancedMetaLearningPolicy, view: View, weights: Sequence[Weights], contexts: Tensor | None
+    ):
+        self.view = view
         self.policy, self.n_tasks, self.contexts = policy, len(weights), contexts
         self.same = all(w is weights[0] for w in weights)
         self.weights: Weights = weights[0] if self.same else _stack(weights)
@@ -89,10 +94,10 @@ class Player:
             contexts = torch.zeros(self.n_tasks, 0, 0, policy.task_features, device=policy.unknown_task.device)
         with torch.no_grad():
             if self.same:
-                self.tasks = call(policy, "embed", self.weights, contexts)  # (tasks, D)
+                self.tasks = call(policy, "embed", self.weights, contexts)[:, None]  # (tasks, 1, D)
             else:
                 embed = vmap(lambda w, c: call(policy, "embed", w, c))
-                self.tasks = embed(self.weights, contexts[:, None])  # (tasks, 1, D)
+                self.tasks = embed(self.weights, contexts[:, None])
 
     @torch.no_grad()
     def logits(self, observations: Any) -> Tensor:
@@ -103,11 +108,10 @@ class Player:
             logits: Tensor = outputs["policy_logits"]
             return logits
 
-        n_rows = len(pytree.tree_leaves(observations)[0])
-        if self.same:
-            return decide(self.weights, observations, self.tasks.repeat_interleave(n_rows // self.n_tasks, 0))
         split = pytree.tree_map(lambda x: x.view(self.n_tasks, -1, *x.shape[1:]), observations)
-        together: Tensor = vmap(decide)(self.weights, split, self.tasks)
+        if self.view.shared:
+            split = {key: x[:, :1] if key in self.view.shared else x for key, x in split.items()}
+        together: Tensor = vmap(decide, (None if self.same else 0, 0, 0))(self.weights, split, self.tasks)
         return together.flatten(0, 1)
 
 
@@ -143,11 +147,14 @@ def play(
     observation, _ = env.reset(seed=seed, options={"task": np.repeat(np.asarray(tasks, np.int64), n_episodes)})
     going = np.ones(env.num_envs, dtype=np.bool_)
     log = _Log(env.num_envs)
+    first = player.view.see(observation)
     while going.any():
-        seen, masks = worlds.see(observation), env.action_masks()
-        masks[~going] = True  # what they do no longer counts
+        seen, masks = player.view.see(observation), torch.from_numpy(env.action_masks())
+        for key in player.view.shared:  # of an ended episode they would be those of the next task
+            seen[key] = first[key]
         logits = player.logits(pytree.tree_map(lambda x: x.to(device), seen)).cpu()
-        log_p = torch.log_softmax(logits.masked_fill(~torch.from_numpy(masks), FORBIDDEN), 1)
+        masks = nn.functional.pad(masks, (0, logits.shape[1] - masks.shape[1]))  # the policy may know more actions
+        log_p = torch.log_softmax(logits.masked_fill(~masks, FORBIDDEN), 1)
         lost = ~log_p.isfinite().all(1)
         if bool(lost.any()):
             raise LostPolicyError(sorted({int(row) // n_episodes for row in lost.nonzero()}))
@@ -159,7 +166,7 @@ def play(
         ended = (terminated | truncated) & going
         log.judge(actions.numpy(), infos, going, ended)
         going = going & ~ended
-    return log.rollouts(worlds, len(tasks), gamma, player.contexts)
+    return log.rollouts(worlds.horizon, len(tasks), gamma, player)
 
 
 class _Log:
@@ -176,12 +183,12 @@ class _Log:
         self.complexity = np.full(n, np.nan)
 
     def add(
-        self, seen: Any, masks: NDArray[np.bool_], actions: Tensor, log_p: Tensor, rewards: NDArray[Any],
+        self, seen: Any, masks: Tensor, actions: Tensor, log_p: Tensor, rewards: NDArray[Any],
         live: NDArray[np.bool_],
     ) -> None:  # fmt: skip
         """One step of all."""
         self.seen.append(seen)
-        self.masks.append(torch.from_numpy(masks))
+        self.masks.append(masks)
         self.actions.append(actions)
         self.log_prob.append(log_p.gather(1, actions[:, None])[:, 0])
         self.rewards.append(np.where(live, rewards, 0.0))
@@ -202,7 +209,7 @@ class _Log:
         if "complexity" in found:
             self.complexity[ended] = found["complexity"][ended]
 
-    def rollouts(self, worlds: TaskWorlds, n_tasks: int, gamma: float, contexts: Tensor | None) -> list[Rollout]:
+    def rollouts(self, horizon: int, n_tasks: int, gamma: float, player: Player) -> list[Rollout]:
         """The episodes of each task."""
         live, rewards = np.stack(self.live), np.stack(self.rewards)  # (T, B)
         lengths = live.sum(0)
@@ -210,11 +217,11 @@ class _Log:
         following = np.zeros(len(lengths))
         for t in range(len(rewards) - 1, -1, -1):
             following = to_go[t] = rewards[t] + gamma * following
-        remaining = (lengths - np.arange(len(live))[:, None]) / worlds.horizon
+        remaining = (lengths - np.arange(len(live))[:, None]) / horizon
         total = rewards.sum(0)
         if self.by_step:
             self.right /= lengths
-        arrays = (to_go, np.broadcast_to(self.complexity / worlds.horizon, live.shape), remaining)
+        arrays = (to_go, np.broadcast_to(self.complexity / horizon, live.shape), remaining)
         *targets, paid = (torch.from_numpy(np.array(a, dtype=np.float32)) for a in (*arrays, rewards))
         seen = pytree.tree_map(lambda *parts: torch.stack(parts), *self.seen)
         stacked = (torch.stack(self.masks), torch.stack(self.actions), torch.stack(self.log_prob), *targets)
@@ -228,12 +235,14 @@ class _Log:
                 return x[:, own].transpose(0, 1)[alive]
 
             episode = torch.arange(each)[:, None].expand_as(alive)[alive]
-            context = None if contexts is None else contexts[task : task + 1]
+            context = None if player.contexts is None else player.contexts[task : task + 1]
             observations = pytree.tree_map(rows, seen)
+            for key in player.view.shared:
+                observations[key] = seen[key][0, own][:1]
             masks, actions, log_p, to_come, complexity, left = map(rows, stacked)
             steps = Steps(observations, masks, actions, log_p, to_come, complexity, left, episode, context)
-            one_hot = nn.functional.one_hot(steps.actions, worlds.action_dim)
-            told = torch.cat([worlds.tell(observations), one_hot, rows(paid)[:, None]], 1)
+            one_hot = nn.functional.one_hot(steps.actions, player.policy.action_dim)
+            told = torch.cat([player.view.tell(observations), one_hot, rows(paid)[:, None]], 1)
             trajectories = torch.split(told, lengths[own].tolist())
             found.append(Rollout(steps, tuple(trajectories), total[own], self.right[own]))
         return found

@@ -8,9 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from agents.meta.nodes import FlatNodes
+from agents.meta.program_nodes import PointerActions, ProgramNodes
 from agents.meta_policy import EnhancedMetaLearningPolicy
 from envs.symbolic import PhysicsTaskDistribution
 from rl_suite.checkpoint import load_checkpoint, save_checkpoint
@@ -19,7 +22,8 @@ from rl_suite.meta_learning.engine import evaluate
 from rl_suite.meta_rl.adaptation import Adaptation, TaskRecord, make_context
 from rl_suite.meta_rl.analysis import AttentionAnalyzer
 from rl_suite.meta_rl.config import EnhancedMetaLearningConfig, MetaTrainingSection
-from rl_suite.meta_rl.worlds import TaskWorlds
+from rl_suite.meta_rl.views import SLOT, flat_size
+from rl_suite.meta_rl.worlds import SYMBOLIC, TaskWorlds
 from rl_suite.progress import ProgressBar
 
 _log = logging.getLogger(__name__)
@@ -28,13 +32,20 @@ Say = Callable[[int, Mapping[str, float]], None]
 
 def make_policy(worlds: TaskWorlds, settings: MetaTrainingSection) -> EnhancedMetaLearningPolicy:
     """The policy that the settings describe, for the observations and actions of a world."""
+    n, width = worlds.action_dim, settings.hidden_dim
+    encoder = head = None
+    if worlds.env_id == SYMBOLIC:
+        encoder = ProgramNodes(worlds.space, spaces.Discrete(n), width)
+        head = PointerActions(width, n, encoder.n_columns)
     return EnhancedMetaLearningPolicy(
-        worlds.observation_dim,
-        worlds.action_dim,
-        settings.hidden_dim,
+        SLOT if encoder else flat_size(worlds.space),
+        n,
+        width,
         settings.num_attention_heads,
         settings.fusion_type,
         settings.use_hierarchical_encoding,
+        observation_encoder=encoder,
+        action_head=head,
         weighting=settings.weighting,
     )
 
@@ -48,7 +59,8 @@ class EnhancedMAMLTrainer:
 
     Args:
         config: see :class:`EnhancedMetaLearningConfig`.
-        policy: the network; None: the one that ``config`` describes.
+        policy: the network; None: the one that ``config`` describes. It may know more actions and read more numbers
+            than the world has; where it reads fewer, it is shown fewer points of the laws' data.
         task_distribution: a distribution of laws, or the tasks of any world; None: the large collection of laws.
 
     Raises:
@@ -64,12 +76,18 @@ class EnhancedMAMLTrainer:
         self.config = config
         if not isinstance(task_distribution, TaskWorlds):
             laws = PhysicsTaskDistribution() if task_distribution is None else task_distribution
-            task_distribution = TaskWorlds.of_laws(laws, max_episode_steps=config.max_episode_steps, seed=config.seed)
+            flat = policy is not None and isinstance(policy.observation_encoder, FlatNodes)
+            most = policy.observation_dim if policy is not None and flat else None
+            task_distribution = TaskWorlds.of_laws(laws, seed=config.seed, observation_dim=most)
         self.worlds = task_distribution
         torch.manual_seed(config.seed)
         self.rng = np.random.default_rng(config.seed)
         self.policy = make_policy(self.worlds, config) if policy is None else policy
-        self._require_fit()
+        if self.policy.action_dim < self.worlds.action_dim:
+            raise UserError(
+                f"the policy knows {self.policy.action_dim} actions, and the world has {self.worlds.action_dim}; "
+                "make a policy with a larger action_dim"
+            )
         try:
             self.policy.to(torch.device(config.device))
         except (RuntimeError, AssertionError) as error:
@@ -260,14 +278,3 @@ class EnhancedMAMLTrainer:
             self.load_state_dict(state)
         except (KeyError, RuntimeError, ValueError, TypeError):
             raise UserError(f"{path}: is not a checkpoint of this trainer and policy") from None
-
-    def _require_fit(self) -> None:
-        if self.policy.action_dim != self.worlds.action_dim:
-            raise UserError(
-                f"the policy chooses among {self.policy.action_dim} actions, and the world has {self.worlds.action_dim}"
-            )
-        if self.policy.observation_dim != self.worlds.observation_dim:
-            raise UserError(
-                f"the policy reads {self.policy.observation_dim} numbers, and the world shows "
-                f"{self.worlds.observation_dim}"
-            )

@@ -1,14 +1,11 @@
 """Worlds whose tasks have numbers and names, played in batches of several episodes of several tasks at once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
-from torch import Tensor
 
 import envs  # noqa: F401  (registers the ids)
 from envs.batch import BatchEnv
@@ -17,10 +14,15 @@ from envs.symbolic.datasets import Dataset
 from envs.tasks import TaskSet, TaskWorld
 from rl_suite.errors import UserError
 from rl_suite.loading import require_known
+from rl_suite.meta_rl.views import flat_size
 from rl_suite.trust import check_options
 
 SYMBOLIC = "rl_suite/SymbolicRegression-v0"
-Numbers = NDArray[np.int64]
+LIBRARY: dict[str, Any] = {  # of laws, unless it is said otherwise
+    "functions": ["add", "sub", "mul", "div", "sq", "sqrt", "exp", "log", "sin", "cos"],
+    "constant": True,
+    "expressions": False,  # spelling them out costs more than the step
+}
 
 
 class TaskWorlds:
@@ -59,7 +61,6 @@ class TaskWorlds:
         self.tasks: TaskSet = first.world.tasks
         self.action_dim = int(space.n)
         self.space = first.single_observation_space
-        self.observation_dim = flat_size(self.space)
         self.horizon = self._horizon(first)
 
     @classmethod
@@ -68,26 +69,38 @@ class TaskWorlds:
         distribution: PhysicsTaskDistribution,
         options: Mapping[str, Any] | None = None,
         points: int = 200,
-        max_episode_steps: int | None = None,
         seed: int = 0,
+        observation_dim: int | None = None,
     ) -> "TaskWorlds":
         """The laws of a distribution as tasks of the symbolic world, with ``points`` rows of data each.
 
+        Args:
+            distribution: of laws.
+            options: of the symbolic world, over :data:`LIBRARY`.
+            points: rows of data.
+            seed: of the data.
+            observation_dim: show so few of the points that observations have no more numbers than this; None: as many
+                as ``options`` say.
+
         Raises:
-            UserError: the distribution is empty.
+            UserError: the distribution is empty, or not even one point can be shown.
         """
         if not distribution.tasks:
             raise UserError("the task distribution holds no task")
         datasets = [
             dataset_of(task, points, np.random.default_rng([seed, i])) for i, task in enumerate(distribution.tasks)
         ]
-        return cls(
-            SYMBOLIC,
-            {"expressions": False, **(options or {}), "task": datasets},
-            max_episode_steps,
-            [task.name for task in distribution.tasks],
-            [task.family for task in distribution.tasks],
-        )
+        wanted = {**LIBRARY, **(options or {}), "task": datasets}
+        tasks = distribution.tasks
+        worlds = cls(SYMBOLIC, wanted, None, [task.name for task in tasks], [task.family for task in tasks])
+        size = flat_size(worlds.space)
+        if observation_dim is None or size <= observation_dim:
+            return worlds
+        shown, columns = worlds.space["data"].shape  # type: ignore[index]
+        fitting = shown - -(-(size - observation_dim) // columns)
+        if fitting < 1:
+            raise UserError(f"{observation_dim} numbers show no data point; make observation_dim larger")
+        return cls(SYMBOLIC, {**wanted, "shown_points": fitting}, None, worlds.names, worlds.families)
 
     def batch(self, n: int) -> BatchEnv:
         """The world with n copies; made once for each n."""
@@ -131,14 +144,6 @@ class TaskWorlds:
         """The first n tasks, or all."""
         return [self.tasks[i] for i in range(min(n, len(self.tasks)))]
 
-    def see(self, observation: Any) -> Tensor:
-        """A batch of observations as numbers, (B, observation_dim)."""
-        return torch.from_numpy(flatten(self.space, observation))
-
-    def tell(self, seen: Tensor) -> Tensor:
-        """What episodes tell of what was seen, (R, observation_dim)."""
-        return seen
-
     def _horizon(self, env: BatchEnv) -> int:
         """Most steps of an episode."""
         if env.max_episode_steps is not None:
@@ -156,25 +161,3 @@ def dataset_of(task: PhysicsTask, points: int, rng: np.random.Generator) -> Data
     dummies = [rng.uniform(*task.variable_ranges[name], size=len(outside.y_test)) for name in task.dummies]
     tests = np.column_stack([outside.X_test, *dummies])
     return Dataset(task.name, task.variables, table[:, :-1], table[:, -1], None, task.true_law, tests, outside.y_test)
-
-
-def flat_size(space: spaces.Space[Any]) -> int:
-    """How many numbers :func:`flatten` makes of an observation."""
-    if isinstance(space, spaces.Dict):
-        return sum(flat_size(part) for part in space.spaces.values())
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    return int(np.prod(cast(tuple[int, ...], space.shape)))
-
-
-def flatten(space: spaces.Space[Any], batch: Any) -> NDArray[np.float32]:
-    """A batch of observations as numbers (B, n): one-hot vectors for Discrete, shares for MultiDiscrete."""
-    if isinstance(space, spaces.Dict):
-        return np.concatenate([flatten(part, batch[key]) for key, part in space.spaces.items()], 1)
-    if isinstance(space, spaces.Discrete):
-        one_hot: NDArray[np.float32] = np.eye(int(space.n), dtype=np.float32)[np.asarray(batch)]
-        return one_hot
-    flat: NDArray[np.float32] = np.asarray(batch, dtype=np.float32).reshape(len(batch), -1)
-    if isinstance(space, spaces.MultiDiscrete):
-        flat = flat / np.maximum(space.nvec.reshape(-1) - 1, 1).astype(np.float32)
-    return flat
