@@ -63,6 +63,11 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.meta_learning.experiment:train",
         evaluate="rl_suite.meta_learning.experiment:evaluate",
     ),
+    "meta_rl": Kind(
+        config="rl_suite.meta_rl.config:MetaRLConfig",
+        train="rl_suite.meta_rl.experiment:train",
+        evaluate="rl_suite.meta_rl.experiment:evaluate",
+    ),
 }
 
 

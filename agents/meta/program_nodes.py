@@ -55,7 +55,7 @@ class ProgramNodes(nn.Module):
         vocabulary = torch.cat([nothing, symbols, columns], 1)  # (B or 1, 1 + n, D) of ids + 1
 
         def look_up(role: nn.Module, ids: Tensor) -> Tensor:
-            words = role(vocabulary).expand(len(ids), -1, -1)
+            words: Tensor = role(vocabulary).expand(len(ids), -1, -1)
             return words.gather(1, ids[..., None].expand(-1, -1, words.shape[2]))
 
         nodes = look_up(self.written, tokens) + self.places

@@ -50,7 +50,7 @@ def train(config: MetaLearningConfig, run: Run) -> None:
     """Train to the last step, from the last checkpoint if there is one; then evaluate the best."""
     seed_everything(config.seed)
     session = build_session(config)
-    if not fit(config, session, run):
+    if not fit(config.meta_learning.loop, session, run):
         run.finish("stopped")
         return
     report = _measure_best(session, None, run)
@@ -61,9 +61,25 @@ def train(config: MetaLearningConfig, run: Run) -> None:
     run.finish("complete")
 
 
-def fit(config: MetaLearningConfig, session: Session, run: Run) -> bool:
+class Cadence(Protocol):
+    """How often the outer loop looks up."""
+
+    @property
+    def log_every(self) -> int:
+        """Steps between log lines."""
+
+    @property
+    def validate_every(self) -> int:
+        """Steps between looks at validation tasks."""
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+
+
+def fit(loop: Cadence, session: Session, run: Run) -> bool:
     """The outer loop; False if a signal stopped it before the last step."""
-    loop, total = config.meta_learning.loop, session.total_steps
+    total = session.total_steps
     step, spent, best = resume(run, session)
     began = time.process_time() - spent
     with ProgressBar("training", total) as progress:
@@ -73,7 +89,8 @@ def fit(config: MetaLearningConfig, session: Session, run: Run) -> bool:
             require_finite_values(values, step)
             if step % loop.log_every == 0 or step == total:
                 run.log(step, {**values, "time/cpu_seconds": time.process_time() - began})
-                progress.update(step, **{tag.partition("/")[2]: value for tag, value in values.items()})
+                shown = {tag.removeprefix("train/"): v for tag, v in values.items() if tag.startswith("train/")}
+                progress.update(step, **shown)
             if step % loop.validate_every == 0 or step == total:
                 found = session.validate()
                 require_finite_values(found.values, step)

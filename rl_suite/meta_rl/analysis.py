@@ -102,3 +102,25 @@ def draw_attention(weights: Tensor, title: str, path: Path) -> None:
     axes.set(xlabel="key: nodes, columns, rows", ylabel="step of the episode")
     axes.set_title(f"{title}\nentropy {entropy:.2f} of {np.log(shown.shape[1]):.2f} nats", fontsize=9)
     save_figure(figure, path, dpi=110)
+
+
+def draw_evolution(analyzer: AttentionAnalyzer, path: Path) -> None:
+    """Entropy of the attention against outer steps: all tasks as points, and their running mean."""
+    from matplotlib.figure import Figure
+
+    points = sorted(
+        (iteration, entropy)
+        for kept in analyzer.history.values()
+        for iteration, entropy in zip(kept["iteration"], kept["entropy"], strict=True)
+    )
+    if not points:
+        return
+    x, y = np.array(points).T
+    steps = np.unique(x)
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(x, y, ".", color="#93c5fd", markersize=3)
+    axes.plot(steps, [y[x == step].mean() for step in steps], color="#1d4ed8")
+    axes.set(xlabel="outer step", ylabel="entropy of the attention, nats")
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path, dpi=150)

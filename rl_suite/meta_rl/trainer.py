@@ -212,6 +212,7 @@ class EnhancedMAMLTrainer:
         episodes: int,
         seed: int,
         support_tasks: Sequence[int] | None = None,
+        worlds: TaskWorlds | None = None,
     ) -> dict[int, np.ndarray[Any, np.dtype[np.float64]]]:
         """Success (tasks,) of adapted policies after each of these numbers of inner steps; nothing is learned.
 
@@ -221,8 +222,10 @@ class EnhancedMAMLTrainer:
             episodes: query episodes of each task.
             seed: of all that is random here.
             support_tasks: adapt to these instead of ``tasks``: the control for what adaptation is worth.
+            worlds: where the tasks are, such as those of another part; None: those of training.
         """
-        adapting = self.adaptation.begin(
+        how = self.adaptation if worlds is None else Adaptation(self.policy, worlds, self.config)
+        adapting = how.begin(
             self.weights, tasks if support_tasks is None else support_tasks, np.random.default_rng(seed)
         )
         found = {}

@@ -1,0 +1,152 @@
+"""``python train.py experiment=meta_bandit``: pre-training, meta-training, and what adaptation is worth."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.symbolic import PhysicsTaskDistribution
+from rl_suite.checkpoint import load_checkpoint
+from rl_suite.cli import show
+from rl_suite.errors import UserError
+from rl_suite.evaluation.command import Reportable
+from rl_suite.experiments import EvaluationRequest, load_attribute
+from rl_suite.meta_learning.experiment import fit, restore
+from rl_suite.meta_learning.metrics import TaskReport, TaskScores
+from rl_suite.meta_learning.session import Validation
+from rl_suite.meta_rl.analysis import draw_evolution
+from rl_suite.meta_rl.config import EnhancedMetaLearningConfig, MetaRLConfig
+from rl_suite.meta_rl.trainer import EnhancedMAMLTrainer
+from rl_suite.meta_rl.worlds import SYMBOLIC, TaskWorlds
+from rl_suite.run import Run
+from rl_suite.seeding import seed_everything
+
+PARTS = ("train", "validation", "test")
+PRETRAIN = "rl_suite.meta_rl.pretraining:pretrain_policy"
+VALIDATION_SEED, TEST_SEED = 1, 2  # after the run's own seed
+OTHER = 1  # places by which supports are moved on, for the control
+
+
+def make_worlds(config: MetaRLConfig, part: str) -> TaskWorlds:
+    """The tasks of one part of the split."""
+    world = config.meta_rl.world
+    if world.id != SYMBOLIC:
+        return TaskWorlds(world.id, {**world.kwargs, "split": part})
+    if part not in PARTS:
+        raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+    laws = PhysicsTaskDistribution(world.noise, world.collection, part, config.seed)  # type: ignore[arg-type]
+    return TaskWorlds.of_laws(laws, world.kwargs, world.points, config.seed)
+
+
+class MetaRLSession:
+    """A trainer as the training loop of ``rl_suite.meta_learning`` sees it."""
+
+    def __init__(self, config: MetaRLConfig, folder: Path | None):
+        self.config, self.loop = config, config.meta_rl.loop
+        settings = EnhancedMetaLearningConfig(
+            **config.meta_rl.maml.model_dump(),
+            meta_iterations=self.loop.iterations,
+            log_dir=folder or Path(),
+            device="cpu" if config.device == "auto" else config.device,
+            seed=config.seed,
+        )
+        self.worlds = {part: make_worlds(config, part) for part in PARTS}
+        self.trainer = EnhancedMAMLTrainer(settings, task_distribution=self.worlds["train"])
+        if folder is None:
+            self.trainer.attention_analyzer.folder = None
+
+    @property
+    def total_steps(self) -> int:
+        """Outer steps of a whole run."""
+        return self.loop.iterations
+
+    def step(self, step: int) -> dict[str, float]:
+        """One outer step."""
+        return self.trainer.meta_step()
+
+    def validate(self) -> Validation:
+        """Success on validation tasks before and after adaptation; the trainer goes on as if it had not looked."""
+        worlds, steps = self.worlds["validation"], self.config.meta_rl.maml.adaptation_steps
+        found = self.trainer.success_after(
+            worlds.first(self.loop.validation_tasks),
+            (0, steps),
+            self.loop.test_episodes,
+            self.config.seed + VALIDATION_SEED,
+            worlds=worlds,
+        )
+        after = float(found[steps].mean())
+        return Validation({"eval/success_before": float(found[0].mean()), "eval/success": after}, after)
+
+    def evaluate(self, training: Mapping[str, float]) -> TaskReport:
+        """Success on held-out tasks by inner steps, beside the same steps on another task's support."""
+        worlds, loop = self.worlds["test"], self.loop
+        tasks = worlds.first(loop.test_tasks)
+        seed = self.config.seed + TEST_SEED
+        most = max(loop.test_steps)
+        own = self.trainer.success_after(tasks, loop.test_steps, loop.test_episodes, seed, worlds=worlds)
+        rows = {f"{k} steps": own[k] for k in sorted(own, reverse=True)}
+        if len(tasks) > OTHER:
+            others = [*tasks[OTHER:], *tasks[:OTHER]]
+            moved = self.trainer.success_after(tasks, (most,), loop.test_episodes, seed, others, worlds=worlds)
+            rows[f"{most} steps on another task's episodes"] = moved[most]
+        settings = {
+            "world": worlds.env_id,
+            "tasks": len(tasks),
+            "families": len({worlds.family(task) for task in tasks}),
+            "episodes_per_task": loop.test_episodes,
+            **training,
+        }
+        extra = {"task_names": [worlds.name(t) for t in tasks], "task_families": [worlds.family(t) for t in tasks]}
+        scores = {name: TaskScores.of(np.asarray(values)) for name, values in rows.items()}
+        return TaskReport("meta-reinforcement learning, held-out tasks", "success", settings, scores, extra=extra)
+
+    def pictures(self, folder: Path) -> None:
+        """How the attention's entropy changed."""
+        draw_evolution(self.trainer.attention_analyzer, folder / "attention_entropy.png")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The trainer's."""
+        return self.trainer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back the trainer."""
+        self.trainer.load_state_dict(state)
+
+
+def train(config: MetaRLConfig, run: Run) -> None:
+    """Pre-train, meta-train from the last checkpoint if there is one, then measure the best."""
+    seed_everything(config.seed)
+    session = MetaRLSession(config, run.path)
+    if config.meta_rl.pretraining.laws and run.checkpoints.latest() is None:
+        load_attribute(PRETRAIN)(session.trainer, config, run)
+    if not fit(config.meta_rl.loop, session, run):
+        run.finish("stopped")
+        return
+    report = _measure(session, run.checkpoints.for_evaluation())
+    report.save(run.path / "evaluation.json")
+    session.pictures(run.path)
+    for table in report.tables():
+        show(table)
+    run.finish("complete")
+
+
+def evaluate(config: MetaRLConfig, request: EvaluationRequest) -> Reportable:
+    """The policy of a run on held-out tasks, beside its controls.
+
+    Raises:
+        UserError: no checkpoint, or one that does not fit.
+    """
+    path = request.checkpoint if request.run is None else request.run.checkpoints.for_evaluation()
+    if path is None:
+        raise UserError("controls stand beside every learner; name a run folder: python evaluate.py runs/NAME/0")
+    seed_everything(config.seed)
+    return _measure(MetaRLSession(config, None), path)
+
+
+def _measure(session: MetaRLSession, path: Path) -> Reportable:
+    content = load_checkpoint(path)
+    restore(session, content, path)
+    return session.evaluate(
+        {"checkpoint_of_step": float(content["step"]), "training_cpu_seconds": float(content["cpu_seconds"])}
+    )
