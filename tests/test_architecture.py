@@ -39,7 +39,12 @@ FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shel
 VERSION_WORDS = re.compile(
     r"(^|_)(v[0-9]+|new|old|legacy|enhanced|advanced|improved|updated|final|deprecated|backup|copy)(_|$)"
 )
-SEED_NAMES = {"EnhancedMAMLTrainer", "EnhancedMetaLearningConfig", "EnhancedMetaLearningPolicy", "WSAEnhancedActor"}  # the user's own names
+SEED_NAMES = {  # the user's own names
+    "EnhancedMAMLTrainer",
+    "EnhancedMetaLearningConfig",
+    "EnhancedMetaLearningPolicy",
+    "WSAEnhancedActor",
+}
 
 
 def sources(*packages):
