@@ -7,11 +7,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Info, State, check_choices, discrete_actions
 from envs.drawing import AGENT, FLOOR, GOLD, Canvas
 from envs.states import COUNT, FINITE, Bound
 from envs.streams import Rows, Streams, integers, uniform
 from envs.tasks import TaskSet, TaskWorld
+from envs.world import Info, State, check_choices, discrete_actions
 
 VALIDATION, TEST = 1 / 8, 1 / 4  # shares of the tasks
 SPLIT_SEED = 0
