@@ -157,18 +157,33 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
 
 
 def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """A new mapping: values of ``top`` over those of ``base``, key by key at every depth."""
+    """A new mapping: values of ``top`` over those of ``base``, key by key at every depth; ``key: {}`` empties."""
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
-        merged[key] = deep_merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value:
+            merged[key] = deep_merge(old, value)
+        else:
+            merged[key] = value
     return merged
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: spelt alike, or with these initials (``lr`` for ``learning_rate``)."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return close[0] if close else next((each for each in names if initials(each) == name.lower()), None)
+
+
+def initials(name: str) -> str:
+    """``learning_rate`` -> ``lr``."""
+    return "".join(part[:1] for part in name.split("_")).lower()
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for the nearest known name, or nothing."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    near = nearest(str(name), known)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def require_known(name: str, known: Iterable[str], what: str) -> None:
@@ -208,8 +223,9 @@ def validate(
     try:
         config = model.model_validate(kept)
     except ValidationError as error:
-        lines = [_explain(model, item) for item in error.errors()]
-        raise UserError("\n".join(f"{source}: {line}" for line in lines)) from None
+        lines = [(item["loc"], _explain(model, item)) for item in error.errors()]
+        places = (_place(overrides, location, source) for location, _ in lines)
+        raise UserError("\n".join(f"{place}: {line}" for place, (_, line) in zip(places, lines, strict=True))) from None
     config.require_used(overrides)
     return config
 
@@ -218,11 +234,56 @@ def _explain(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     location: Sequence[Any] = item["loc"]
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{suggest(str(location[-1]), _fields_at(model, location[:-1]))}"
+        return f"{key}: unknown key{_suggest_key(model, [str(part) for part in location])}"
     if item["type"] == "missing":
         return f"{key}: missing"
     message = item["msg"].removeprefix("Value error, ")
     return f"{key}: {message[:1].lower()}{message[1:]} (got {BRIEF.repr(item['input'])})" if key else message
+
+
+def _place(overrides: Mapping[str, Any], location: Sequence[Any], source: str) -> str:
+    """Where a mistake stands; one of several keys together may stand in both places."""
+    if not location:
+        return f"{source} with the command line" if set(overrides) - {"experiment"} else source
+    return "command line" if _is_given(overrides, location) else source
+
+
+def _is_given(overrides: Mapping[str, Any], location: Sequence[Any]) -> bool:
+    """Whether a word of the command line has set what stands at ``location``, or emptied what it stood in."""
+    node: Any = overrides
+    for part in location:
+        if not isinstance(node, Mapping) or (not node and node is not overrides):
+            return True
+        if part not in node:
+            return False
+        node = node[part]
+    return True
+
+
+def _suggest_key(model: type[BaseModel], location: list[str]) -> str:
+    """The nearest key of the same section, else one of that name in another."""
+    *section, name = location
+    near = nearest(name, _fields_at(model, section))
+    if near is not None:
+        return f"; did you mean {'.'.join([*section, near])!r}?"
+    elsewhere = [key for key in _dotted_keys(model) if key.split(".")[-1] == name]
+    return f"; did you mean {elsewhere[0]!r}?" if elsewhere else ""
+
+
+def _dotted_keys(model: type[BaseModel], before: str = "") -> list[str]:
+    """All keys of a configuration, section by section."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(f"{before}{name}")
+        for section in _sections(field.annotation):
+            keys += _dotted_keys(section, f"{before}{name}.")
+    return keys
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The models among a type and what it is a union of."""
+    candidates = (annotation, *get_args(annotation))
+    return [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
 
 
 def shortened(text: str) -> str:
@@ -236,8 +297,7 @@ def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
         field = model.model_fields.get(str(part))
         if field is None:
             return []
-        candidates = (field.annotation, *get_args(field.annotation))
-        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        models = _sections(field.annotation)
         if not models:
             return []
         model = models[0]

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from rl_suite.examples.usage import run
 from rl_suite.meta_learning import MAML, Task, stack_tasks
 
 READINGS, QUERIES, TASKS, STEPS = 10, 20, 16, 600
@@ -57,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

@@ -6,7 +6,6 @@ Writes an episode as an animation, as npz and as CSV, and prints measures beside
 episodes of fixed length, which no rule ends by where the colony went.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rich.table import Table
 import envs  # noqa: F401  # registers the world
 from agents.durotaxis_baselines import UpGradient
 from envs.durotaxis.replay import Recorder, Replay, resimulate
+from rl_suite.examples.usage import run
 
 SEED = 7
 SHOWN = (
@@ -61,4 +61,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/examples"))
+    run(main, __doc__, folder="runs/examples")

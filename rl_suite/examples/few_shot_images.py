@@ -6,19 +6,19 @@ Without a folder, invented characters are drawn into ./few_shot_pictures first. 
 never sees them in training, gets one picture of each, and names the others.
 """
 
-import sys
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from rl_suite.errors import UserError
+from rl_suite.examples.usage import run
 from rl_suite.meta_learning import EpisodeSource, ImageSet, PrototypicalNetwork, load_image_folder
 from rl_suite.meta_learning.data.folders import split_classes
 from rl_suite.meta_learning.data.glyphs import draw_alphabets
 from rl_suite.meta_learning.learners.few_shot_encoder import ConvEncoder
 from rl_suite.meta_learning.learners.few_shot_evaluation import pixel_learner
 
+DRAWN = "few_shot_pictures"
 SIZE, EPISODES, TEST_EPISODES = 28, 120, 200
 WIDTHS = (16, 32, 32, 32)
 
@@ -65,11 +65,12 @@ def main(folder: Path) -> float:
     return float(accuracy.estimate)
 
 
+def start(folder: Path) -> None:
+    """Draw pictures if there are none in the default folder, then learn from them."""
+    if folder == Path(DRAWN) and not folder.exists():
+        draw_pictures(folder)
+    main(folder)
+
+
 if __name__ == "__main__":
-    place = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("few_shot_pictures")
-    try:
-        if len(sys.argv) == 1 and not place.exists():
-            draw_pictures(place)
-        main(place)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run(start, __doc__, folder=DRAWN)

@@ -15,6 +15,7 @@ from rl_suite.distillation.dataset import Windows
 from rl_suite.distillation.sources.rollout import roll_out
 from rl_suite.distillation.sources.sources import TabularSource
 from rl_suite.distillation.worlds import TaskFamily
+from rl_suite.examples.usage import run
 
 PULLS, HISTORIES, STEPS, BATCH, TRIALS = 60, 1024, 150, 16, 256
 BANDITS = {"arms": 3}
@@ -76,4 +77,4 @@ def fresh(world: object) -> InContextAgent:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rl_suite.examples.usage import run
 from rl_suite.symbolic import SymbolicRegressor
 from rl_suite.symbolic.data import Options
 from rl_suite.symbolic.report import Report
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

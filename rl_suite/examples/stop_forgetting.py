@@ -8,6 +8,7 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 from torch import nn
 
+from rl_suite.examples.usage import run
 from rl_suite.meta_learning import EWC, ContinualLearner
 from rl_suite.meta_learning.continual.outputs import Outputs
 
@@ -56,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

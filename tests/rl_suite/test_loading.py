@@ -122,7 +122,11 @@ def test_missing_binary_and_huge_files(tmp_path: Path) -> None:
     [
         (["experiment=darkrom"], "unknown experiment 'darkrom'; did you mean 'darkroom'"),
         (["kind=sb4"], "unknown kind of experiment 'sb4'; did you mean 'sb3'"),
-        (["ppo.n_stepz=3"], "ppo.n_stepz: unknown key; did you mean 'n_steps'"),
+        (["ppo.n_stepz=3"], "command line: ppo.n_stepz: unknown key; did you mean 'ppo.n_steps'"),
+        (["ppo.lr=1e-3"], "command line: ppo.lr: unknown key; did you mean 'ppo.learning_rate'"),
+        (["learning_rate=1e-3"], "command line: learning_rate: unknown key; did you mean 'ppo.learning_rate'"),
+        (["env={idd: x}"], "command line: env.idd: unknown key; did you mean 'env.id'"),
+        (["ppo={}"], "command line: ppo.n_steps: missing"),
         (["ppoo.n_steps=3"], "ppoo: unknown key; did you mean 'ppo'"),
         (["algorithm=ppp"], "algorithm: input should be"),
         (["ppo.gamma=2"], "ppo.gamma: input should be less than or equal to 1 (got 2)"),
@@ -145,6 +149,27 @@ def test_mistakes_on_the_command_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
         load_experiment(DEFAULT_CONFIG, words)
     assert message in str(error.value)
+
+
+def test_a_mistake_in_the_file_names_the_file(tmp_path: Path) -> None:
+    raw = read_config(DEFAULT_CONFIG)
+    raw["experiments"]["darkroom"]["ppo"] = {"gama": 0.9}
+    path = write(tmp_path / "mine.yaml", yaml.safe_dump(raw))
+    with pytest.raises(UserError) as error:
+        load_experiment(path, ["experiment=darkroom", "ppo.gamma=2"])
+    lines = str(error.value).splitlines()
+    assert f"{path}: ppo.gama: unknown key; did you mean 'ppo.gamma'?" in lines
+    assert any(line.startswith("command line: ppo.gamma: ") for line in lines)
+
+
+def test_an_empty_mapping_empties(tmp_path: Path) -> None:
+    assert deep_merge({"a": {"b": 1, "c": {"d": 2}}}, {"a": {"c": {}}}) == {"a": {"b": 1, "c": {}}}
+    assert load_experiment(DEFAULT_CONFIG, ["experiment=darkroom"]).policy.kwargs
+    assert load_experiment(DEFAULT_CONFIG, ["experiment=darkroom", "policy.kwargs={}"]).policy.kwargs == {}
+    raw = read_config(DEFAULT_CONFIG)
+    raw["experiments"]["plain"] = {"about": "no extractor", "policy": {"kwargs": {}}}
+    path = write(tmp_path / "mine.yaml", yaml.safe_dump(raw))
+    assert load_experiment(path, ["experiment=darkroom,plain"]).policy.kwargs == {}
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
