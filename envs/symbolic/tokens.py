@@ -291,3 +291,24 @@ def depth(program: Program, library: Library) -> int:
 def complexity(program: Program, library: Library) -> int:
     """Sum of the complexity weights of the tokens; padding counts nothing."""
     return int(library.complexity[program[program != PAD]].sum())
+
+
+def are_whole(tokens: NDArray[np.int16], lengths: NDArray[np.int64], arity: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each row of ``tokens`` (P, L) is one whole program of its length in prefix order, and PAD behind it.
+
+    >>> library = Library("koza", 1)
+    >>> rows = np.array([[*library.encode(["+", "x0", "x0"])], [*library.encode(["x0", "x0", "+"])]])
+    >>> are_whole(rows, np.array([3, 3]), library.arity).tolist()
+    [True, False]
+    """
+    n_rows, width = tokens.shape
+    if not n_rows or not width:
+        return np.zeros(n_rows, dtype=np.bool_)
+    inside = np.arange(width) < lengths[:, None]
+    known = np.where(inside, (tokens >= 0) & (tokens < len(arity)), tokens == PAD).all(axis=1)
+    missing = 1 + np.cumsum(arity[np.clip(tokens, 0, len(arity) - 1)] - 1, axis=1)  # arguments still to come
+    last = np.clip(lengths - 1, 0, width - 1)
+    ends = missing[np.arange(n_rows), last] == 0
+    before = np.where(np.arange(width) < last[:, None], missing, 1).min(axis=1) > 0
+    whole: NDArray[np.bool_] = known & ends & before & (lengths >= 1) & (lengths <= width)
+    return whole

@@ -3,7 +3,6 @@
 A checkpoint may come from a stranger; what does not fit is refused before any of it is used.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,7 +46,7 @@ def check_counters(counters: Any) -> None:
     """Numbers of steps, updates and episodes."""
     require_names("counters", counters, COUNTERS)
     for name, value in counters.items():
-        if not isinstance(value, int | float | np.number) or not -LARGEST_COUNT <= float(value) <= LARGEST_COUNT:
+        if not _is_number(value, -LARGEST_COUNT):
             raise ValueError(f"counters.{name} must be a finite number")
 
 
@@ -58,9 +57,7 @@ def check_episodes(episodes: Any, successes: Any) -> None:
     for episode in episodes:
         if not isinstance(episode, Mapping) or not {"r", "l"} <= set(episode):
             raise ValueError("an episode must hold its return 'r' and its length 'l'")
-        if not all(
-            isinstance(episode[key], int | float | np.number) and math.isfinite(episode[key]) for key in ("r", "l")
-        ):
+        if not all(_is_number(episode[key], -LARGEST_COUNT) for key in ("r", "l")):
             raise ValueError("return and length of an episode must be finite numbers")
 
 
@@ -125,7 +122,7 @@ def check_statistics(what: str, content: Any, now: RunningMeanStd) -> None:
         value = np.asarray(content[name])
         if value.dtype.kind != "f" or value.shape != np.shape(now.mean) or not np.isfinite(value).all():
             raise ValueError(f"{what}.{name} must be finite numbers of shape {np.shape(now.mean)}")
-    if (np.asarray(content["var"]) < 0).any() or not 0 <= float(content["count"]) <= LARGEST_COUNT:
+    if (np.asarray(content["var"]) < 0).any() or not _is_number(content["count"], 0):
         raise ValueError(f"{what}: variances and counts are never below 0")
 
 
@@ -159,6 +156,11 @@ def check_optimizer(model: BaseAlgorithm) -> None:
             shapes = {value.shape for value in kept.values() if isinstance(value, torch.Tensor)}
             if not shapes <= {parameter.shape, torch.Size([])}:
                 raise ValueError(f"{name} remembers other parameters than these")
+
+
+def _is_number(value: Any, low: int) -> bool:
+    """A number of Python or numpy from ``low`` to ``LARGEST_COUNT``; NaN is none."""
+    return isinstance(value, int | float | np.number) and bool(low <= value <= LARGEST_COUNT)
 
 
 def _same_tensor(value: Any, like: torch.Tensor) -> bool:

@@ -334,8 +334,13 @@ class Search:
             self._widen()
         for island, part in zip(self.islands, state["islands"], strict=True):
             island.restore(part)
+        slots, seen = np.asarray(state["slots"]), np.asarray(state["seen"])
+        if slots.dtype != np.int64 or seen.dtype != np.uint64 or slots.shape != seen.shape:
+            raise ValueError("state 'slots' and 'seen' must be whole numbers, one for each")
+        if slots.size and not 0 <= slots.min() <= slots.max() < len(self._seen):
+            raise ValueError(f"state 'slots' holds places outside 0..{len(self._seen) - 1}")
         self._seen[:] = 0
-        self._seen[state["slots"]] = state["seen"]
+        self._seen[slots] = seen
         self._finished = {bytes.fromhex(key) for key in state["finished"]}
         self.archive = read_archive(state["archive"], self.output)
         if self.guidance is not None:

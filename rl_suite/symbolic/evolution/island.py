@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from envs.symbolic.tokens import PAD
+from envs.states import Bound, checked
+from envs.symbolic.tokens import PAD, are_whole
+from envs.world import require_arrays
 from rl_suite.symbolic.evolution.breeding import Rates, Recipe, breed
 from rl_suite.symbolic.evolution.frames import Target
 from rl_suite.symbolic.evolution.genome import Alphabet, Programs, Tokens, Values
 from rl_suite.symbolic.evolution.scoring import Scorer
 from rl_suite.symbolic.laws.law import BITS_PER_TOKEN
 
+MOST_PROGRAMS = 4  # populations: children, guests and the elite of the generation before
+ANY: Bound = (-np.inf, np.inf)  # but NaN
 TOURNAMENT = 5
 ELITE_SHARE = 0.1
 FRESH_SIZE = 12  # longest random tree
@@ -174,9 +178,34 @@ class Island:
         return {**arrays, "price": np.array([self.best_price]), "tried": np.array(sorted(self._tried))}
 
     def restore(self, state: dict[str, NDArray]) -> None:
-        """Continue from :meth:`state`."""
-        for name, value in state.items():
-            if name not in ("price", "tried"):
-                setattr(self, name, value.copy())
-        self.best_price = float(state["price"][0])
-        self._tried = set(state["tried"].tolist())
+        """Continue from :meth:`state`.
+
+        Raises:
+            ValueError: an array is missing, does not fit the others, or holds what no program is.
+        """
+        names = ("tokens", "values", "lengths", "error", "frame", "best", "stream", "price", "tried")
+        require_arrays(state, names)
+        n = len(np.atleast_1d(state["lengths"]))
+        if n > MOST_PROGRAMS * self.size:
+            raise ValueError(f"{n} programs are more than {MOST_PROGRAMS} populations")
+        like: dict[str, tuple[DTypeLike, tuple[int, ...], Bound]] = {
+            "tokens": (np.int16, (n, self.max_length), (PAD, len(self.alphabet.library) - 1)),
+            "values": (np.float64, (n, self.max_length), ANY),
+            "lengths": (np.int64, (n,), (1, self.max_length)),
+            "error": (np.float64, (n,), ANY),
+            "frame": (np.int64, (n,), (0, len(self.niche.frames) - 1)),
+            "best": (np.float64, self.best.shape, ANY),
+            "stream": (np.uint64, (1,), (0, 2**64)),
+            "price": (np.float64, (1,), ANY),
+            "tried": (np.float64, (np.size(state["tried"]),), ANY),
+        }
+        arrays = {
+            name: checked(name, state[name], np.broadcast_to(np.zeros((), kind), shape), bound)
+            for name, (kind, shape, bound) in like.items()
+        }
+        if not are_whole(arrays["tokens"], arrays["lengths"], self.alphabet.library.arity).all():
+            raise ValueError("state 'tokens' holds what is no whole program")
+        for name in names[:-2]:
+            setattr(self, name, arrays[name].copy())
+        self.best_price = float(arrays["price"][0])
+        self._tried = set(arrays["tried"].tolist())

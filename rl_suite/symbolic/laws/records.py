@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.symbolic.tokens import Library
+from envs.symbolic.tokens import Library, subtree_sizes
 from rl_suite.symbolic.laws.archive import Archive
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact
@@ -24,12 +24,16 @@ def law_record(law: Law) -> dict[str, Any]:
 
 
 def read_law(record: Mapping[str, Any], library: Library) -> Law:
-    """The law of :func:`law_record`; KeyError for a token that ``library`` lacks."""
+    """The law of :func:`law_record`; KeyError for a token that ``library`` lacks, ValueError for no whole law."""
     exact = tuple(
         None if e is None else Exact(Fraction(int(e[0]), int(e[1])), Fraction(e[2]), int(e[3])) for e in record["exact"]
     )
     constants = np.array(record["constants"], dtype=np.float64)
-    return Law(library, library.encode(record["tokens"]), constants, exact)
+    program = library.encode(record["tokens"])
+    subtree_sizes(program, library)  # one whole tree, or a ValueError
+    if constants.shape != (int((program == library.constant_id).sum()),):
+        raise ValueError("a law needs a number for each of its constants")
+    return Law(library, program, constants, exact)
 
 
 def finished_record(finished: Finished) -> dict[str, Any]:
