@@ -13,6 +13,7 @@ HOMES: dict[str, str] = {
     "AdapterType": "adapters.config",
     "ANIL": "learners.variants",
     "BaseAdapter": "adapters.base",
+    "BaseMetaLearner": "learners.base",
     "ContinualLearner": "continual.learner",
     "create_meta_batch": "tasks",
     "EpisodeSource": "data.episodes",

@@ -27,6 +27,7 @@ from rl_suite.meta_learning.engine import (
     spread,
 )
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
+from rl_suite.meta_learning.learners.base import BaseMetaLearner
 from rl_suite.meta_learning.learners.fairness import Fairness
 from rl_suite.meta_learning.learners.losses import LossFunction, default_loss, default_losses
 from rl_suite.meta_learning.learners.shared_head import SharedHead
@@ -66,7 +67,7 @@ class Options(TypedDict, total=False):
     """Whether all outputs of the last layer begin alike (``learners.shared_head``); default no."""
 
 
-class MAML(nn.Module):
+class MAML(BaseMetaLearner):
     """MAML around any module and any loss.
 
     Args:
@@ -94,11 +95,11 @@ class MAML(nn.Module):
         order: Literal["first", "second"] = "first",
         **options: Unpack[Options],
     ):
-        super().__init__()
+        super().__init__(model)
         require_known(order, ("first", "second"), "order")
         if num_inner_steps < 1 or not lr_inner > 0 or not lr_meta > 0:
             raise UserError("num_inner_steps must be at least 1, and lr_inner and lr_meta above 0")
-        self.model, self.lr_inner, self.lr_meta, self.num_inner_steps = model, lr_inner, lr_meta, num_inner_steps
+        self.lr_inner, self.lr_meta, self.num_inner_steps = lr_inner, lr_meta, num_inner_steps
         unknown = set(options) - set(Options.__annotations__)
         if unknown:
             raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
@@ -224,6 +225,14 @@ class MAML(nn.Module):
         inequality = self.fairness.over_tasks(losses[:, 1]) if self.fairness.inequality > 0 else 0.0
         return losses[:, 0].mean() + inequality
 
+    def _adapted(
+        self, x: Tensor, y: Tensor, loop: InnerLoop, judged: bool = False, differentiable: bool = False
+    ) -> list[dict[str, Tensor]]:
+        """Weights after every inner step on one support set."""
+        weights, rates = self._split(dict(self.named_parameters()))
+        support = self.encode(weights, x, 0, Mode(), judged).x, y
+        return adapt(self._loss_of(Mode(), judged), weights, support, loop, rates, differentiable=differentiable)
+
     def _loss_of(self, mode: Mode, judged: bool = False) -> Callable[[Weights, Any, int], Tensor]:
         loss = self._stacked_loss if mode.stacked else self.loss
 
@@ -265,9 +274,7 @@ class MAML(nn.Module):
         if self.function.batch_norm != "per_step" or not self.function.norms:
             return
         task = unstack_tasks(tasks)[0]
-        weights, rates = self._split(dict(self.named_parameters()))
-        support = self.encode(weights, task.support_x, 0, Mode(), False).x, task.support_y
-        path = adapt(self._loss_of(Mode()), weights, support, self.loop, rates, differentiable=False)
+        path = self._adapted(task.support_x, task.support_y, self.loop)
         for step, now in enumerate(path):
             self.function.observe(now, task.support_x if step < self.loop.steps else task.query_x, step)
 
@@ -276,10 +283,7 @@ class MAML(nn.Module):
         bad = int((~losses.reshape(len(losses), -1).isfinite().all(-1)).nonzero()[0])
         task, where = unstack_tasks(tasks)[bad], f"outer step {self.outer_steps + 1}, task {bad}"
         require_finite_task(task, where)
-        weights, rates = self._split(dict(self.named_parameters()))
-        support = self.encode(weights, task.support_x, 0, Mode(), False).x, task.support_y
-        path = adapt(self._loss_of(Mode()), weights, support, self.loop, rates, differentiable=False)
-        require_finite_path(path, where)
+        require_finite_path(self._adapted(task.support_x, task.support_y, self.loop), where)
         raise NonFiniteError(f"{where}: the query loss is {losses[bad].tolist()}; lower the inner or the outer rate")
 
     # At work.
@@ -297,13 +301,9 @@ class MAML(nn.Module):
         loop = self._loop(steps)
         if differentiable is None:
             differentiable = self.loop.order == "second" and torch.is_grad_enabled()
-        weights, rates = self._split(dict(self.named_parameters()))
         require_finite_task(Task(support_x, support_y, support_x, support_y), "the support set")
         with readable_errors():
-            support = self.encode(weights, support_x, 0, Mode(), True).x, support_y
-            path = adapt(
-                self._loss_of(Mode(), judged=True), weights, support, loop, rates, differentiable=differentiable
-            )
+            path = self._adapted(support_x, support_y, loop, judged=True, differentiable=differentiable)
         require_finite_path(path, "adaptation")
         return path[-1]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rl_suite.errors import UserError
 from rl_suite.meta_learning.checks import readable_errors, require_finite_path
-from rl_suite.meta_learning.engine import Combine, Mode, adapt, over_tasks
+from rl_suite.meta_learning.engine import Combine, Mode, over_tasks
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
 from rl_suite.meta_learning.learners.maml import MAML, Encoded, Options
 from rl_suite.meta_learning.rules import Weights, meta_sgd, meta_sgd_rates, per_step, per_step_rates
@@ -172,16 +172,15 @@ class Reptile(MAML):
 
     def meta_train_step(self, tasks: Tasks) -> dict[str, float]:
         """Adapt to every task and move to the mean of the results; ``avg_task_loss`` is after adaptation."""
-        weights, rates = self._split(dict(self.named_parameters()))
-        loss = self._loss_of(Mode())
+        weights, loss = self.function.weights, self._loss_of(Mode())
 
         def one(task: Task) -> tuple[dict[str, Tensor], float]:
-            data = torch.cat([task.support_x, task.query_x]), torch.cat([task.support_y, task.query_y])
+            x, y = torch.cat([task.support_x, task.query_x]), torch.cat([task.support_y, task.query_y])
             with readable_errors():
-                path = adapt(loss, weights, data, self.loop, rates, differentiable=False)
+                path = self._adapted(x, y, self.loop)
                 require_finite_path(path, f"outer step {self.outer_steps + 1}")
                 with torch.no_grad():
-                    return path[-1], float(loss(path[-1], data, self.loop.steps))
+                    return path[-1], float(loss(path[-1], (x, y), self.loop.steps))
 
         axis = self._axis(tasks)
         found = over_tasks(one, tasks, "loop" if axis in ("vmap", "compile") else axis)

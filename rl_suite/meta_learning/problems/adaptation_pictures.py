@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rl_suite.errors import NonFiniteError
 from rl_suite.meta_learning.data.sinusoid import INPUTS
 from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.metrics import mean_interval
-from rl_suite.meta_learning.session import Learner, Score
+from rl_suite.meta_learning.session import Score
 from rl_suite.meta_learning.tasks import Task, Tasks, unstack_tasks
 from rl_suite.viz.saving import save_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
-QUERIES, CELL = 3, 0.6  # queries drawn of each class; inches of a picture
-GIVEN, RIGHT, WRONG = "#94a3b8", "#16a34a", "#dc2626"
+WIDE = 5.0  # ratio of the largest to the smallest mean from which the axis is logarithmic
 COLOURS = ("#94a3b8", "#60a5fa", "#1d4ed8")  # few steps to many
 
 
@@ -47,6 +45,10 @@ def draw_adaptation(learner: MAML, tasks: Tasks, score: Score, what: str, path: 
     axes.plot(range(steps + 1), intervals[:, 0], color="#1d4ed8", marker="o", markersize=3)
     axes.axvline(learner.num_inner_steps, color="#94a3b8", linewidth=0.8, linestyle=":")
     axes.set(xlabel="inner steps (dotted: as many as in training)", ylabel=f"{what}, {len(along)} held-out tasks")
+    if intervals[:, 1].min() > 0 and intervals[:, 0].max() > WIDE * intervals[:, 0].min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(axis="y", color="#e2e8f0", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path, dpi=150)
 
@@ -56,43 +58,20 @@ def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[
     from matplotlib.figure import Figure
 
     x = torch.linspace(*INPUTS, 200)[:, None]
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    for axes, task in zip(figure.subplots(2, 3, sharex=True).ravel(), tasks, strict=False):
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    cells = figure.subplots(2, 3, sharex=True)
+    for axes, task in zip(cells.ravel(), tasks, strict=False):
         for colour, k in zip(COLOURS, steps, strict=False):
             weights = learner.adapt_to_task(task.support_x, task.support_y, k, differentiable=False)
+            name = f"after {k} step{'s' if k > 1 else ''}" if k else "unadapted"
             with torch.no_grad():
-                axes.plot(x, learner.forward_with(x, weights, k), color=colour, label=f"after {k} steps")
-        axes.plot(task.query_x, task.query_y, ".", color="#cbd5e1", markersize=5, label="asked")
+                axes.plot(x, learner.forward_with(x, weights, k), color=colour, label=name, linewidth=1.5)
+        axes.plot(task.query_x, task.query_y, "o", color="#0f172a", markersize=4, markerfacecolor="none", label="asked")
         axes.plot(task.support_x, task.support_y, "o", color="#dc2626", markersize=4, label="given")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    for axes in cells[:, 0]:
+        axes.set_ylabel("y")
+    for axes in cells[-1]:
+        axes.set_xlabel("x")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
     save_figure(figure, path, dpi=120)
-
-
-def draw_answers(learner: Learner, tasks: Sequence[Task], path: Path) -> None:
-    """One column per class: its support picture above, queries below with a frame that says right or wrong."""
-    from matplotlib.figure import Figure
-
-    n = int(tasks[0].support_y.max()) + 1
-    queries = min(QUERIES, int((tasks[0].query_y == 0).sum()))
-    figure = Figure(figsize=(CELL * n * len(tasks), CELL * (queries + 1) + 0.3), layout="constrained")
-    for box, task in zip(figure.subfigures(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        answers = learner.outputs([task])[0].argmax(-1)
-        box.suptitle(f"{float((answers == task.query_y).double().mean()):.0%} right", fontsize=9)
-        cells = box.subplots(queries + 1, n, squeeze=False)
-        for c in range(n):
-            column = [task.support_x[task.support_y == c][0], *task.query_x[task.query_y == c][:queries]]
-            given = [c, *answers[task.query_y == c][:queries].tolist()]
-            for row, (image, answer) in enumerate(zip(column, given, strict=True)):
-                colour = GIVEN if row == 0 else RIGHT if answer == c else WRONG
-                _show(cells[row, c], image, colour)
-    save_figure(figure, path, dpi=130)
-
-
-def _show(axes: "Axes", image: Tensor, colour: str) -> None:
-    grey = len(image) == 1
-    pixels = (image[0] if grey else image.permute(1, 2, 0)).numpy()
-    axes.imshow(pixels, cmap="gray_r" if grey else None, vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=1.6)

@@ -26,7 +26,8 @@ from rl_suite.meta_learning.learners.few_shot_evaluation import (
 )
 from rl_suite.meta_learning.learners.few_shot_heads import Head, LinearHead
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores, plain_json
-from rl_suite.meta_learning.problems.few_shot_pictures import draw_episodes, draw_map
+from rl_suite.meta_learning.problems.episode_pictures import EPISODES, draw_episodes
+from rl_suite.meta_learning.problems.few_shot_pictures import draw_map
 from rl_suite.meta_learning.problems.pictures import TEST_SEED, PictureEpisodes, build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import Validation, cosine
@@ -103,7 +104,8 @@ class FewShotSession:
     def pictures(self, folder: Path) -> None:
         """Episodes with answers, within one group where that can be, and a map of the features of unseen classes."""
         inside = [source for _, source, _ in self._protocols() if source.within and source.n_way < MANY_WAY]
-        draw_episodes(self.learner, next(iter(inside), self.episodes.test), folder / "episodes.png")
+        source = next(iter(inside), self.episodes.test)
+        draw_episodes(self.learner.outputs, [source.task(i) for i in range(EPISODES)], folder / "episodes.png")
         draw_map(self.learner, self.episodes.pictures.test, folder / "map.png")
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,54 +1,20 @@
-"""Pictures of a few-shot learner: episodes with its answers, and where it puts the pictures of unseen classes."""
+"""A map of what a few-shot learner makes of unseen classes: where it puts their pictures."""
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rl_suite.checkpoint import write_atomically
-from rl_suite.meta_learning.data.episodes import EpisodeSource
 from rl_suite.meta_learning.data.images import ImageSet
 from rl_suite.meta_learning.learners.few_shot import FewShotLearner
 from rl_suite.meta_learning.learners.few_shot_evaluation import encode
+from rl_suite.meta_learning.problems.episode_pictures import INK
+from rl_suite.viz.saving import save_figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-EPISODES, QUERIES = 3, 3  # drawn; of each class
 MAP_CLASSES, MAP_DRAWINGS = 10, 8  # of the map of embeddings
-INK, RIGHT, WRONG, QUIET = "#1e293b", "#16a34a", "#dc2626", "#94a3b8"
 THUMBNAIL = 0.9  # scale of a picture on the map
-
-
-def draw_episodes(learner: FewShotLearner, source: EpisodeSource, path: Path) -> None:
-    """One column per class: its support picture above, queries below with a frame that says right or wrong.
-
-    Under a wrong one stands the number of the class that was chosen.
-    """
-    from matplotlib.figure import Figure
-
-    n_way, queries = source.n_way, min(QUERIES, source.k_query)
-    figure = Figure(figsize=(min(16, 1 + EPISODES * n_way * 0.62), 0.8 * (queries + 1) + 0.5), layout="constrained")
-    for number, box in enumerate(figure.subfigures(1, EPISODES, wspace=0.06, squeeze=False)[0]):
-        task = source.task(number)
-        answers = learner.predict(task.support_x, task.support_y, task.query_x).reshape(n_way, source.k_query)
-        cells = box.subplots(queries + 1, n_way, squeeze=False)
-        right = float((answers == torch.arange(n_way)[:, None]).double().mean())
-        box.suptitle(f"episode {number}: {right:.0%} of {answers.numel()} queries right", fontsize=9, color=INK)
-        for c in range(n_way):
-            _show(cells[0, c], task.support_x[c * source.k_shot], QUIET)
-            cells[0, c].set_title(str(c + 1), fontsize=8, color=INK)
-            for q in range(queries):
-                chosen = int(answers[c, q])
-                _show(cells[q + 1, c], task.query_x[c * source.k_query + q], RIGHT if chosen == c else WRONG)
-                if chosen != c:
-                    cells[q + 1, c].set_xlabel(str(chosen + 1), fontsize=8, color=WRONG, labelpad=1)
-    _save(figure, path)
 
 
 def draw_map(learner: FewShotLearner, data: ImageSet, path: Path) -> None:
@@ -78,7 +44,7 @@ def draw_map(learner: FewShotLearner, data: ImageSet, path: Path) -> None:
         axes.add_artist(box)
     axes.set(xticks=[], yticks=[])
     axes.margins(0.08)
-    _save(figure, path)
+    save_figure(figure, path, dpi=110)
 
 
 def principal_components(features: Tensor) -> tuple[NDArray[np.float64], float]:
@@ -94,19 +60,3 @@ def _tinted(image: Tensor, colour: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(pixels) == 3:
         return np.concatenate([pixels.transpose(1, 2, 0), np.ones((*pixels.shape[1:], 1))], axis=2)
     return np.concatenate([np.broadcast_to(colour[:3], (*pixels.shape[1:], 3)), pixels[0][..., None]], axis=2)
-
-
-def _show(axes: "Axes", image: Tensor, frame: str) -> None:
-    if len(image) == 1:
-        axes.imshow(1 - image[0].numpy(), cmap="gray", vmin=0, vmax=1)
-    else:
-        axes.imshow(image.permute(1, 2, 0).numpy())
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=frame, linewidth=1.5)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, buffer.getvalue())

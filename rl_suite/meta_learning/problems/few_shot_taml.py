@@ -1,27 +1,23 @@
 """``problem: few_shot_taml``: the documents' TAML on episodes of pictures."""
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rl_suite.errors import UserError
 from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.learners.few_shot_encoder import ConvEncoder
 from rl_suite.meta_learning.learners.taml import Extras, TaskAgnosticMetaLearning
-from rl_suite.meta_learning.problems.adaptation_pictures import draw_answers
-from rl_suite.meta_learning.problems.few_shot_gradient import by_pixels, centroid_scores
+from rl_suite.meta_learning.problems.adapting import OwnPart, adapting_problem
+from rl_suite.meta_learning.problems.episode_pictures import EPISODES, draw_episodes
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
-from rl_suite.meta_learning.session import EpisodicSession, Problem, accuracy
-from rl_suite.meta_learning.tasks import Tasks, TaskSource, shuffled_supports, unstack_tasks
+from rl_suite.meta_learning.session import EpisodicSession
+from rl_suite.meta_learning.tasks import Task, Tasks, TaskSource, unstack_tasks
 from rl_suite.meta_learning.used_settings import used_part
-
-DRAWN_EPISODES = 3
 
 
 class TAMLLearner:
@@ -34,9 +30,9 @@ class TAMLLearner:
         """One outer step on a batch of tasks."""
         return self.taml.learn(tasks)
 
-    def outputs(self, tasks: Tasks) -> list[Tensor]:
-        """Query logits of every task after adaptation."""
-        return self.taml.outputs(tasks)
+    def outputs(self, tasks: Tasks, steps: int | None = None) -> list[Tensor]:
+        """Query logits of every task after ``steps`` inner steps (None: as many as in training)."""
+        return self.taml.outputs(tasks, steps)
 
     def get_meta_state(self) -> dict[str, Any]:
         """Weights and optimizer."""
@@ -72,40 +68,19 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
     """The session of a configuration."""
     section = config.meta_learning
     learner = build_learner(section)
-    taml, pictures = learner.taml, section.pictures
-    episodes = build_episodes(pictures, config.seed)
-    problem = Problem(
-        title=f"latent head modulation: accuracy on unseen classes, {pictures.n_way}-way {pictures.k_shot}-shot",
-        train=episodes.train,
-        validation=episodes.validation,
-        test=episodes.test,
-        what="accuracy",
-        score=accuracy,
-        higher_is_better=True,
-        controls={
-            "nearest centroid on its features": partial(by_centroids, taml),
-            "nearest centroid on pixels": by_pixels,
-            "untrained, adapted": copy.deepcopy(taml).outputs,
-            "unadapted": partial(taml.outputs, steps=0),
-            "adapted to shuffled labels": lambda tasks: taml.outputs(shuffled_supports(tasks)),
-        },
-        settings={**episodes.settings, "learner": section.learner, **used_part(section, "taml")},
-        draw=partial(draw, learner, episodes.test),
-    )
+    episodes = build_episodes(section.pictures, config.seed)
+    drawn = partial(draw, learner, episodes.test)
+    own = OwnPart("latent head modulation", "adapted", {}, used_part(section, "taml"), drawn)
+    problem = adapting_problem(section, episodes, learner, partial(features, learner.taml), own)
     return EpisodicSession(learner, problem, section.loop)
 
 
-def by_centroids(taml: TaskAgnosticMetaLearning, tasks: Tasks) -> list[Tensor]:
-    """Scores (Q, n) by the distance to the mean features of each class; no gradient step."""
+def features(taml: TaskAgnosticMetaLearning, task: Task) -> tuple[Tensor, Tensor]:
+    """What the body makes of the support and of the queries."""
     taml.eval()
-    found = []
-    with torch.no_grad():
-        for task in unstack_tasks(tasks):
-            support, query = (taml.classifier.features(part) for part in (task.support_x, task.query_x))
-            found.append(centroid_scores(support, task.support_y, query))
-    return found
+    return taml.classifier.features(task.support_x), taml.classifier.features(task.query_x)
 
 
 def draw(learner: TAMLLearner, source: TaskSource, folder: Path) -> None:
     """Some episodes with answers."""
-    draw_answers(learner, unstack_tasks(source.batch(0, DRAWN_EPISODES)), folder / "episodes.png")
+    draw_episodes(learner.outputs, unstack_tasks(source.batch(0, EPISODES)), folder / "episodes.png")

@@ -10,7 +10,8 @@ from rl_suite.experiments import load_experiment
 from rl_suite.meta_learning import experiment, load_few_shot_learner
 from rl_suite.meta_learning.learners.nets import make_wide_net
 from rl_suite.meta_learning.metrics import mean_interval
-from rl_suite.meta_learning.problems.few_shot_gradient import build, by_pixels, centroid_scores
+from rl_suite.meta_learning.problems.adapting import by_pixels, centroid_scores
+from rl_suite.meta_learning.problems.few_shot_gradient import build
 from rl_suite.meta_learning.session import accuracy, measure
 from rl_suite.meta_learning.tasks import shuffled_supports, unstack_tasks
 from rl_suite.run import Run

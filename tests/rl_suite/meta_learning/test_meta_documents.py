@@ -57,3 +57,45 @@ def test_adapt_in_five_steps(monkeypatch, capsys):
     rows = {line.split()[0]: line for line in shown.splitlines() if line.startswith(("trained", "untrained"))}
     after_five = {name: float(line.split("5 steps")[1].split()[0]) for name, line in rows.items()}
     assert after_five["trained"] < after_five["untrained"]
+
+
+def test_few_shot_learning_as_documented():
+    torch.manual_seed(0)
+    from rl_suite.meta_learning import FewShotLearner, PrototypicalNetwork
+
+    encoder = nn.Sequential(
+        *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(64 * 5 * 5, 128)),
+    )
+    learner = FewShotLearner(algorithm="prototypical", encoder=encoder)
+
+    kinds = torch.rand(3, 1, 28, 28)
+    support_x, support_y = kinds + 0.05 * torch.rand(3, 1, 28, 28), torch.arange(3)
+    query_x, query_y = kinds.repeat(2, 1, 1, 1) + 0.05 * torch.rand(6, 1, 28, 28), torch.arange(3).repeat(2)
+    metrics = learner.train_episode(support_x, support_y, query_x, query_y)
+    predictions = learner.predict(support_x, support_y, query_x)
+
+    assert set(metrics) == {"loss", "accuracy"}
+    assert torch.equal(predictions, query_y)
+    assert isinstance(PrototypicalNetwork(encoder), FewShotLearner)
+
+
+def test_a_learner_of_ones_own_as_documented():
+    from rl_suite.meta_learning import BaseMetaLearner
+
+    class CustomMetaLearner(BaseMetaLearner):
+        def __init__(self, model, **kwargs):
+            super().__init__(model, **kwargs)
+
+        def meta_train_step(self, tasks):
+            return {"loss": 0.0}
+
+        def adapt_to_task(self, support_data):
+            return support_data
+
+    model = nn.Linear(1, 1)
+    learner = CustomMetaLearner(model, rate=0.1)
+    assert learner.model is model
+    assert learner.settings == {"rate": 0.1}
+    assert len(list(learner.parameters())) == 2

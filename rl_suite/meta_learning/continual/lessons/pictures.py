@@ -1,6 +1,5 @@
 """Accuracy matrices as tiles, and what was left of the tasks while further ones were taught."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.checkpoint import write_atomically
 from rl_suite.meta_learning.continual.lessons.report import Result
+from rl_suite.viz.saving import save_figure
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#db2777", "#0891b2", "#65a30d", "#dc2626")
 MUTED = {"naive": ("#94a3b8", ":"), "joint": ("#334155", "--")}
@@ -41,9 +40,7 @@ def draw_sequence(title: str, what: str, results: Mapping[str, Result], path: Pa
         axes.set_visible(False)
     upper.suptitle(f"{title}: {what} on each task (columns) after each task (rows)", x=0.01, ha="left", fontsize=10)
     _curves(lower.subplots(), what, results)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path, dpi=130)
 
 
 def _tiles(axes: Any, name: str, matrix: NDArray[np.float64], top: float) -> None:
@@ -67,7 +64,7 @@ def _curves(axes: Any, what: str, results: Mapping[str, Result]) -> None:
         colour, style = MUTED.get(name) or (next(colours), "-")
         tasks = np.arange(1, n + 1)
         axes.plot(tasks, 100 * seen.mean(0), style, color=colour, label=name, linewidth=1.6)
-        axes.fill_between(tasks, 100 * seen.min(0), 100 * seen.max(0), color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(tasks, 100 * seen.min(0), 100 * seen.max(0), color=colour, alpha=0.08, linewidth=0)
     axes.set_xticks(tasks)
     axes.set_xlabel("tasks taught so far", fontsize=9)
     axes.set_ylabel(f"{what} on them, %", fontsize=9)
