@@ -6,6 +6,7 @@ import sys
 from rl_suite.cli import command_line, prepare_process, show
 from rl_suite.config import ExperimentConfig
 from rl_suite.experiments import KINDS, load_attribute
+from rl_suite.reading import is_plain_file
 from rl_suite.report.page import write_report
 from rl_suite.run import Run
 from rl_suite.watch import keep_for_page
@@ -24,7 +25,9 @@ def run_job(config: ExperimentConfig) -> bool:
     with Run.start(config) as run, run.stop_on_signals():
         found = run.status
         if found == "complete":
-            write_report(run)  # a kill may have come before it
+            if not _is_reported(run):  # a kill came before it
+                keep_for_page(config, run)
+                write_report(run)
             again = command_line("evaluate.py", run.path)
             show(f"{run.path} is complete; {again} evaluates it, seed=... trains another")
             return True
@@ -37,3 +40,9 @@ def run_job(config: ExperimentConfig) -> bool:
     more = f"{command_line('evaluate.py', run.path)}; tensorboard --logdir {shlex.quote(str(config.runs_dir))}"
     show(f"results: {write_report(run)}  ({more})")
     return True
+
+
+def _is_reported(run: Run) -> bool:
+    """Whether the report is not older than the end of the run."""
+    report = run.path / "report.html"
+    return is_plain_file(report) and report.stat().st_mtime_ns >= run.record_path.stat().st_mtime_ns

@@ -6,6 +6,7 @@ that any string is answered in milliseconds: by a program or by a ``ValueError``
 
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -280,6 +281,8 @@ class _Lowering:
     def apply(self, name: str, parts: list[_Part], position: int) -> _Part:
         """One operation on its arguments, said with the library's tokens."""
         number = _fold(name, [part.number for part in parts])
+        if math.isinf(number):
+            raise ValueError(f"position {position}: these numbers make one beyond {sys.float_info.max:.3g}")
         if name == "pow" and math.isfinite(parts[1].number):
             result = self._power(parts[0], parts[1].number, parts[1], position)
         elif name == "neg" and parts[0].names == [self.constant]:
@@ -355,7 +358,10 @@ def _check_said(part: _Part) -> None:
 
 
 def _fold(name: str, numbers: list[float]) -> float:
-    """Value of plain arithmetic on numbers, so that exponents such as ``(1/2)`` are understood; else NaN."""
+    """Value of plain arithmetic on numbers, so that exponents such as ``(1/2)`` are understood; else NaN.
+
+    Infinity where finite numbers make one beyond what a float holds.
+    """
     if not all(math.isfinite(number) for number in numbers):
         return math.nan
     if name == "neg":
@@ -365,5 +371,8 @@ def _fold(name: str, numbers: list[float]) -> float:
     if name in ("add", "sub"):
         return numbers[0] + numbers[1] if name == "add" else numbers[0] - numbers[1]
     if name == "pow" and numbers[0] > 0.0 and abs(numbers[1]) <= MAX_EXPONENT:
-        return float(numbers[0] ** numbers[1])
+        try:
+            return float(numbers[0] ** numbers[1])
+        except OverflowError:
+            return math.inf
     return math.prod(numbers) if name == "mul" else math.nan

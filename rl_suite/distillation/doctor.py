@@ -15,11 +15,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from rich.text import Text
 
-from rl_suite.cli import PlainConsole, printable
+from rl_suite.cli import PlainConsole, exit_code, printable
 from rl_suite.distillation.histories import MANIFEST, Histories, Manifest, load_histories
 from rl_suite.distillation.sources.rollout import look
 from rl_suite.distillation.worlds import TaskFamily, begin_tasks
-from rl_suite.errors import UserError
 from rl_suite.trust import require_own_world
 
 Verdict = Literal["good", "note", "problem"]
@@ -299,11 +298,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trust-code", action="store_true", help="import the world's module that the folder names")
     options = parser.parse_args(arguments)
-    try:
-        findings = examine(options.folder, options.trust_code)
-    except UserError as error:
-        sys.stderr.write(f"error: {printable(str(error))}\n")
-        return 2
+    return exit_code(lambda: _print_findings(options.folder, options.trust_code))
+
+
+def _print_findings(folder: Path, trust_code: bool) -> int:
+    """1 where there is a problem."""
+    findings = examine(folder, trust_code)
     console = PlainConsole(highlight=False, soft_wrap=True)
     for finding in findings:
         console.print(Text.assemble((f"{finding.verdict:7s}", finding.colour), " ", printable(finding.text)))

@@ -53,6 +53,19 @@ def compact(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(next(fits, np.int64))
 
 
+NUMBERS = "biuf"  # numpy's letters of truth values, whole and real numbers
+LAYOUT: dict[str, tuple[tuple[int, ...], str]] = {
+    "observations": ((3,), NUMBERS),
+    "actions": ((2,), "iu"),
+    "rewards": ((2,), NUMBERS),
+    "next_observations": ((3,), NUMBERS),
+    "first": ((2,), "b"),
+    "labels": ((2, 3), NUMBERS),
+    "tasks": ((1,), "iu"),
+}
+"""Array -> how many axes it may have, and which kinds of numbers it may hold."""
+
+
 @dataclass(frozen=True)
 class Histories:
     """N learning histories of T steps, as arrays; the module's docstring says which."""
@@ -68,6 +81,12 @@ class Histories:
     """(N,) steps of each history; None where all have T. The rest of a row is padding without labels."""
 
     def __post_init__(self) -> None:
+        for name, (axes, kinds) in LAYOUT.items():
+            array = getattr(self, name)
+            if array.ndim not in axes or array.dtype.kind not in kinds:
+                raise ValueError(f"{name} cannot be {array.dtype} of shape {array.shape}")
+        if self.next_observations.shape != self.observations.shape:
+            raise ValueError("observations and next_observations differ in shape")
         n, t = self.actions.shape
         if t < 2:
             raise ValueError(f"a learning history needs at least 2 steps, not {t}: nothing can be learned from one")
@@ -258,7 +277,8 @@ def load_histories(folder: Path) -> tuple[Histories, Manifest, list[str]]:
         except UserError as error:
             problems.append(str(error))
     if not parts:
-        raise UserError(f"{folder}: no readable shard; delete the folder and collect again")
+        why = f" ({problems[0]})" if problems else ""
+        raise UserError(f"{folder}: no readable shard{why}; delete the folder and collect again")
     try:
         return join(parts), manifest, problems
     except ValueError as error:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agents.in_context.agent import InContextAgent
 from agents.in_context.model import Steps
 from rl_suite.checkpoint import write_atomically
-from rl_suite.cli import printable
+from rl_suite.cli import exit_code, printable
 from rl_suite.distillation.attention.probe import query_attention
 from rl_suite.distillation.attention.sample import Sample
 from rl_suite.distillation.config import DistillationConfig
@@ -26,6 +26,7 @@ from rl_suite.distillation.look_report import ablation_lines, draw_sample, draw_
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.experiments import EvaluationRequest
+from rl_suite.loading import validate
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 
@@ -137,21 +138,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.samples < 1 or (options.k is not None and options.k < 1):
         parser.error("--samples and --k must be at least 1")
+    return exit_code(lambda: _print_analysis(options))
+
+
+def _print_analysis(options: argparse.Namespace) -> None:
+    run = Run.open(options.run)
+    settings = {**run.settings_to_use(options.trust_code), "runs_dir": str(run.path.parent.parent)}
+    if settings.get("kind") != "distillation":
+        raise UserError(
+            f"{run.path}: not a distillation run; train one: python train.py experiment=darkroom_distillation"
+        )
+    config = validate(DistillationConfig, settings, {}, (), str(run.config_path))
+    assert isinstance(config, DistillationConfig)  # validate returns the model that it was given
+    torch.set_num_threads(config.torch_threads)
     try:
-        run = Run.open(options.run)
-        settings = {**run.settings_to_use(options.trust_code), "runs_dir": str(run.path.parent.parent)}
-        if settings.get("kind") != "distillation":
-            raise UserError(
-                f"{run.path}: not a distillation run; train one: python train.py experiment=darkroom_distillation"
-            )
-        config = DistillationConfig.model_validate(settings)
-        torch.set_num_threads(config.torch_threads)
         lines = analyse(config, run, options)
-    except (UserError, ValueError) as error:
-        sys.stderr.write(f"error: {printable(str(error))}\n")
-        return 2
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    sys.stdout.write(printable("\n".join(lines)) + "\n")
 
 
 if __name__ == "__main__":

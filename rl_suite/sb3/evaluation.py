@@ -25,10 +25,11 @@ from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.finite import require_finite_tensors
 from rl_suite.progress import ProgressBar, after
-from rl_suite.reading import read_bytes
+from rl_suite.reading import parse_arrays, read_bytes
 from rl_suite.run import Run
 from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.exported import STATISTICS, fill
 from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.snapshot import set_normalization
 
@@ -164,6 +165,10 @@ def agent_of(config: SB3Config, saved: Saved) -> Agent:
 def _load_zip(config: SB3Config, path: Path, env: Any, trust_pickle: bool) -> Agent:
     algorithm, _ = ALGORITHMS[config.algorithm]
     try:
+        if isinstance(env, VecNormalize) and env.norm_obs:
+            statistics = path.with_name(STATISTICS)
+            fill(env, parse_arrays(read_bytes(statistics), statistics))
+            env.training = False
         if trust_pickle:
             return as_agent(algorithm.load(path, env=env, device=config.device))
         model = build_model(config, env)

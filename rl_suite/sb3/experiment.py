@@ -1,13 +1,12 @@
 """Train an agent with stock stable-baselines3: world, model, callbacks, learn, evaluate."""
 
-import io
 import math
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import HParam, Logger
 
-from rl_suite.checkpoint import Saved, write_atomically
+from rl_suite.checkpoint import Saved
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.progress import ProgressBar
@@ -16,6 +15,7 @@ from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.callbacks import RunCallback, RunWriter
 from rl_suite.sb3.config import SB3Config
 from rl_suite.sb3.evaluation import report_final, validation_score
+from rl_suite.sb3.exported import export_for_sb3
 from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.snapshot import restore
 from rl_suite.sb3.watch import watchers
@@ -89,10 +89,3 @@ def describe(config: SB3Config, run: Run, model: BaseAlgorithm) -> None:
     metrics = {"eval/mean_reward": math.nan, "rollout/ep_rew_mean": math.nan}
     model.logger.record("hparams", HParam(values, metrics))
     run.writer.add_custom_scalars(CHARTS)  # type: ignore[no-untyped-call]
-
-
-def export_for_sb3(model: BaseAlgorithm, run: Run) -> None:
-    """Write ``model.zip`` for users of plain SB3, whole or not at all."""
-    buffer = io.BytesIO()
-    model.save(buffer)
-    write_atomically(run.path / "model.zip", buffer.getvalue())

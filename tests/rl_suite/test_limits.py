@@ -1,5 +1,6 @@
 """Sizes are known before memory is taken, and names stay inside their folder."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from rl_suite import run as run_module
 from rl_suite.cli import DEFAULT_CONFIG, prepare_process, run_command
+from rl_suite.distillation import doctor
 from rl_suite.distillation.histories import ARRAYS, Histories, load_histories, load_manifest, save_shard
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_experiment
@@ -94,7 +96,9 @@ def test_a_target_cannot_lead_out_of_the_folder_of_runs(target: str, tmp_path: P
 
 def histories() -> Histories:
     column = np.zeros((2, 3), dtype=np.int64)
-    arrays: dict[str, Any] = dict.fromkeys(ARRAYS, column) | {"first": column == 0, "tasks": column[:, 0]}
+    seen = column[:, :, None]
+    arrays: dict[str, Any] = dict.fromkeys(ARRAYS, column) | {"observations": seen, "next_observations": seen}
+    arrays |= {"first": column == 0, "tasks": column[:, 0]}
     return Histories(**arrays)
 
 
@@ -133,6 +137,42 @@ def test_a_manifest_is_checked_before_it_is_used(change: dict[str, Any], tmp_pat
     (folder / "manifest.json").write_text(json.dumps({**good, **change}))
     with pytest.raises(UserError, match=r"not a manifest|not written in the format"):
         load_manifest(folder)
+
+
+WRONG: dict[str, list[Any]] = {
+    "observations": [np.zeros((2, 3)), np.full((2, 3, 1), "a"), np.full((2, 3, 1), 1j)],
+    "next_observations": [np.zeros((2, 3, 2)), np.zeros((2, 3, 1), "datetime64[s]")],
+    "actions": [
+        np.full((2, 3), "a"),
+        np.full((2, 3), 0.5),
+        np.zeros((2, 3), [("a", "i4")]),
+        np.zeros(2, int),
+        np.int64(3),
+    ],
+    "rewards": [np.full((2, 3), "a"), np.zeros((2, 4))],
+    "first": [np.zeros((2, 3)), np.full((2, 3), "x")],
+    "labels": [np.full((2, 3), "x"), np.zeros((2, 3, 5, 2)), np.zeros((3, 2), int)],
+    "tasks": [np.full(2, "a"), np.zeros(3, int), np.zeros((2, 1), int)],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_an_array_of_another_kind_is_no_shard(
+    name: str, value: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {field: getattr(histories(), field) for field in ARRAYS}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{**good, name: value})
+    (tmp_path / "shard_00000.npz").write_bytes(buffer.getvalue())
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    shards = [{"file": "shard_00000.npz", "sha256": digest, "histories": 2}]
+    (tmp_path / "manifest.json").write_text(json.dumps({**MANIFEST, "shards": shards}))
+    with pytest.raises(UserError, match="not a shard of histories"):
+        load_histories(tmp_path)
+    assert doctor.main(["check", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
 
 
 def npz(**members: bytes) -> bytes:

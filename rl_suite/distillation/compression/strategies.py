@@ -234,6 +234,8 @@ def compress_history(
     >>> compress_history(steps, steps, steps, steps, attention, k=2, strategy="top_attention")[0].tolist()
     [1, 4]
     """
+    if attention_weights.ndim == 0 or attention_weights.numel() == 0:
+        raise ValueError(f"attention_weights must be (..., n) with n of at least 1: {tuple(attention_weights.shape)}")
     n = len(states)
     attention = attention_weights.float().reshape(-1, attention_weights.shape[-1]).mean(0)
     if n == 0 or {len(actions), len(rewards), len(next_states), len(attention)} != {n}:

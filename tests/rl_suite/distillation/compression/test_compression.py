@@ -153,3 +153,13 @@ def test_merging_replaces_tokens_by_what_is_most_like_them():
     assert memory.sizes[0, :2].tolist() == [2.0, 4.0]
     torch.testing.assert_close(memory.tokens[0, :2], kinds.flip(0))
     assert notes.reward[0, :2].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (0, 5), (4,)])
+def test_attention_of_another_shape_is_refused(shape):
+    steps = torch.zeros(5, 2)
+    with pytest.raises(ValueError, match="must"):
+        compress_history(steps, steps, steps, steps, torch.zeros(shape), k=1)
+    nothing = torch.zeros(0, 2)
+    with pytest.raises(ValueError, match="must"):
+        compress_history(nothing, nothing, nothing, nothing, torch.zeros(shape), k=1)
