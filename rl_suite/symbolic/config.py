@@ -33,6 +33,8 @@ class SearchSection(Section):
     """Rows that programs are bred on; laws are fitted and chosen on all rows."""
     polynomials: bool
     """Begin with sparse polynomials."""
+    inner_constants: bool
+    """Scan for constants inside functions of one variable: waves, rates, steps, peaks, powers."""
     policy: bool
     """Let a recurrent policy, trained during the search, propose programs."""
     stop_at_noise: bool

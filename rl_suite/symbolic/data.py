@@ -27,6 +27,7 @@ class Options:
     search_points: int = 200
     niches: tuple[Niche, ...] = NICHES
     polynomials: bool = True
+    inner_constants: bool = True
     policy: bool = False
     stop_at_noise: bool = True
     known: str | None = None

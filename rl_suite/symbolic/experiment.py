@@ -37,6 +37,7 @@ def options_of(config: SymbolicConfig) -> Options:
         population=section.population,
         search_points=section.search_points,
         polynomials=section.polynomials,
+        inner_constants=section.inner_constants,
         policy=section.policy,
         stop_at_noise=section.stop_at_noise,
         known=config.known,

@@ -76,10 +76,10 @@ def simple_laws(data: Data, rows: Sequence[NDArray[np.int64]]) -> Iterator[tuple
 def _settled(laws: Sequence[Law], polisher: Polisher, signs: dict[str, str]) -> Finished:
     """A law in its printed form, with the constants of least squares and the numbers that the data support."""
     as_found = polisher.priced(*laws)
-    printed = _printed(as_found, polisher, signs)
-    finished = polisher.finish(*(_doubting(law) for law in printed.laws))
-    if not finished.nmse <= max(1.0, printed.nmse):  # the fit ran away, or a number is worse than the mean
-        finished = printed
+    printed = _printed(polisher.priced(*(_doubting(law) for law in laws)), polisher, signs)
+    finished = polisher.finish(*printed.laws)
+    if not finished.nmse <= max(1.0, as_found.nmse):  # the fit ran away, or a number is worse than the mean
+        finished = as_found
     return _printed(finished, polisher, signs)
 
 

@@ -22,6 +22,7 @@ from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island, N
 from rl_suite.symbolic.evolution.scoring import Scorer
 from rl_suite.symbolic.findings import Findings, findings_of, findings_record, simple_laws
 from rl_suite.symbolic.forms.candidates import forms_of
+from rl_suite.symbolic.forms.inner import inner_laws
 from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
 from rl_suite.symbolic.forms.openings import openings, peeled_openings
 from rl_suite.symbolic.laws.archive import Archive, noise_is_left
@@ -41,6 +42,7 @@ MIGRANTS = 10
 CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
 GRACE = 4_000  # evaluations after an exact law
 MIN_SET_ROWS = 20  # of each of several datasets, for breeding
+INNER_AFTER, MOST_INNER = 2, 12  # generations before laws with inner constants are scanned for, and laws written
 MAX_OPENERS = 4  # datasets from which laws to begin with are made
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
@@ -215,6 +217,8 @@ class Search:
                 self._finish(island, candidate)
             self._check_exact()
         self.generation += 1
+        if self.generation == INNER_AFTER and self.options.inner_constants and not self.archive.solved:
+            self._try_inner_constants()
         best = self.archive.best
         more = len(self.data.y) > self.options.search_points
         if more and not self._wide and self.evaluations > WIDEN_AFTER and best is not None and best.nmse > NOISY:
@@ -260,6 +264,17 @@ class Search:
                 for piece, tried in peeled_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
                     self.evaluations += tried
                     self._offer([piece])
+
+    def _try_inner_constants(self) -> None:
+        """Laws with constants inside functions of one variable; with units, of pure numbers only they would be."""
+        if self.data.units is not None and not self.data.units.free_constant:
+            return
+        pieces = [Piece((name,)) for name in self.data.variables]
+        for rows in self.polisher.rows[:MAX_OPENERS]:
+            X, y = np.ascontiguousarray(self.data.X[rows].T), self.data.y[rows]
+            for piece, tried in inner_laws(X, y, pieces, self.options.functions, MOST_INNER):
+                self.evaluations += tried
+                self._offer([piece])
 
     def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
         """The best programs of the island before this one; their worth is measured anew by the new frame."""

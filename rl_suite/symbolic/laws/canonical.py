@@ -131,12 +131,16 @@ def _split(term: sympy.Expr, total: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]
 
 
 def _common_factor(total: sympy.Expr) -> sympy.Expr:
-    """What a sum is divided by where every term has a measured factor: that of one term becomes 1; else 1.
+    """What a sum is divided by, so that one number in front of it is enough; else 1.
 
-    It is the constant's beside an exponential (1 + k*exp(x)), and that of the first term that varies otherwise.
+    Where every term has a measured factor, that of one term becomes 1: the constant's beside an exponential
+    (1 + k*exp(x)), that of the first term that varies otherwise. 1 + k*x is written as x + 1/k.
     """
     factors = [_split(term, total) for term in total.as_ordered_terms()]
-    if not all(factor.has(sympy.Float) for factor, _ in factors):
+    measured = [factor.has(sympy.Float) for factor, _ in factors]
+    varying = [factor for factor, rest in factors if rest != 1]
+    straight = all(rest == 1 or rest.is_Symbol for _, rest in factors) and varying[0].has(sympy.Float)
+    if not (all(measured) or straight):
         return sympy.S.One
     plain = total.has(sympy.exp) and any(rest == 1 for _, rest in factors)
     size = next(factor for factor, rest in factors if (rest == 1) == plain)

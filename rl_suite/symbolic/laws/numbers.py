@@ -23,6 +23,11 @@ class Exact:
     pi_power: Fraction = Fraction(0)  # a multiple of 1/2
     root: int = 1
 
+    @classmethod
+    def whole(cls, value: int) -> "Exact":
+        """A whole number."""
+        return cls(Fraction(value))
+
     def __float__(self) -> float:
         return float(float(self.fraction) * math.pi ** float(self.pi_power) * math.sqrt(self.root))
 

@@ -1,0 +1,210 @@
+"""Laws with constants inside functions, found by scanning one variable's inner constants and solving for the rest.
+
+y = sum_j b_j z_j + sum_f sum_j c_fj z_j f(x; theta), where z is 1 and the other variables. For given inner
+constants theta the coefficients are a linear least-squares problem, so theta alone is searched (variable
+projection, Golub and Pereyra 1973): over a grid, then by Gauss-Newton steps. A wave's grid is a periodogram
+(Lomb 1976). Terms that the data do not ask for are left out before the law is written.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_suite.symbolic.forms.assembly import least_squares
+from rl_suite.symbolic.forms.shapes import SHAPES, WAVES, Shape, with_phase
+from rl_suite.symbolic.laws.pieces import Piece, binary, weighted_sum
+
+Values = NDArray[np.float64]
+MAX_POINTS = 200
+MAX_MULTIPLIERS = 4  # other variables beside 1
+MAX_VARIABLES = 6
+BEST_STARTS = 3  # of each grid
+STEPS = 12  # Gauss-Newton steps of the inner constants
+CHUNK = 400_000  # numbers in memory while a grid is scanned
+RIDGE = 1e-12
+SIGNIFICANT = 3.0  # standard errors below which a term is left out
+WORTH = 0.7  # of the variance that the linear part leaves: what a shape may leave and be worth writing
+
+
+@dataclass(frozen=True)
+class Found:
+    """A shape of one variable with its inner constants and what it leaves of the target."""
+
+    shape: Shape
+    variable: int
+    theta: Values
+    left: float
+
+
+def inner_laws(
+    X: Values, y: Values, variables: Sequence[Piece], functions: Sequence[str], limit: int
+) -> Iterator[tuple[Piece, int]]:
+    """The ``limit`` best laws for X (d, n), y (n,), and the grid points that were tried before each."""
+    if X.shape[1] > MAX_POINTS:
+        rows = np.linspace(0, X.shape[1] - 1, MAX_POINTS).astype(np.int64)
+        X, y = X[:, rows], y[rows]
+    found: list[Found] = []
+    tried = 0
+    for i in range(min(len(X), MAX_VARIABLES)):
+        base = _base(X, i)
+        if len(y) <= 2 * len(base) + 3:
+            continue
+        for shape in SHAPES:
+            if shape.allowed(functions, X[i]):
+                candidates, count = _scan(shape, X, i, base, y)
+                found += candidates
+                tried += count
+    for best in sorted(found, key=lambda f: f.left)[:limit]:
+        for piece in _written(best, X, y, variables):
+            yield piece, tried
+            tried = 0
+
+
+def _base(X: Values, variable: int) -> Values:
+    """1 and the other variables, (m, n)."""
+    others = [row for i, row in enumerate(X) if i != variable][:MAX_MULTIPLIERS]
+    return np.array([np.ones(X.shape[1]), *others])
+
+
+def _design(shape: Shape, x: Values, theta: Values, base: Values) -> Values:
+    """The columns z_j f(x; theta), each of length 1, (T, f * m, n); not finite where f is not."""
+    with np.errstate(all="ignore"):
+        f = shape.columns(x - _origin(shape, x), theta)  # (T, f, n)
+        columns = (f[:, :, None] * base).reshape(len(theta), -1, len(x))
+        return np.asarray(columns / np.linalg.norm(columns, axis=2, keepdims=True))
+
+
+def _origin(shape: Shape, x: Values) -> float:
+    """Waves and rates are the same functions from any origin; the middle keeps their values small."""
+    return (float(x.min()) + float(x.max())) / 2 if shape.name in ("wave", "rate", "two rates", "damped wave") else 0.0
+
+
+def _scan(shape: Shape, X: Values, variable: int, base: Values, y: Values) -> tuple[list[Found], int]:
+    x = X[variable]
+    Q = np.linalg.qr((base / np.linalg.norm(base, axis=1, keepdims=True)).T)[0]  # (n, m)
+    rest = y - Q @ (Q.T @ y)
+    total = float(rest @ rest)
+    grid = shape.grid(x)
+    if total <= 0 or len(grid) == 0:
+        return [], 0
+    step = max(1, CHUNK // (2 * base.size))
+    left = np.concatenate([_left(shape, x, grid[k : k + step], base, Q, rest) for k in range(0, len(grid), step)])
+    found = []
+    for k in np.argsort(left, kind="stable")[:BEST_STARTS]:
+        if left[k] < total:
+            theta, error = _refined(shape, x, grid[k], base, Q, rest)
+            if error < WORTH * total:
+                found.append(Found(shape, variable, theta, error / total))
+    found.sort(key=lambda f: f.left)
+    return found[:1], len(grid)
+
+
+def _left(shape: Shape, x: Values, theta: Values, base: Values, Q: Values, rest: Values) -> Values:
+    """Sum of squares that each theta leaves of ``rest``, (T,); infinite where it is not finite."""
+    columns = _design(shape, x, theta, base)
+    columns -= (columns @ Q) @ Q.T
+    fine = np.isfinite(columns).all(axis=(1, 2))
+    columns[~fine] = 0.0
+    gram = columns @ columns.transpose(0, 2, 1) + RIDGE * np.eye(columns.shape[1])
+    right = columns @ rest  # (T, c)
+    value = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
+    error = rest - (value[:, None, :] @ columns)[:, 0]
+    return np.where(fine, (error**2).sum(axis=1), np.inf)
+
+
+def _residual(shape: Shape, x: Values, theta: Values, base: Values, Q: Values, rest: Values) -> Values | None:
+    columns = _design(shape, x, theta[None], base)[0]
+    if not np.isfinite(columns).all():
+        return None
+    columns = columns - (columns @ Q) @ Q.T
+    return np.asarray(rest - columns.T @ least_squares(columns.T, rest).value)
+
+
+def _refined(shape: Shape, x: Values, start: Values, base: Values, Q: Values, rest: Values) -> tuple[Values, float]:
+    """Damped Gauss-Newton steps on the projected residual: (theta, sum of squares)."""
+    theta = start.astype(np.float64)
+    residual = _residual(shape, x, theta, base, Q, rest)
+    if residual is None:
+        return theta, np.inf
+    error, damping = float(residual @ residual), 1e-3
+    size = np.maximum(np.abs(theta), 1e-3 / max(float(np.ptp(x)), 1e-300))
+    for _ in range(STEPS):
+        slopes = []
+        for k in range(len(theta)):
+            moved = theta.copy()
+            moved[k] += 1e-6 * size[k]
+            other = _residual(shape, x, moved, base, Q, rest)
+            slopes.append(np.zeros_like(rest) if other is None else (other - residual) / 1e-6)
+        J = np.array(slopes)  # (q, n) by theta in units of its size
+        normal = J @ J.T
+        step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-300), -(J @ residual), rcond=None)[0]
+        trial = theta + np.clip(step, -0.5, 0.5) * size
+        new = _residual(shape, x, trial, base, Q, rest)
+        if new is None or float(new @ new) >= error:
+            damping *= 10.0
+            continue
+        converged = error - float(new @ new) < 1e-10 * error
+        theta, residual, error, damping = trial, new, float(new @ new), damping * 0.1
+        if converged:
+            break
+    return theta, error
+
+
+def _written(found: Found, X: Values, y: Values, variables: Sequence[Piece]) -> Iterator[Piece]:
+    """The law without the terms that say nothing; and without an intercept where it is small."""
+    shape, x, base = found.shape, X[found.variable], _base(X, found.variable)
+    with np.errstate(all="ignore"):
+        f = shape.columns(x, found.theta[None])[0]
+        terms = np.concatenate([base, (f[:, None] * base).reshape(-1, len(y))])
+    if not np.isfinite(terms).all() or not (np.abs(terms).max(axis=1) < 1e150).all():
+        return
+    m = len(base)
+    active = list(range(len(terms)))
+    while True:
+        fit = least_squares(terms[active].T, y)
+        sure = np.abs(fit.value) / np.maximum(fit.error, 1e-300)
+        share = np.abs(fit.value) * np.linalg.norm(terms[active], axis=1) / np.linalg.norm(y)
+        weak = [k for k, j in enumerate(active) if (sure[k] < SIGNIFICANT or share[k] < 1e-9) and _may_go(j, active, m)]
+        if not weak:
+            break
+        del active[min(weak, key=lambda k: float(sure[k]))]
+    yield _law(found, dict(zip(active, fit.value.tolist(), strict=True)), m, variables)
+    if 0 in active and len(active) > 1 and sure[active.index(0)] < 10 * SIGNIFICANT:
+        active.remove(0)
+        again = least_squares(terms[active].T, y).value
+        yield _law(found, dict(zip(active, again.tolist(), strict=True)), m, variables)
+
+
+def _may_go(term: int, active: list[int], m: int) -> bool:
+    """Whether a term may be left out: some term with the shape must stay."""
+    return term < m or sum(j >= m for j in active) > 1
+
+
+def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Piece]) -> Piece:
+    variable = variables[found.variable]
+    others = [v for i, v in enumerate(variables) if i != found.variable][:MAX_MULTIPLIERS]
+
+    def combination(first: int) -> Piece | None:
+        chosen = [(weights[first + j], others[j - 1]) for j in range(1, m) if first + j in weights]
+        if first not in weights and not chosen:
+            return None
+        return weighted_sum(weights.get(first), chosen)
+
+    result = combination(0)
+    theta = found.theta
+    parts: list[Piece] = []
+    shared = [j for j in range(m) if m + j in weights and 2 * m + j in weights]
+    if found.shape.name in WAVES and len(shared) == 1 and sum(j >= m for j in weights) == 2:
+        j = shared[0]
+        size, wave = with_phase(found.shape, variable, theta, weights[m + j], weights[2 * m + j])
+        parts.append(weighted_sum(None, [(size, wave if j == 0 else binary("mul", others[j - 1], wave))]))
+    else:
+        for k, function in enumerate(found.shape.pieces(variable, theta)):
+            factor = combination((k + 1) * m)
+            if factor is not None:
+                parts.append(binary("mul", factor, function))
+    for part in parts:
+        result = part if result is None else binary("add", result, part)
+    return result if result is not None else weighted_sum(0.0, [])
