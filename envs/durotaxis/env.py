@@ -53,6 +53,10 @@ class Durotaxis(World):
     Spawning is the Hill equation, ``reach = gamma / (1 + (alpha / stiffness)^2)``, in direction theta, plus normal
     noise. A deleted node's nearest child takes its place in the tree.
 
+    Nodes feel the ground exactly unless ``sensing_noise`` is above 0; then a large colony finds a weak gradient that a
+    small one misses, and a single cell (``start_nodes=1, critical_nodes=1, node_limit=2``), which has nothing to
+    compare its one reading with, is the control that follows none.
+
     ## Action Space
     ``action_mode="per_node"``: a ``HybridBox`` with one part per row of ``x``: an operation (0 spawn, 1 delete,
     2 stay) and gamma, alpha, noise and theta in [-1, 1], mapped to ``gamma_range``, ``alpha_range``, ``noise_range``

@@ -22,9 +22,9 @@ from envs.durotaxis.layout import (
     STAY,
 )
 from envs.durotaxis.metrics import AREA, CENTROID_X, CENTROID_Y
-from envs.durotaxis.state import CRITICAL, LIMIT, SAFE, Colonies, Physics
+from envs.durotaxis.state import CRITICAL, DIRECTION, LIMIT, SAFE, Colonies, Physics
 from envs.kernel_cache import kernel
-from envs.streams import Rows
+from envs.streams import FACTOR_1, FACTOR_2, INCREMENT, Rows, draw_at, normal_at
 
 N_OPERATIONS = len(OPERATIONS)
 
@@ -91,18 +91,37 @@ def write_edges(
 
 
 @kernel(inline="always")
+def feel(colonies: Colonies, b: int, noise: float, felt: NDArray[np.float64], word: NDArray[np.uint64]) -> None:
+    """What the nodes feel of the intensity under them, with an independent error for every node and step.
+
+    The error is drawn from episode, step, node and place instead of a stream, so that looking twice shows the same
+    and no state is needed. ``word`` (1,) is scratch.
+    """
+    n = int(colonies.nodes[b])
+    felt[:n] = colonies.intensity[b, :n]
+    if noise > 0.0:
+        episode = colonies.task[b].view(np.uint64)[DIRECTION]
+        x, y = colonies.x[b].view(np.uint64), colonies.y[b].view(np.uint64)
+        moment = np.uint64(colonies.step[b] + 1) * INCREMENT
+        for i in range(n):
+            word[0] = (episode ^ moment) * FACTOR_1 + x[i] * FACTOR_2 + y[i] + np.uint64(colonies.identity[b, i])
+            word[0] = draw_at(word, 0)  # neighbouring words are not neighbouring errors
+            felt[i] += noise * normal_at(word, 0)
+
+
+@kernel(inline="always")
 def write_nodes(
-    colonies: Colonies, b: int, out: Observations, k: int, slots: NDArray[np.int64], shown: int, mean: float,
-    incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
+    colonies: Colonies, b: int, out: Observations, k: int, slots: NDArray[np.int64], shown: int,
+    felt: NDArray[np.float64], mean: float, incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Write ``NODE_FEATURES`` of the shown slots; ``mean`` is the mean intensity of the colony."""
+    """Write ``NODE_FEATURES`` of the shown slots; ``mean`` is the mean of what all nodes feel."""
     centroid_x, centroid_y, step = colonies.metrics[b, CENTROID_X], colonies.metrics[b, CENTROID_Y], colonies.step[b]
     for r in range(shown):
         i = slots[r]
         node = out.x[k, r]
         x, y = colonies.x[b, i] - centroid_x, colonies.y[b, i] - centroid_y
         node[0], node[1] = x / LENGTH_SCALE, y / LENGTH_SCALE
-        node[2] = (colonies.intensity[b, i] - mean) / CONTRAST_SCALE
+        node[2] = (felt[i] - mean) / CONTRAST_SCALE
         node[3], node[4] = incoming[i] / DEGREE_SCALE, outgoing[i] / DEGREE_SCALE
         distance = colonies.mean_distance[b, i]
         node[5] = LENGTH_SCALE / distance if distance > 0.0 else 0.0
@@ -120,7 +139,7 @@ def write_graph(
     colonies: Colonies, b: int, physics: Physics, graph: NDArray[np.float32], edges: int, total: float, highest: float,
     max_degree: float,
 ) -> None:  # fmt: skip
-    """Write ``GRAPH_FEATURES``; ``total`` and ``highest`` are the sum and the maximum of the intensities."""
+    """Write ``GRAPH_FEATURES``; ``total`` and ``highest`` are the sum and the maximum of what is felt."""
     n, critical, safe = int(colonies.nodes[b]), colonies.task[b, CRITICAL], colonies.task[b, SAFE]
     x, y = colonies.x[b, :n], colonies.y[b, :n]
     low_x, high_x, low_y, high_y = np.min(x) / safe, np.max(x) / safe, np.min(y) / safe, np.max(y) / safe
@@ -160,6 +179,7 @@ def write_observations(rows: Rows, colonies: Colonies, constants: NDArray[np.voi
     capacity = colonies.x.shape[1]
     order, slots, of = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     incoming, outgoing = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    felt, word = np.empty(capacity), np.empty(1, np.uint64)
     for k in range(len(rows)):
         b = rows[k]
         n = int(colonies.nodes[b])
@@ -172,10 +192,11 @@ def write_observations(rows: Rows, colonies: Colonies, constants: NDArray[np.voi
         for r in range(shown):
             of[slots[r]] = r
         edges = write_edges(colonies, b, physics, out, k, of, incoming, outgoing)
-        total, highest, degree = 0.0, colonies.intensity[b, 0], 0
+        feel(colonies, b, physics.sensing_noise, felt, word)
+        total, highest, degree = 0.0, felt[0], 0
         for i in range(n):
-            total += colonies.intensity[b, i]
-            highest = max(highest, colonies.intensity[b, i])
+            total += felt[i]
+            highest = max(highest, felt[i])
             degree = max(degree, incoming[i] + outgoing[i])
-        write_nodes(colonies, b, out, k, slots, shown, total / n, incoming, outgoing)
+        write_nodes(colonies, b, out, k, slots, shown, felt, total / n, incoming, outgoing)
         write_graph(colonies, b, physics, out.graph[k], edges, total, highest, degree)

@@ -84,6 +84,7 @@ class Options:
     edges: Literal["tree", "knn"] = "tree"
     neighbours: int = 6  # per node, with knn edges
     repair: Literal["tree", "neighbour"] = "tree"
+    sensing_noise: float = 0.0  # intensity; error of what each node feels of the ground, anew in every step
 
     # Spawning and deleting
     reach: Literal["hill", "motor_clutch"] = "hill"
@@ -152,8 +153,8 @@ class Options:
                      "clutch_optimum", "persistence", "spring_rest", "gamma", "alpha"):  # fmt: skip
             _require(getattr(self, name) > 0, f"{name} must be above 0", self, name)
             _require(getattr(self, name) >= SMALLEST, f"{name} must be at least {SMALLEST:g}", self, name)
-        for name in ("noise", "spring_stiffness", "motility", "mark_margin", "shaping", "weight_delete",
-                     "weight_distance", "weight_termination", "gradient"):  # fmt: skip
+        for name in ("noise", "sensing_noise", "spring_stiffness", "motility", "mark_margin", "shaping",
+                     "weight_delete", "weight_distance", "weight_termination", "gradient"):  # fmt: skip
             _require(getattr(self, name) >= 0, f"{name} must not be negative", self, name)
         for name in ("gamma_range", "alpha_range", "noise_range", "random_gradient"):
             low, high = _pair(self, name)
@@ -192,9 +193,9 @@ class Options:
             )
         if not self.start_radius < self.goal_distance:
             raise ValueError(f"start_radius {self.start_radius} must be below goal_distance {self.goal_distance}")
-        if not 2 <= self.start_nodes <= self.critical_nodes < self.node_limit <= np.iinfo(np.int16).max:
+        if not 1 <= self.start_nodes <= self.critical_nodes < self.node_limit <= np.iinfo(np.int16).max:
             raise ValueError(
-                "node numbers must satisfy 2 <= start_nodes <= critical_nodes < node_limit <= 32767, not "
+                "node numbers must satisfy 1 <= start_nodes <= critical_nodes < node_limit <= 32767, not "
                 f"{self.start_nodes}, {self.critical_nodes}, {self.node_limit}"
             )
         _require(2 <= self.max_nodes <= np.iinfo(np.int16).max, "max_nodes must be in 2..32767", self, "max_nodes")

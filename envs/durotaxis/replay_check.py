@@ -107,7 +107,7 @@ def _check_task(task: NDArray[np.float64], options: Options) -> None:
     """The episode's field is one that the options can have: finite, positive and of sane height in the dish."""
     if task[KIND] not in {kind for stage in options.stages() for kind in kinds_of(stage)}:
         raise ValueError("array 'task' holds a field that its options do not have")
-    if not 0 < task[GOAL] < task[SAFE] < options.dish_radius or not 2 <= task[CRITICAL] < task[LIMIT] <= 32767:
+    if not 0 < task[GOAL] < task[SAFE] < options.dish_radius or not 1 <= task[CRITICAL] < task[LIMIT] <= 32767:
         raise ValueError("array 'task' holds distances or numbers of nodes that no world has")
     if abs(np.hypot(task[COS], task[SIN]) - 1.0) > 1e-6:
         raise ValueError("array 'task' holds no direction")

@@ -107,6 +107,7 @@ class Physics(NamedTuple):
     mark_delay: int
     retreat_steps: int
     assay_steps: int  # 0 in the task
+    sensing_noise: float
     um_per_px: float
     hours_per_step: float
     kpa_per_intensity: float

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from sb3_contrib import TRPO, MaskablePPO, RecurrentPPO
+from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
@@ -88,6 +89,8 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
     policy = find_policy(config.policy.name, algorithm)
     if isinstance(env.action_space, HybridBox) and isinstance(policy, str):
         raise UserError(f"policy.name={policy} cannot act in {config.env.id}, whose actions hold choices{ADVICE}")
+    if algorithm is MaskablePPO and not is_masking_supported(env):
+        raise UserError(f"maskable_ppo needs a world that says which actions are allowed, and {config.env.id} does not")
     require_memory(buffer_bytes(config, env), f"what {config.algorithm} remembers of {env.num_envs} copies")
     require_memory(net_bytes(config.policy.kwargs.get("net_arch"), env), "policy.kwargs.net_arch")
     try:

@@ -8,6 +8,10 @@ from stable_baselines3 import A2C, PPO
 import envs  # noqa: F401  # registers the worlds
 from agents.actor_critic import HybridActorCritic
 from envs.spaces import HybridBox
+from rl_suite.cli import DEFAULT_CONFIG
+from rl_suite.errors import UserError
+from rl_suite.experiments import load_experiment
+from rl_suite.sb3.build import build_env, build_model
 
 IDS = sorted(name for name in gym.registry if name.startswith("rl_suite/"))
 HYBRID = [name for name in IDS if isinstance(gym.make(name).action_space, HybridBox)]
@@ -39,3 +43,20 @@ def test_worlds_with_choices_say_which_policy_to_take(env_id, algorithm):
 def test_stock_ppo_trains_in_durotaxis_by_ratio():
     env = gym.make("rl_suite/DurotaxisRatio-v0")
     assert PPO("MultiInputPolicy", env, batch_size=4, n_epochs=1, **FEW).learn(8).num_timesteps == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["env.id=rl_suite/Durotaxis-v0", "policy.name=MultiInputPolicy"], "HybridActorCritic"),
+        (
+            ["env.id=rl_suite/Durotaxis-v0", "policy.name=MultiInputLstmPolicy", "algorithm=recurrent_ppo"],
+            "DurotaxisRatio",
+        ),
+        (["env.id=Acrobot-v1", "algorithm=maskable_ppo"], "maskable_ppo needs a world that says"),
+    ],
+)
+def test_what_cannot_play_is_a_line_before_training_starts(words, message):
+    config = load_experiment(DEFAULT_CONFIG, ["experiment=smoke", *words])
+    with pytest.raises(UserError, match=message):
+        build_model(config, build_env(config, {}, 2))

@@ -71,5 +71,8 @@ def archive_record(archive: Archive) -> dict[str, Any]:
 
 def read_archive(record: Mapping[str, Any], library: Library) -> Archive:
     """The archive of :func:`archive_record`."""
-    laws: Sequence[Finished] = [read_finished(r, library) for r in record["laws"]]
+    try:
+        laws: Sequence[Finished] = [read_finished(r, library) for r in record["laws"]]
+    except OverflowError:
+        raise ValueError("a number of a law is too large") from None
     return Archive.restored(laws, int(record["best"]), int(record["found_at"]))

@@ -159,3 +159,41 @@ def test_nearest_neighbours_are_the_nearest():
         assert source[target == i].tolist() == np.argsort(distance[i])[:4].tolist()
     few = gym.make(WORLD, edges="knn", neighbours=6, start_nodes=3, critical_nodes=4, node_limit=9)
     assert few.reset(seed=0)[0]["num_edges"][0] == 6, "three nodes have two neighbours each"
+
+
+def test_what_is_felt_has_an_error_of_its_own_for_every_node_and_step_and_the_ground_has_none():
+    exact, noisy = (
+        gym.make_vec(WORLD, num_envs=8, direction=0.0, sensing_noise=noise, action_mode="delete_ratio")
+        for noise in (0.0, 0.5)
+    )
+    errors = []
+    for step in range(3):
+        action = np.zeros((8, 3), np.float32)
+        seen = [env.reset(seed=1) if step == 0 else env.step(action) for env in (exact, noisy)]
+        (truth, *_, truths), (felt, *_, measured) = seen
+        np.testing.assert_array_equal(truth["edge_index"], felt["edge_index"])
+        np.testing.assert_array_equal(truths["stiffness_front_kpa"], measured["stiffness_front_kpa"])
+        present = felt["node_mask"].astype(bool)
+        errors.append((felt["x"][..., 2] - truth["x"][..., 2])[present])
+        again = noisy.unwrapped.world.observe(np.arange(8))
+        np.testing.assert_array_equal(again["x"], felt["x"])  # to look twice is to see the same
+    for error in errors:
+        assert abs(error.mean()) < 1e-6  # what nodes feel is measured from their mean
+        assert 0.45 < error.std() < 0.55
+    assert len(np.unique(np.concatenate(errors))) == sum(map(len, errors))
+    assert abs(np.corrcoef(errors[0][:300], errors[1][:300])[0, 1]) < 0.2
+
+
+def test_one_cell_can_be_seen_and_stepped():
+    env = gym.make(WORLD, start_nodes=1, critical_nodes=1, node_limit=2, max_nodes=8, action_mode="delete_ratio")
+    observation, info = env.reset(seed=0)
+    assert observation["num_nodes"].tolist() == [1]
+    assert observation["num_edges"].tolist() == [0]
+    assert info["area_um2"] == 0.0
+    for _ in range(20):
+        observation, reward, terminated, _, info = env.step(np.zeros(3, np.float32))
+        assert all(np.isfinite(value).all() for value in observation.values())
+        assert math.isfinite(reward)
+        if terminated:
+            break
+    assert env.observation_space.contains(observation)

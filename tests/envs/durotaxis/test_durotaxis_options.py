@@ -31,9 +31,9 @@ BAD = [
     ({"image": np.ones((9, 9))}, "go together"),
     ({"goal_distance": 160.0}, "0 < goal_distance < safe_radius < dish_radius"),
     ({"start_radius": 150.0}, "start_radius 150.0 must be below goal_distance"),
-    ({"start_nodes": 1}, "2 <= start_nodes <= critical_nodes < node_limit"),
-    ({"start_nodes": 70}, "2 <= start_nodes <= critical_nodes < node_limit"),
-    ({"critical_nodes": 128}, "2 <= start_nodes <= critical_nodes < node_limit"),
+    ({"start_nodes": 0}, "1 <= start_nodes <= critical_nodes < node_limit"),
+    ({"start_nodes": 70}, "1 <= start_nodes <= critical_nodes < node_limit"),
+    ({"critical_nodes": 128}, "1 <= start_nodes <= critical_nodes < node_limit"),
     ({"edges": "knn", "neighbours": 128}, "neighbours must be below max_nodes"),
     ({"max_ratio": 1.5}, r"max_ratio must be in \(0, 1\]"),
     ({"spring_stiffness": 0.7}, "spring_stiffness must be at most 0.5"),
@@ -61,6 +61,7 @@ NUMBERS = [field.name for field in fields(Options) if type(field.default) in (in
 
 
 HARMLESS_NEAR_ZERO = {
+    "sensing_noise",
     "angle", "noise", "mark_margin", "shaping", "spring_stiffness", "motility", "weight_delete", "weight_distance",
     "max_ratio", "shaping_gamma", "advance_at",
 }  # fmt: skip

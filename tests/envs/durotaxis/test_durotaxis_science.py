@@ -90,3 +90,23 @@ def test_durokinesis_drifts_without_sensing_where_persistence_follows_stiffness(
     error = np.std(drift["linear"] - drift["flat"], ddof=1) / 8
     assert np.mean(drift["linear"] - drift["flat"]) > 2.5 * error
     assert abs(np.mean(drift["flat"])) < 2.5 * np.std(drift["flat"], ddof=1) / 8
+
+
+def index_of(noise, **options):
+    """Mean durotactic index of the observing agent in an assay."""
+    env = make_batch(WORLD, EPISODES, action_mode="delete_ratio", mode="assay", sensing_noise=noise, **options)
+    return played(UpGradient(env.single_action_space), env)["durotactic_index"].mean()
+
+
+def colony(n):
+    return {"start_nodes": n, "critical_nodes": n, "node_limit": 2 * n}
+
+
+def test_with_noisy_senses_efficiency_grows_with_size_and_gradient_and_one_cell_has_none():
+    """Sunyer et al. 2016: collective durotaxis needs a colony, and the more so the weaker the gradient is."""
+    one, few, many = (index_of(1.0, gradient=0.02, **colony(n)) for n in (1, 12, 56))
+    assert abs(one) < 0.12
+    assert one + 0.1 < few < many - 0.15
+    weak, strong = (index_of(1.0, gradient=gradient, **colony(12)) for gradient in (0.0005, 0.05))
+    assert abs(weak) < 0.12
+    assert weak + 0.1 < few < strong - 0.15
