@@ -220,7 +220,7 @@ def _last_infos(agent: Agent, spec: EvaluationSpec, on_episode: OnEpisode | None
 
 
 def _brackets(interval: Interval, sign: bool = False) -> str:
-    return f"{interval.estimate:{'+' if sign else ''}.3g} \\[{interval.low:.3g}, {interval.high:.3g}]"
+    return f"{interval.estimate:{'+' if sign else ''}.3g} [{interval.low:.3g}, {interval.high:.3g}]"
 
 
 def _ends(interval: Interval) -> str:

@@ -1,9 +1,11 @@
+import io
 import json
 import math
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from rich.console import Console
 
 from agents.durotaxis_baselines import BiasedRandom, UpGradient, treadmill
 from rl_suite.errors import UserError
@@ -77,6 +79,9 @@ def test_reports_can_be_printed_and_stored():
     report = ControlReport("probe", values, 0.1, 200, 0.95, 0)
     table = report.table()
     assert table.row_count == len(FIELDS)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table)
+    assert "0.5 [0, 1]" in console.export_text()
     stored = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert stored["episodes"]["gradient"]["is_success"] == [0.5, 1.0, 0.0]
     row = stored["rows"][0]
