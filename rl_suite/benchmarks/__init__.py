@@ -9,6 +9,7 @@ from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row, load, req
 from rl_suite.benchmarks.timing import Timing, interleave
 
 BENCHMARKS: dict[str, str] = {
+    "bayesian": "rl_suite.benchmarks.bayesian",
     "compression": "rl_suite.benchmarks.compression",
     "continual": "rl_suite.benchmarks.continual",
     "distillation": "rl_suite.benchmarks.distillation",
@@ -17,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "few_shot": "rl_suite.benchmarks.few_shot",
     "meta_learning": "rl_suite.benchmarks.meta_learning",
     "meta_symbolic": "rl_suite.benchmarks.meta_symbolic",
+    "nas": "rl_suite.benchmarks.nas",
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",

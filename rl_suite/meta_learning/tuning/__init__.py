@@ -1,0 +1,1 @@
+"""Search: architectures, settings and learning rates."""

@@ -1,0 +1,72 @@
+"""Names and ranges of settings, as users write them and as the engine reads them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from rl_suite.errors import UserError
+from rl_suite.loading import require_known
+
+LOG = "log"
+Params = dict[str, Any]
+Conditions = Mapping[str, tuple[str, Sequence[Any]]]
+
+
+def read_ranges(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """``(low, high)``, ``(low, high, "log")`` or a list of choices per name; whole bounds make whole numbers.
+
+    >>> list(read_ranges({"rate": (1e-5, 1e-2, "log"), "size": (16, 128), "kind": ["adam", "sgd"]}))
+    ['rate', 'size', 'kind']
+    """
+    if not space:
+        raise UserError("an empty space: give names with (low, high) or lists of choices")
+    return {name: _read(name, value) for name, value in space.items()}
+
+
+def _read(name: str, value: Any) -> BaseDistribution:
+    if isinstance(value, list):
+        if not value or len({repr(choice) for choice in value}) < len(value):
+            raise UserError(f"{name}: a list of choices needs different choices, not {value!r}")
+        if not all(isinstance(choice, str | int | float | bool | type(None)) for choice in value):
+            raise UserError(f"{name}: choices are text, numbers, true, false or null")
+        return CategoricalDistribution(value)
+    if not isinstance(value, tuple) or len(value) not in (2, 3) or value[2:] not in ((), (LOG,)):
+        raise UserError(f'{name}: give (low, high), (low, high, "log") or a list of choices, not {value!r}')
+    low, high, log = value[0], value[1], len(value) == 3
+    if not all(
+        isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high)
+    ):
+        raise UserError(f"{name}: bounds are finite numbers, not {low!r} and {high!r}")
+    if low >= high:
+        raise UserError(f"{name}: the lower bound {low} is not below the upper bound {high}")
+    if log and low <= 0:
+        raise UserError(f"{name}: a range on a log scale begins above 0, not at {low}")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def read_conditions(conditions: Conditions, ranges: Mapping[str, BaseDistribution]) -> Conditions:
+    """Check ``{name: (other name, values of it for which the name is used)}``."""
+    for name, (other, values) in conditions.items():
+        for known in (name, other):
+            require_known(known, ranges, "parameter in conditions")
+        if name == other or other in conditions or not values:
+            raise UserError(f"condition of {name}: another parameter that has no condition, and values of it")
+    return dict(conditions)
+
+
+def in_use(params: Mapping[str, Any], conditions: Conditions) -> Params:
+    """The parameters whose conditions hold."""
+    return {
+        name: value
+        for name, value in params.items()
+        if name not in conditions or params[conditions[name][0]] in conditions[name][1]
+    }
