@@ -1,7 +1,5 @@
 """What is expected of architectures that were not evaluated: a Gaussian process over choices."""
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
@@ -70,11 +68,11 @@ class ArchitectureProcess:
 
     def _kernel(self, log: Array, differs: Array, far: Array) -> Array:
         weights, a, g, b = np.exp(log[:-4]), float(np.exp(log[-4])), float(np.exp(log[-3])), float(np.exp(log[-2]))
-        places = a * np.exp(-cast(Array, np.tensordot(weights, differs, 1)))
+        places: Array = a * np.exp(-np.tensordot(weights, differs, 1))
         return places + b * np.exp(-g * far) if self.counts.shape[1] else places
 
     def _noise(self, log: Array) -> Array:
-        return (np.exp(log[-1]) + JITTER) * np.eye(len(self.y))
+        return (float(np.exp(log[-1])) + JITTER) * np.eye(len(self.y))
 
     def _loss(self, log: Array, differs: Array, far: Array) -> float:
         """Minus the logarithm of the posterior of the kernel's numbers."""
