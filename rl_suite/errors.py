@@ -11,3 +11,7 @@ class NonFiniteError(UserError):
 
 class DamagedError(UserError):
     """A file was cut off or changed after it was written; an earlier one may serve."""
+
+
+class NothingFoundError(UserError):
+    """A search ended without a result; a longer one may find something."""

@@ -17,21 +17,25 @@ from rl_suite.distillation.config import DistillationConfig, FitSection
 from rl_suite.distillation.dataset import Windows
 from rl_suite.distillation.histories import Histories, Manifest, load_histories
 from rl_suite.distillation.scorecard import REGRET, TrialReport
+from rl_suite.distillation.sizes import shrink
 from rl_suite.distillation.sources.players import make_player
 from rl_suite.distillation.sources.sources import make_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
 from rl_suite.evaluation.report import EvaluationResult
+from rl_suite.evaluation.sizes import tell_of_fewer
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.finite import bad_tensor, require_finite_tensors
 from rl_suite.progress import ProgressBar
+from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
 from rl_suite.seeding import seed_everything
 
 PROBES = 16  # windows whose attention is followed during training
 
 
+@rehearsed(shrink)
 def train(config: DistillationConfig, run: Run) -> None:
     """Histories, training, temperature, evaluation; each goes on where it was stopped."""
     seed_everything(config.seed)
@@ -275,6 +279,7 @@ def evaluate(config: DistillationConfig, request: EvaluationRequest) -> TrialRep
     """
     settings = config.distillation
     family = TaskFamily.named(settings.world.id, settings.world.options)
+    tell_of_fewer(config.evaluation.n_tasks, len(family.tasks("test")))
     trials = config.evaluation.n_tasks * config.evaluation.episodes_per_task
     spec = trial_spec(config, family, "test", settings.trials.episodes, trials)
     agents: dict[str, Agent] = {}

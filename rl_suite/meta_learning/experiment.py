@@ -15,7 +15,9 @@ from rl_suite.finite import bad_tensor
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.session import Session
+from rl_suite.meta_learning.sizes import shrink
 from rl_suite.progress import ProgressBar
+from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
 from rl_suite.seeding import get_random_state, seed_everything, set_random_state
 
@@ -46,6 +48,7 @@ def build_session(config: MetaLearningConfig) -> Session:
     return session
 
 
+@rehearsed(shrink)
 def train(config: MetaLearningConfig, run: Run) -> None:
     """Train to the last step, from the last checkpoint if there is one; then evaluate the best."""
     seed_everything(config.seed)

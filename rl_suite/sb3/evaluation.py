@@ -20,7 +20,8 @@ from rl_suite.evaluation.baselines import make_baseline
 from rl_suite.evaluation.controls import FIELDS, evaluate_controls
 from rl_suite.evaluation.controls import WORLD as CONTROLLED_WORLD
 from rl_suite.evaluation.evaluate import EvaluationSpec, evaluate_agent, evaluate_all
-from rl_suite.evaluation.report import Report, Section
+from rl_suite.evaluation.report import RANDOM, Report, Section
+from rl_suite.evaluation.sizes import tell_of_fewer
 from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.finite import require_finite_tensors
@@ -80,6 +81,8 @@ def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:
                 guards.enter_context(FiniteGuard(inner, "in the evaluation"))
         try:
             report = evaluate_all(agents, spec, progress.update, title=f"{config.experiment}, held-out tasks")
+            tasks = report.results[RANDOM].tasks
+            tell_of_fewer(spec.n_tasks, spec.n_tasks if tasks is None else len(tasks))
             sections: dict[str, Section] = {}
             for index, (name, agent) in enumerate(agents.items() if has_controls else ()):
                 start = (len(agents) + 1 + index * len(FIELDS)) * episodes

@@ -10,6 +10,7 @@ from rl_suite.checkpoint import Saved
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.progress import ProgressBar
+from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
 from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.callbacks import RunCallback, RunWriter
@@ -17,6 +18,7 @@ from rl_suite.sb3.config import SB3Config
 from rl_suite.sb3.evaluation import report_final, validation_score
 from rl_suite.sb3.exported import export_for_sb3
 from rl_suite.sb3.guard import FiniteGuard
+from rl_suite.sb3.sizes import shrink
 from rl_suite.sb3.snapshot import restore
 from rl_suite.sb3.watch import watchers
 from rl_suite.seeding import seed_everything
@@ -32,6 +34,7 @@ CHARTS = {
 }
 
 
+@rehearsed(shrink)
 def train(config: SB3Config, run: Run) -> None:
     """Train to ``train.total_timesteps``, from the last checkpoint if there is one, and evaluate."""
     seed_everything(config.seed)

@@ -7,10 +7,11 @@ from pathlib import Path
 from envs.symbolic.tokens import OPERATIONS
 from rl_suite.checkpoint import Saved
 from rl_suite.cli import show
-from rl_suite.errors import UserError
+from rl_suite.errors import NothingFoundError, UserError
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.loading import require_known
 from rl_suite.progress import ProgressBar
+from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
 from rl_suite.symbolic.config import SymbolicConfig
 from rl_suite.symbolic.data import Data, Options
@@ -19,6 +20,7 @@ from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.pictures import save_pictures
 from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Search
+from rl_suite.symbolic.sizes import shrink
 from rl_suite.symbolic.table import Table, read_tables
 
 EXAMPLE, EXAMPLE_TARGET = Path("planets.csv"), "period"
@@ -74,6 +76,7 @@ def hole_of(config: SymbolicConfig, data: Data) -> tuple[Skeleton | None, Data]:
         raise UserError(str(error)) from None
 
 
+@rehearsed(shrink)
 def train(config: SymbolicConfig, run: Run) -> None:
     """Search until the law is exact, only noise is left, or the budget is spent; then report."""
     table = table_of(config)
@@ -127,7 +130,9 @@ def report_of(search: Search) -> Report:
         UserError: nothing that is finite on all rows.
     """
     if search.archive.best is None:
-        raise UserError("no law is finite on all rows; raise search.budget or check the data for extreme values")
+        raise NothingFoundError(
+            "no law is finite on all rows; raise search.budget or check the data for extreme values"
+        )
     return Report.of(search.findings(), search.given, search.reason, search.evaluations)
 
 
