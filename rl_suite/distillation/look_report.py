@@ -14,9 +14,9 @@ from rl_suite.distillation.attention.sample import Sample
 from rl_suite.distillation.attention.statistics import (
     ClassicStatistics,
     HeadStatistics,
+    auto_choice,
     classic_statistics,
     head_statistics,
-    recommend,
     verdict,
     without_sinks,
 )
@@ -101,15 +101,18 @@ def report_lines(samples: Sequence[Sample], layers: Sequence[int], k: int) -> tu
         f"Without the first four steps (sinks): entropy {with_sinks:.3f} -> {bare_entropy:.3f} of its maximum, "
         f"{_mean(heads, 'sink'):.1%} of the mass is on them"
     )
-    strategy = recommend([sample.query[layer] for layer in layers for sample in samples], k)
-    advice = f"Recommended for k={k}: strategy={strategy!r}; what it costs: python -m rl_suite.benchmarks compression"
+    strategy = auto_choice([sample.query[layer] for layer in layers for sample in samples], k)
+    advice = (
+        f"Attention alone recommends no strategy (auto would keep k={k} by {strategy!r}); "
+        "what each of them costs is measured by: python -m rl_suite.benchmarks compression"
+    )
     if k >= n:
         advice = f"k={k} is no less than the {n} steps of this context: nothing to compress; choose a smaller --k"
     lines += ["", advice]
     statistics = {
         "classic": {name: [float(getattr(s, name)) for s in classic] for name in LABELS},
         "per_layer": {str(layer): _layer_values(samples, layer) for layer in layers},
-        "recommended": strategy,
+        "auto": strategy,
         "k": k,
     }
     return lines, statistics

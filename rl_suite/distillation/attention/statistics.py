@@ -137,8 +137,8 @@ def verdict(statistics: list[ClassicStatistics], heads: list[HeadStatistics], n:
     return lines
 
 
-def recommend(rows: list[Floats], k: int) -> str:
-    """The compression strategy that the average attention (H, n + 1) of several samples suggests."""
+def auto_choice(rows: list[Floats], k: int) -> str:
+    """What the strategy ``auto`` makes of the average attention (H, n + 1) of several samples."""
     import torch
 
     mean = np.mean([_context(row).mean(0) for row in rows], axis=0)

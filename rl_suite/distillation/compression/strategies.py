@@ -169,10 +169,11 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def choose_strategy(attention: Tensor, k: int) -> str:
-    """The strategy that suits attention (n,) over a history of which k steps may stay.
+    """The strategy that attention (n,) over a history suggests, of which k steps may stay.
 
-    Spread attention asks for coverage, a recent bias for recency, few strong tokens for those; where k tokens hold
-    less than 90 % of the mass, heavy hitters beside the newest are the cautious choice.
+    The visualisation guide's rule: spread attention asks for coverage, a recent bias for recency, few strong tokens for
+    those. Where the rule says nothing, like tokens are merged, which cost least where it was measured
+    (docs/distillation.md). The rule itself is no result: on bandits its coverage costs more than recency.
 
     >>> choose_strategy(torch.ones(16), 4)
     'uniform'
@@ -180,6 +181,8 @@ def choose_strategy(attention: Tensor, k: int) -> str:
     'recent'
     >>> choose_strategy(torch.tensor([0.1, 9.0, 0.1, 0.1, 0.1, 9.0, 0.1, 0.1]), 2)
     'top_attention'
+    >>> choose_strategy(torch.tensor([30.0, 2.0, 25.0, 2.0, 20.0, 2.0, 17.0, 2.0]), 2)
+    'merged'
     """
     n = len(attention)
     p = attention / attention.sum().clamp(min=1e-12)
@@ -191,7 +194,7 @@ def choose_strategy(attention: Tensor, k: int) -> str:
         float(p[-quarter:].sum()) > RECENCY_RATIO * float(p[:quarter].sum()) and entropy / math.log(n) > 0.5
     ):
         return "recent"
-    return "top_attention" if float(p.topk(min(k, n)).values.sum()) >= COVERED else "heavy_hitters"
+    return "top_attention" if float(p.topk(min(k, n)).values.sum()) >= COVERED else "merged"
 
 
 def select(strategy: str, k: int, candidates: Candidates) -> Tensor:
@@ -291,9 +294,12 @@ class MemoryCompressor:
             sizes=ordered(notes.sizes),
             generator=self._generator,
         )
-        chosen = select(self.strategy, self.kept, candidates)
+        strategy = self.strategy
+        if strategy == "auto":
+            strategy = choose_strategy(candidates.last.mean(0), self.kept)
+        chosen = select(strategy, self.kept, candidates)
         slots = torch.gather(order, 1, chosen)
-        if self.strategy != "merged":
+        if strategy != "merged":
             return slots, None
         nearest = nearest_kept(candidates.features, chosen)
         return slots, torch.empty_like(order).scatter_(1, order, nearest)

@@ -165,7 +165,7 @@ def test_attention_command_writes_all_pictures(tmp_path, capsys):
     for words in (
         "OVERALL ATTENTION STATISTICS",
         "Recent/Distant ratio",
-        "Recommended for k=10",
+        "Attention alone recommends no strategy (auto would keep k=10",
         "left without a head",
     ):
         assert words in out

@@ -8,9 +8,9 @@ import pytest
 
 from rl_suite.distillation.attention.pictures import Heatmaps
 from rl_suite.distillation.attention.statistics import (
+    auto_choice,
     classic_statistics,
     head_statistics,
-    recommend,
     verdict,
     without_sinks,
 )
@@ -81,7 +81,7 @@ def test_the_verdict_notices_a_contradiction():
     assert lines[0].startswith("Strong recency bias detected!")
     assert "reads as uniform" in lines[1]
     assert lines[2].startswith("CONTRADICTION")
-    assert recommend([row[None]], 40) == "recent"
+    assert auto_choice([row[None]], 40) == "recent"
     assert len(verdict([replace(classic, entropy=1.0)], [heads], 160)) == 2
 
 
