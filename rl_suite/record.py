@@ -62,6 +62,8 @@ class Record(BaseModel):
     status: Status = "running"
     """A killed run stays "running"."""
     starts: list[Start] = []
+    models: list[str] = []
+    """Pre-trained models that were used, by what they are: ``resnet18_random`` where no weights were to be had."""
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -259,13 +259,18 @@ class Run:
         if not same:
             raise UserError(f"{self.path}: was deleted or moved while the run was writing to it")
 
+    def record_models(self, names: Sequence[str]) -> None:
+        """Record which pre-trained models are used, by the weights that they have and not those that were asked for."""
+        Record.read(self.record_path).model_copy(update={"models": list(names)}).write(self.record_path)
+
     def _record_start(self, fresh: bool) -> None:
         """Add this process to the record, and say in what it differs from the one before."""
         record, now = Record.read(self.record_path), Start.now()
         changed = record.starts[-1].differences(now) if record.starts and not fresh else ""
         if changed:
             tell(f"{self.path}: goes on under other versions than before ({changed}): its bits may differ")
-        Record(status="running", starts=[*record.starts, now]).write(self.record_path)
+        started = {"status": "running", "starts": [*record.starts, now]}
+        record.model_copy(update=started).write(self.record_path)
 
     def _is_empty(self) -> bool:
         metrics = self.path / METRICS

@@ -1,11 +1,13 @@
 """Settings of Algorithm Distillation (``kind: distillation``): histories, model, training, acting."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from rl_suite.config import Count, EvaluationSection, ExperimentConfig, NonNegative, Positive, Probability, Section
+from rl_suite.errors import UserError
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
@@ -195,6 +197,12 @@ class DistillationSection(Section):
     def _layout_fits(self) -> "DistillationSection":
         if self.model.layout == "decisions" and self.model.positions != "none":
             raise ValueError("model.layout=decisions needs model.positions=none")
+        if self.model.layout == "decisions" and (self.model.count_rewards or self.model.count_episodes):
+            raise ValueError("model.count_rewards and count_episodes do nothing with model.layout=decisions")
+        if self.fit.shuffle and self.model.layout != "decisions":
+            raise ValueError("fit.shuffle needs model.layout=decisions: a history has an order")
+        if self.source.name == "ppo" and (self.source.silent or self.source.labels == "optimal"):
+            raise ValueError("source.name=ppo knows neither silent histories nor labels=optimal")
         if self.fit.batch_size % self.fit.accumulate:
             raise ValueError("fit.batch_size must be a multiple of fit.accumulate")
         return self
@@ -206,3 +214,15 @@ class DistillationConfig(ExperimentConfig):
     distillation: DistillationSection
     evaluation: EvaluationSection
     """An "episode" here is a trial: ``episodes_per_task`` trials are played on each held-out task."""
+
+    def require_used(self, given: Mapping[str, Any]) -> None:
+        """Refuse settings of sources that neither write the histories nor play beside the agent."""
+        source = self.distillation.source
+        told = given.get("distillation", {}).get("source", {})
+        players = {"source": source.name, "q_learning": "q_learning"}
+        used = {source.name, *(players.get(name) for name in self.distillation.trials.baselines)}
+        for name in told:
+            if name in get_args(SourceName) and name not in used:
+                raise UserError(f"distillation.source.{name}: source.name={source.name} does not read it")
+            if source.folder is not None and name != "folder":
+                raise UserError(f"distillation.source.{name}: source.folder={source.folder} stands in its place")

@@ -131,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layers", type=int, nargs="+", help="layers to draw (default: all)")
     parser.add_argument("--steps", type=int, help="step of the trial at which to look (default: a full context)")
     parser.add_argument("--context", type=int, help="steps that are read again (default: the agent's window)")
-    parser.add_argument("--k", type=int, help="tokens to keep, for the choice of the strategy auto (default: a quarter)")
+    parser.add_argument(
+        "--k", type=int, help="tokens to keep, for the choice of the strategy auto (default: a quarter)"
+    )
     parser.add_argument("--ablate", type=int, metavar="EPISODES", help="also measure trials with each head silenced")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trust-code", action="store_true", help="run the code that the folder names")

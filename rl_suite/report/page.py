@@ -132,11 +132,13 @@ def _record(run: Run) -> dict[str, Any]:
     record = read_json(path) if is_plain_file(path) else {}
     if not set(ORIGIN) <= set(record):
         return {}
+    models = record.get("models", [])
     versions = record["packages"] if isinstance(record["packages"], Mapping) else {}
     return {
         **{key: record[key] for key in ORIGIN},
         "commit": str(record["git_commit"] or "no checkout")[:12],
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "models": ", ".join(str(name)[:80] for name in models[:20]) if isinstance(models, list) else "",
     }
 
 

@@ -1,5 +1,6 @@
 """Settings of experiments that stable-baselines3 trains (``kind: sb3``); names and meanings are SB3's."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,7 @@ from rl_suite.config import (
     Probability,
     Section,
 )
+from rl_suite.errors import UserError
 
 
 class EnvSection(Section):
@@ -131,6 +133,13 @@ class SB3Config(ExperimentConfig):
     trpo: TRPOSection
     dqn: DQNSection
     evaluation: EvaluationSection
+
+    def require_used(self, given: Mapping[str, Any]) -> None:
+        """Refuse the settings of another algorithm."""
+        section = "ppo" if self.algorithm.endswith("ppo") else self.algorithm
+        for name in ("ppo", "a2c", "trpo", "dqn"):
+            if name in given and name != section:
+                raise UserError(f"{name}: algorithm={self.algorithm} reads {section} instead")
 
     @model_validator(mode="after")
     def _batches_fill_rollouts(self) -> "SB3Config":

@@ -20,7 +20,7 @@ from rl_suite.sb3.exported import export_for_sb3
 from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.sizes import shrink
 from rl_suite.sb3.snapshot import restore
-from rl_suite.sb3.watch import watchers
+from rl_suite.sb3.watch import model_names, watchers
 from rl_suite.seeding import seed_everything
 
 CHARTS = {
@@ -40,6 +40,7 @@ def train(config: SB3Config, run: Run) -> None:
     seed_everything(config.seed)
     env = build_env(config, config.env.train_kwargs, config.env.n_envs)
     model = build_model(config, env)
+    run.record_models(model_names(model))
     saved = run.checkpoints.read_latest()
     with ProgressBar(config.experiment, config.train.total_timesteps) as progress:
         callback = RunCallback(run, config.train, lambda: validation_score(config, model), progress)
@@ -87,6 +88,8 @@ def describe(config: SB3Config, run: Run, model: BaseAlgorithm) -> None:
         "policy": config.policy.name,
         "seed": config.seed,
     }
+    if names := model_names(model):
+        values["models"] = ", ".join(names)
     section = getattr(config, ALGORITHMS[config.algorithm][1])
     values |= {key: value for key, value in section.model_dump().items() if value is not None}
     metrics = {"eval/mean_reward": math.nan, "rollout/ep_rew_mean": math.nan}

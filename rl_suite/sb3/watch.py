@@ -9,6 +9,21 @@ from rl_suite.errors import UserError
 from rl_suite.sb3.config import SB3Config
 
 
+def model_names(model: BaseAlgorithm) -> list[str]:
+    """Pre-trained models inside a policy, by the weights that they have, such as ``resnet18_random``."""
+    if not _may_have_models(model.policy):
+        return []
+    from rl_suite.sb3.ptm_callback import multi_ptm_of
+
+    extractor = multi_ptm_of(model.policy)
+    return [] if extractor is None else list(extractor.names)
+
+
+def _may_have_models(policy: Any) -> bool:
+    """Whether it is worth while to import what stock policies have no use for."""
+    return hasattr(policy, "multi_ptm") or any(hasattr(module, "ptms") for module in policy.modules())
+
+
 def watchers(config: SB3Config, model: BaseAlgorithm) -> list[BaseCallback]:
     """What should look on while ``model`` learns; pictures are taken as often as it is evaluated.
 
@@ -17,8 +32,8 @@ def watchers(config: SB3Config, model: BaseAlgorithm) -> list[BaseCallback]:
     """
     policy: Any = model.policy
     found: list[BaseCallback] = []
-    if not hasattr(policy, "multi_ptm") and not any(hasattr(module, "ptms") for module in policy.modules()):
-        return found  # do not import what stock policies have no use for
+    if not _may_have_models(policy):
+        return found
     from rl_suite.sb3.component_values import ComponentValueCallback
     from rl_suite.sb3.ptm_callback import AttentionCallback, multi_ptm_of
 

@@ -96,7 +96,7 @@ def test_a_rehearsal_is_silent_and_leaves_nothing(tmp_path: Path, capfd: pytest.
 
     @rehearsed(lambda config: changed(config, {"meta_learning.loop.steps": 1}))
     def train(config: ExperimentConfig, run: Run) -> None:
-        print(config.experiment)  # noqa: T201
+        print(config.experiment)
         played.append(run.path)
         run.log(1, {"train/loss": 0.0})
 
@@ -113,7 +113,7 @@ def test_a_traceback_becomes_one_line(error: Exception, tmp_path: Path) -> None:
     def train(config: ExperimentConfig, run: Run) -> None:
         raise error
 
-    with pytest.raises(UserError, match="sinusoid_maml,smoke cannot be run with these settings: .*") as caught:
+    with pytest.raises(UserError, match="sinusoid_maml,smoke cannot be run with these settings: ") as caught:
         rehearse(train, config_in(tmp_path))
     assert caught.value.__cause__ is error
 

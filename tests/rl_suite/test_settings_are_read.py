@@ -12,9 +12,12 @@ from stable_baselines3 import A2C, DQN, PPO
 from agents.in_context.model import InContextModel
 from agents.tabular import QLearning
 from rl_suite import config as shared
+from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.distillation import config as distillation
 from rl_suite.distillation.sources.explorer import Explorer, Sweeper
 from rl_suite.distillation.sources.sources import NoisyExpert
+from rl_suite.errors import UserError
+from rl_suite.experiments import load_experiment
 from rl_suite.sb3 import config as sb3
 
 ROOT = Path(shared.__file__).parent
@@ -57,7 +60,8 @@ READ = {
 
 
 @pytest.mark.parametrize(
-    ("module", "section"), [(module, section) for module in READ for section in sections(module)],
+    ("module", "section"),
+    [(module, section) for module in READ for section in sections(module)],
     ids=lambda value: value.__name__,
 )
 def test_every_setting_is_read(module, section):
@@ -72,3 +76,50 @@ def test_what_is_handed_on_is_taken_or_read(section):
     module = distillation if section.__module__ == distillation.__name__ else sb3
     parameters = inspect.signature(HANDED_ON[section]).parameters
     assert {name for name in section.model_fields if name not in parameters} <= READ[module]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["experiment=darkroom_distillation", "distillation.source.ucb.exploration=2"],
+            "name=explorer does not read it",
+        ),
+        (["experiment=darkroom_distillation", "distillation.source.sweeper={noise: 0.1}"], "does not read it"),
+        (
+            ["experiment=darkroom_distillation", "distillation.source.folder=x", "distillation.source.episodes=3"],
+            "place",
+        ),
+        (["experiment=darkroom_distillation", "distillation.fit.shuffle=true"], "a history has an order"),
+        (["experiment=darkroom_dpt_distillation", "distillation.model.count_rewards=true"], "do nothing"),
+        (["experiment=darkroom_dpt_distillation", "distillation.model.count_episodes=4"], "do nothing"),
+        (["experiment=darkroom_ppo_distillation", "distillation.source.labels=optimal"], "name=ppo knows neither"),
+        (["experiment=darkroom_ppo_distillation", "distillation.source.silent=0.1"], "name=ppo knows neither"),
+        (["experiment=darkroom_distillation", "distillation.source.silent=1.0"], "silent"),
+        (["experiment=darkroom_distillation", "distillation.fit.beta1=1.0"], "beta1"),
+        (["experiment=darkroom", "dqn.buffer_size=10"], "algorithm=ppo reads ppo instead"),
+        (["experiment=darkroom", "algorithm=dqn", "ppo.n_steps=10"], "algorithm=dqn reads dqn instead"),
+    ],
+    ids=str,
+)
+def test_what_would_do_nothing_is_refused(words, message):
+    with pytest.raises(UserError, match=message):
+        load_experiment(DEFAULT_CONFIG, words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["experiment=darkroom_q_distillation", "distillation.source.q_learning.gamma=0.7"],
+        [
+            "experiment=darkroom_distillation",
+            "distillation.trials.baselines=[q_learning]",
+            "distillation.source.q_learning.gamma=0.7",
+        ],
+        ["experiment=darkroom", "algorithm=maskable_ppo", "ppo.n_epochs=2"],
+        ["experiment=darkroom", "algorithm=a2c", "a2c.n_steps=2"],
+    ],
+    ids=str,
+)
+def test_what_is_read_may_be_given(words):
+    load_experiment(DEFAULT_CONFIG, words)

@@ -27,7 +27,7 @@ from rl_suite.evaluation.baselines import thompson_sampling
 def make_histories(family: TaskFamily, section: SourceSection, n: int, rng: np.random.Generator) -> Histories:
     """``n`` learning histories on random training tasks, as the configuration asks for them."""
     if section.name == "ppo":
-        return ppo_histories(family, section, n, rng)
+        return _thinned(ppo_histories(family, section, n, rng), section)
     tasks = family.tasks("train").choose(rng, n)
     world = family.make(n, "train")
     source = SOURCES[section.name](world, section, family.episode_steps, rng)
@@ -35,9 +35,13 @@ def make_histories(family: TaskFamily, section: SourceSection, n: int, rng: np.r
         source = Relabelled(source, BEHAVIOUR if section.labels == "behaviour" else make_oracle(world, rng))
     silent = rng.random(n) < section.silent if section.silent else None
     histories = roll_out(world, source, tasks, section.episodes, family.episode_steps, rng, silent)
-    if section.keep_every > 1:
-        histories = histories.select_episodes(range(0, section.episodes, section.keep_every))
-    return histories
+    return _thinned(histories, section)
+
+
+def _thinned(histories: Histories, section: SourceSection) -> Histories:
+    if section.keep_every == 1:
+        return histories
+    return histories.select_episodes(range(0, section.episodes, section.keep_every))
 
 
 class TabularSource:
