@@ -17,8 +17,10 @@ from rl_suite.meta_learning.metrics import TaskReport, TaskScores
 from rl_suite.meta_learning.session import Validation
 from rl_suite.meta_rl.analysis import draw_evolution
 from rl_suite.meta_rl.config import EnhancedMetaLearningConfig, MetaRLConfig
+from rl_suite.meta_rl.sizes import shrink
 from rl_suite.meta_rl.trainer import EnhancedMAMLTrainer
 from rl_suite.meta_rl.worlds import SYMBOLIC, TaskWorlds
+from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
 from rl_suite.seeding import seed_everything
 
@@ -114,6 +116,7 @@ class MetaRLSession:
         self.trainer.load_state_dict(state)
 
 
+@rehearsed(shrink)
 def train(config: MetaRLConfig, run: Run) -> None:
     """Pre-train, meta-train from the last checkpoint if there is one, then measure the best."""
     seed_everything(config.seed)

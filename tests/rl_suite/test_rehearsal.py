@@ -44,7 +44,10 @@ LATE = [
     (ROOMS, ["distillation.fit.window=100"], "does not fit into histories of 80 steps"),
     ("omniglot_maml", ["meta_learning.pictures={data: glyphs, n_way: 5000}"], "n_way"),
     ("symbolic_search", ["skeleton=nothing(?)"], "nothing"),
+    ("meta_bandit", ["meta_rl.world.kwargs={colour: 1}"], "colour"),
     # memory
+    ("meta_bandit", ["meta_rl.maml.query_episodes=100000000000"], "episodes of one outer step needs .* GB"),
+    ("meta_bandit", ["meta_rl.loop.test_episodes=100000000000"], "episodes of one look needs .* GB"),
     (ROOMS, ["distillation.source.histories=1000000000"], "collecting its histories needs .* GB"),
     (ROOMS, ["distillation.source.episodes=1000000000"], "collecting its histories needs .* GB"),
     (ROOMS, ["distillation.fit.batch_size=100000000"], "one training step needs .* GB"),
