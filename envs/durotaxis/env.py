@@ -62,7 +62,8 @@ class Durotaxis(World):
     2 stay) and gamma, alpha, noise and theta in [-1, 1], mapped to ``gamma_range``, ``alpha_range``, ``noise_range``
     and [-pi, pi]. Forbidden operations (``action_mask``) are carried out as stay; parts beyond ``num_nodes`` are idle.
     ``action_mode="delete_ratio"``: ``Box(-1, 1, (3,))``, ratio, cos, sin: the fraction ``(1 + ratio) / 2`` of the nodes
-    that are rearmost along (cos, sin) is deleted and all others spawn in random directions.
+    that are rearmost along (cos, sin) is deleted and all others spawn in random directions. The id
+    ``rl_suite/DurotaxisRatio-v0`` is this mode with ``max_nodes=64``; any algorithm for continuous actions learns it.
 
     ## Observation Space
     A ``Dict`` of padded arrays: the graph with node, edge and graph features, and masks. See ``envs.durotaxis.layout``.
