@@ -96,12 +96,13 @@ def test_a_changed_snapshot_is_refused_or_trained_on(name):
 
 
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid|divide).*:RuntimeWarning")
-def test_a_changed_search_is_refused_or_goes_on(small_search):
+@pytest.mark.parametrize("part", ["islands", "archive", "seen", "slots"])
+def test_a_changed_search_is_refused_or_goes_on(part, small_search):
     search = small_search()
     for _ in range(2):
         search.step()
     kept, refused, target = search.state(), 0, small_search()
-    for path in [path for path in leaves(kept) if path[0] in ("islands", "seen", "slots", "archive")]:
+    for path in [path for path in leaves(kept) if path[0] == part]:
         for value in extremes(at(kept, path)):
             content = copy.deepcopy(kept)
             put(content, path, value)
@@ -112,7 +113,7 @@ def test_a_changed_search_is_refused_or_goes_on(small_search):
             else:
                 target.step()
                 target = small_search()
-    assert refused > 60
+    assert refused > 5
 
 
 @pytest.fixture

@@ -73,6 +73,6 @@ def read_archive(record: Mapping[str, Any], library: Library) -> Archive:
     """The archive of :func:`archive_record`."""
     try:
         laws: Sequence[Finished] = [read_finished(r, library) for r in record["laws"]]
-    except OverflowError:
-        raise ValueError("a number of a law is too large") from None
-    return Archive.restored(laws, int(record["best"]), int(record["found_at"]))
+        return Archive.restored(laws, int(record["best"]), int(record["found_at"]))
+    except (OverflowError, IndexError, ZeroDivisionError) as error:
+        raise ValueError(f"a law holds numbers that are none: {error}") from None
