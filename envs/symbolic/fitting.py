@@ -20,7 +20,7 @@ from envs.symbolic.program import (
     make_machine,
     mean_square,
 )
-from envs.symbolic.tokens import Library, TokenTable
+from envs.symbolic.tokens import VARIABLE, Library, TokenTable
 
 Floats = NDArray[np.float64]
 
@@ -244,6 +244,7 @@ def refine_constants(
     free: NDArray[np.bool_],
     scale: float = 1.0,
     max_iterations: int = 20,
+    root_weights: Floats | None = None,
 ) -> Refined:
     """Least-squares values of some constants of one program, near where they start, and how sure they are.
 
@@ -256,6 +257,7 @@ def refine_constants(
         free: (k,) which of them are fitted; the others are held.
         scale: unit of the residuals; squares of the data in this unit must not overflow.
         max_iterations: steps.
+        root_weights: (n,) factors of the residuals, the square roots of the weights of the points; 1 if not given.
 
     >>> from envs.symbolic.text import parse
     >>> library = Library("koza", ["x"], constant=True)
@@ -264,12 +266,19 @@ def refine_constants(
     >>> refined.constants[1].item(), round(refined.mean_square, 2)
     (1.0, 4.31)
     """
-    scaled = np.concatenate([[library.id("mul"), library.constant_id], program]).astype(np.int16)
+    mul = library.id("mul")
+    scaled = np.concatenate([[mul, library.constant_id], program]).astype(np.int16)
+    table, target = library.table, y / scale
+    if root_weights is not None:  # one more variable, which stands before the program
+        scaled = np.concatenate([[mul, len(library)], scaled]).astype(np.int16)
+        more = TokenTable(np.array([VARIABLE]), np.array([len(columns)]), np.array([np.nan]))
+        table = TokenTable(*(np.concatenate(pair) for pair in zip(table, more, strict=True)))
+        columns, target = np.concatenate([columns, root_weights[None]]), target * root_weights
     constants = np.concatenate([[1.0 / scale], start])
     movable = np.concatenate([[False], free])
     k = len(constants)
     covariance = np.zeros((k, k))
-    error = refine_kernel(scaled, library.table, columns, y / scale, constants, movable, covariance, max_iterations)
+    error = refine_kernel(scaled, table, columns, target, constants, movable, covariance, max_iterations)
     return Refined(constants[1:], error * scale * scale, covariance[1:, 1:])
 
 

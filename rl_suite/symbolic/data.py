@@ -45,3 +45,5 @@ class Data:
     sets: NDArray[np.int64] | None = None
     """Number of the dataset of each row (n,), 0 .. S - 1: the law is the same, measured constants are not."""
     set_names: tuple[str, ...] = ("",)
+    weights: Values | None = None
+    """Weight of each row (n,), positive: 1/error**2 where errors are known; None: all alike."""

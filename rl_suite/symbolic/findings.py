@@ -41,7 +41,7 @@ class Findings:
 def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling) -> Findings:
     """Finish laws of the scaled data as laws of ``data``."""
     output = Library("full", data.variables, constant=True)
-    polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS)
+    polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS, data.weights)
     signs = signs_of(data.X, data.variables)
     archive = Archive()
     for finished in laws:
@@ -105,7 +105,7 @@ def read_findings(record: Mapping[str, Any], data: Data) -> Findings:
     """The laws of :func:`findings_record`, to be measured on ``data``; KeyError for a column that it lacks."""
     library = Library("full", data.variables, constant=True)
     laws = [read_finished(r, library) for r in record["laws"]]
-    polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS)
+    polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS, data.weights)
     front = laws[: int(record["front"])]
     same = (f for f in front if f.text == laws[-1].text and f.bits == laws[-1].bits)
     return Findings(next(same, laws[-1]), front, polisher)

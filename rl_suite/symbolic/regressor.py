@@ -1,6 +1,8 @@
 """The search as a scikit-learn estimator."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,22 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from envs.symbolic.units import Units
 from rl_suite.symbolic.data import DEFAULT_BUDGET, Data, Options
+from rl_suite.symbolic.estimator_options import (
+    chosen_columns,
+    require_options,
+    row_weights,
+    run_for,
+    seed_of,
+    units_of,
+)
 from rl_suite.symbolic.laws.constants import Constant, constants_of
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
+from rl_suite.symbolic.laws.skeleton import Skeleton
+from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Search
+from rl_suite.symbolic.table import formula_names
 
 
 class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -27,13 +39,29 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         units: unit of every variable by name, such as ``{"m": "kg", "v": "m/s"}``; None: no units.
         target_unit: unit of y, where ``units`` is given.
         stop_at_noise: end before the budget when the residuals no longer depend on the inputs.
-        random_state: seed; the same seed gives the same law.
+        random_state: seed, a numpy RandomState or Generator, or None (0); the same seed gives the same law.
+        free_constants: with units, whether fitted constants may have any unit.
+        known: a sub-expression known to matter, such as ``"sin(x0)"``; programs may use it as one token.
+        skeleton: the form of the law with one hole, such as ``"x0*exp(?)"``: only the hole is searched.
+        columns: names of the columns that the law may use; None: all.
+        literals: numbers that programs may hold beside the fitted ones; None: 1, 2 and pi.
+        population: programs per island; None: as in ``config.yaml``.
+        search_points: rows that programs are bred on; None: as in ``config.yaml``.
+        inner_constants: scan for constants inside functions of one variable.
+        loss: "squared", or "relative" for errors in proportion to y.
+        time_limit: seconds after which the best law so far is taken; None: none.
+        verbose: show a progress bar.
+        model_selection: "bits" for the law of least price, "accuracy" for that of least error.
+        warm_start: a second ``fit`` to the same data goes on for another ``budget``.
 
     Attributes:
-        law_: the chosen law; ``front_``: the Pareto front of complexity and error, simplest first.
+        law_: the chosen law; ``front_``: the front of complexity and error, simplest first; ``table_``: as rows.
         constants_: the numbers of the law with their standard errors; ``constants_of_``: by dataset.
         laws_: with several datasets, the law of each by its label.
-        stopped_: why the search ended ("exact", "noise", "budget"); ``evaluations_``: what it used.
+        stopped_: why the search ended ("exact", "noise", "budget", "time", "interrupted").
+        evaluations_: programs it used; ``search_``: the search itself.
+
+    Ctrl-C ends the search and keeps the best law so far.
 
     >>> x = np.linspace(0.5, 3.0, 30)[:, None]
     >>> model = SymbolicRegressor(budget=20_000, random_state=0).fit(x, 3 * x[:, 0] ** 2 / 4)
@@ -51,7 +79,20 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         units: Mapping[str, str] | None = None,
         target_unit: str | None = None,
         stop_at_noise: bool = Options.stop_at_noise,
-        random_state: int | None = None,
+        random_state: Any = None,
+        free_constants: bool = False,
+        known: str | None = None,
+        skeleton: str | None = None,
+        columns: Sequence[str] | None = None,
+        literals: Sequence[str] | None = None,
+        population: int | None = None,
+        search_points: int | None = None,
+        inner_constants: bool = Options.inner_constants,
+        loss: str = "squared",
+        time_limit: float | None = None,
+        verbose: bool = False,
+        model_selection: str = "bits",
+        warm_start: bool = False,
     ):
         self.budget = budget
         self.functions = functions
@@ -60,52 +101,106 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.target_unit = target_unit
         self.stop_at_noise = stop_at_noise
         self.random_state = random_state
+        self.free_constants = free_constants
+        self.known = known
+        self.skeleton = skeleton
+        self.columns = columns
+        self.literals = literals
+        self.population = population
+        self.search_points = search_points
+        self.inner_constants = inner_constants
+        self.loss = loss
+        self.time_limit = time_limit
+        self.verbose = verbose
+        self.model_selection = model_selection
+        self.warm_start = warm_start
 
-    def fit(self, X: Any, y: Any, datasets: Any = None) -> "SymbolicRegressor":
+    def fit(
+        self, X: Any, y: Any, datasets: Any = None, sample_weight: Any = None, y_error: Any = None
+    ) -> "SymbolicRegressor":
         """Search a law for X (n, d), y (n,). Column names of a data frame become the variables.
 
-        ``datasets`` (n,) are labels of the rows: all datasets have one law, and measured constants of their own.
+        Args:
+            X: inputs.
+            y: target.
+            datasets: (n,) labels of the rows: all datasets have one law, and measured constants of their own.
+            sample_weight: (n,) weights of the rows, their relative precision; rows of weight 0 are left out.
+            y_error: (n,) or one standard error of y; the weights are 1/y_error**2. Not with ``sample_weight``.
 
         Raises:
-            ValueError: data that are not finite numbers, fewer than two rows, units that cannot be reached.
+            ValueError: data that are not finite numbers, fewer than two rows, units that cannot be reached, options
+                that cannot be.
         """
+        checked = require_options(self)
         X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2, dtype=np.float64)
         y = np.asarray(y, dtype=np.float64)
-        names = tuple(getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])]))
-        units = None
-        if self.units is not None:
-            if self.target_unit is None:
-                raise ValueError("units were given; target_unit is needed too ('1' for a pure number)")
-            units = Units.from_text(names, self.units, self.target_unit)
-        functions = Options.functions if self.functions is None else tuple(self.functions)
-        options = Options(functions=functions, max_length=self.max_length, stop_at_noise=self.stop_at_noise)
-        seed = 0 if self.random_state is None else int(self.random_state)
+        given = getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])
+        weights = row_weights(y, sample_weight, y_error, self.loss)
         sets, labels = None, np.array([""])
         if datasets is not None:
             labels, sets = np.unique(column_or_1d(datasets), return_inverse=True)
             check_consistent_length(y, sets)
-        data = Data(X, y, names, units, "y", sets, tuple(str(label) for label in labels))
-        search = Search(data, options, seed, self.budget)
-        search.run()
-        found = search.findings()
-        self.laws_: dict[Any, Law] = dict(zip(labels.tolist(), found.chosen.laws, strict=True))
-        self.front_: list[Finished] = found.front
-        numbers = constants_of(found.chosen, found.polisher)
+        used = chosen_columns(self.columns, [str(name) for name in given])
+        names = formula_names([str(given[i]) for i in used])
+        units = units_of(self, given, used, names)
+        kept = np.flatnonzero(weights > 0) if weights is not None else np.arange(len(y))
+        data = Data(
+            np.ascontiguousarray(X[kept][:, used]), y[kept], tuple(names), units, "y",
+            None if sets is None else sets[kept], tuple(str(label) for label in labels),
+            None if weights is None else weights[kept],
+        )  # fmt: skip
+        skeleton = None if self.skeleton is None else Skeleton(self.skeleton, data.variables)
+        hole = data if skeleton is None else replace(data, y=skeleton.solve(data.X, data.y))
+        search = self._search(hole, checked)
+        self.stopped_ = run_for(search, self.time_limit, self.verbose)
+        report = Report.of(search.findings(), hole, self.stopped_, search.evaluations)
+        report = report if skeleton is None else report.inside(skeleton, data)
+        accurate = min(report.front, key=lambda f: f.nmse)
+        chosen = accurate if self.model_selection == "accuracy" else report.chosen
+        self._columns = used
+        self._labels = labels.tolist()
+        self.front_: list[Finished] = list(report.front)
+        self.laws_: dict[Any, Law] = dict(zip(self._labels, chosen.laws, strict=True))
+        numbers = constants_of(chosen, report.polisher)
         self.constants_: list[Constant] = numbers[0]
-        self.constants_of_: dict[Any, list[Constant]] = dict(zip(labels.tolist(), numbers, strict=True))
-        self.law_: Law = found.chosen.law
-        self.stopped_ = search.reason
+        self.constants_of_: dict[Any, list[Constant]] = dict(zip(self._labels, numbers, strict=True))
+        self.law_: Law = chosen.law
         self.evaluations_ = search.evaluations
         return self
 
-    def predict(self, X: Any, datasets: Any = None) -> NDArray[np.float64]:
-        """Values of the law at X (n, d); NaN where it is not finite. ``datasets`` (n,) as in :meth:`fit`."""
+    def _search(self, data: Data, options: Options) -> Search:
+        """A search of the data; with ``warm_start`` the last one, if its data and options were the same."""
+        last: Search | None = getattr(self, "search_", None)
+        if self.warm_start and last is not None and last.options == options and last.continues(data):
+            last.extend(self.budget)
+            return last
+        self.search_ = Search(data, options, seed_of(self.random_state), self.budget)
+        return self.search_
+
+    @property
+    def table_(self) -> list[dict[str, Any]]:
+        """The front as rows with complexity, error (NRMSE), bits and law, for ``pandas.DataFrame(model.table_)``."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return [
+            {"complexity": f.complexity, "error": math.sqrt(f.nmse), "bits": f.bits, "law": f.text} for f in self.front_
+        ]
+
+    def predict(self, X: Any, datasets: Any = None, index: int | None = None) -> NDArray[np.float64]:
+        """Values of the law at X (n, d); NaN where it is not finite. ``datasets`` (n,) as in :meth:`fit`.
+
+        ``index``: of a law in ``front_`` and ``table_``; None: the chosen one.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)[:, self._columns]
+        laws = self.laws_
+        if index is not None:
+            if not -len(self.front_) <= index < len(self.front_):
+                raise ValueError(f"index={index}: the front has {len(self.front_)} laws, 0 to {len(self.front_) - 1}")
+            laws = dict(zip(self._labels, self.front_[index].laws, strict=True))
         if datasets is None:
-            if len(self.laws_) > 1:
+            if len(laws) > 1:
                 raise ValueError("the law was fitted to several datasets: predict(X, datasets) needs their labels")
-            return self.law_.predict(X)
+            return next(iter(laws.values())).predict(X)
         labels = column_or_1d(datasets)
         check_consistent_length(X, labels)
         unknown = sorted(set(labels.tolist()) - set(self.laws_), key=str)
@@ -114,7 +209,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         values = np.empty(len(X))
         for label in np.unique(labels):
             rows = labels == label
-            values[rows] = self.laws_[label.item()].predict(X[rows])
+            values[rows] = laws[label.item()].predict(X[rows])
         return values
 
     def sympy(self) -> sympy.Expr:

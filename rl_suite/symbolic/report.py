@@ -58,7 +58,7 @@ class Report:
         }
         front = [filled[id(f)] for f in self.front]
         whole = replace(self, front=front, chosen=filled[id(self.chosen)])
-        return whole.measured_on(Polisher(data.X, data.y, data.sets))
+        return whole.measured_on(Polisher(data.X, data.y, data.sets, weights=data.weights))
 
     def tables(self) -> list[Table]:
         """What ``evaluate.py`` prints."""

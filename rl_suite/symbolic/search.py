@@ -35,7 +35,7 @@ from rl_suite.symbolic.scaling import Scaling, scaling_of
 if TYPE_CHECKING:
     from rl_suite.symbolic.evolution.guidance import Guidance
 
-Rows = tuple[Values, Values]  # columns for programs (n, c) and target (n,) of one dataset
+Rows = tuple[Values, Values, Values | None]  # columns for programs (n, c), target (n,), weights of one dataset
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
@@ -72,8 +72,8 @@ class Search:
         pure = np.isin(np.arange(len(names)), self._inputs.pure)
         self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
         self.archive = Archive()
-        self.polisher = Polisher(data.X, data.y, data.sets)
-        self._whole = [(self._inputs.columns[rows], data.y[rows]) for rows in self.polisher.rows]
+        self.polisher = Polisher(data.X, data.y, data.sets, weights=data.weights)
+        self._whole = [self._rows(rows) for rows in self.polisher.rows]
         self.evaluations = self.generation = 0
         self.reason = ""
         self._findings: tuple[int, Findings] | None = None
@@ -113,6 +113,10 @@ class Search:
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
 
+    def _rows(self, rows: NDArray[np.int64]) -> Rows:
+        weights = self.data.weights
+        return self._inputs.columns[rows], self.data.y[rows], None if weights is None else weights[rows]
+
     def _use_points(self, count: int) -> list[Rows]:
         """Breed on ``count`` random rows from now on, some of every dataset; returns them."""
         sets = self.data.sets
@@ -121,8 +125,8 @@ class Search:
             chosen = [np.sort(self._order[:count])]
         else:
             chosen = [np.sort(self._order[sets[self._order] == s][:share]) for s in range(len(self._whole))]
-        some = [(self._inputs.columns[rows], self.data.y[rows]) for rows in chosen]
-        columns = [part for part, _ in some]
+        some = [self._rows(rows) for rows in chosen]
+        columns = [part for part, *_ in some]
         length = self.options.max_length
         self._scorer = Scorer(self.alphabet, columns, self._dimensions, self._target_units, length)
         return some
@@ -130,9 +134,9 @@ class Search:
     def _targets(self, niche: Niche, datasets: list[Rows]) -> list[Target] | None:
         """The target of a niche on every dataset; None if one of them does not allow it."""
         found = []
-        for columns, y in datasets:
+        for columns, y, weights in datasets:
             scale = self._inputs.scale_of(columns) if niche.scaled else None
-            target = make_target(niche.transform, self._inputs.factor_rows(columns), y, scale)
+            target = make_target(niche.transform, self._inputs.factor_rows(columns), y, scale, weights)
             if target is None:
                 return None
             found.append(target)
@@ -194,6 +198,20 @@ class Search:
             if report is not None and report(self):
                 return
 
+    def continues(self, data: Data) -> bool:
+        """Whether this search is of the same data."""
+        mine = self.given
+        same = (
+            mine.variables == data.variables and mine.units is data.units is None and mine.set_names == data.set_names
+        )
+        pairs = [(mine.X, data.X), (mine.y, data.y), (mine.sets, data.sets), (mine.weights, data.weights)]
+        return same and all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+
+    def extend(self, budget: int) -> None:
+        """Go on for so many evaluations more, unless the law is exact."""
+        if self.reason != "exact":
+            self.budget, self.reason = self.evaluations + budget, ""
+
     def step(self) -> None:
         """One generation on every island, then the stopping rules."""
         if self.generation == 0:
@@ -254,13 +272,13 @@ class Search:
             which = inputs.pure if targets[0].scaled else np.arange(len(inputs.factors))
             if len(which) == 0:
                 continue
-            for target, (columns, _) in list(zip(targets, self._whole, strict=True))[:MAX_OPENERS]:
+            for target, (columns, *_) in list(zip(targets, self._whole, strict=True))[:MAX_OPENERS]:
                 X = np.ascontiguousarray(columns[:, which].T)
                 for piece, tried in openings(target, X, inputs.pieces(which)):
                     self.evaluations += tried
                     self._offer([inputs.scaled(piece) if target.scaled else piece])
         if not self.archive.solved:
-            for columns, y in self._whole[:MAX_OPENERS]:
+            for columns, y, _ in self._whole[:MAX_OPENERS]:
                 for piece, tried in peeled_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
                     self.evaluations += tried
                     self._offer([piece])
@@ -292,7 +310,7 @@ class Search:
             return False
         self._finished.add(key)
         targets = self._full[island.niche.transform, island.niche.scaled]
-        datasets = [columns for columns, _ in self._whole]
+        datasets = [columns for columns, *_ in self._whole]
         forms = forms_of(candidate, island.niche.split, self.alphabet, self._inputs, datasets, targets)
         scaled = island.niche.scaled
         better = [self._offer([self._inputs.scaled(p) if scaled else p for p in form]) for form in forms]

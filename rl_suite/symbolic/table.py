@@ -91,7 +91,7 @@ def read_table(
             f"{path.name}: {len(inputs)} inputs; at most {MAX_COLUMNS} can be searched: "
             f"name the ones that matter, columns=[{','.join(inputs[:3])},...]"
         )
-    names = _formula_names(inputs)
+    names = formula_names(inputs)
     X = np.column_stack([values[name] for name in inputs])
     given = _units(units, inputs, names, target, free_constants) if units else None
     renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
@@ -203,7 +203,7 @@ def _numbers(path: Path, column: int, name: str, rows: list[list[str]]) -> NDArr
     return np.array(cells, dtype=np.float64)
 
 
-def _formula_names(names: Sequence[str]) -> list[str]:
+def formula_names(names: Sequence[str]) -> list[str]:
     """Column names as identifiers that mean nothing else in formulas."""
     result: list[str] = []
     for name in names:

@@ -127,16 +127,20 @@ def orthonormal(columns: list[Values]) -> Values:
     return np.array(basis).reshape(len(basis), len(columns[0]))
 
 
-def make_target(name: str, X: Values, y: Values, scale: Values | None = None) -> Target | None:
+def make_target(
+    name: str, X: Values, y: Values, scale: Values | None = None, weights: Values | None = None
+) -> Target | None:
     """Prepare one transformed target for data X (d, n), y (n,); None if the transform is not usable.
 
-    With a ``scale`` (n,), y / scale is transformed; errors stay errors of y.
+    With a ``scale`` (n,), y / scale is transformed; errors stay errors of y. ``weights`` (n,) of the rows count
+    squared errors.
     """
     size = np.ones_like(y) if scale is None else scale
     pair = transform(name, y / size)
     if pair is None or not (np.isfinite(pair[0]).all() and np.isfinite(pair[1]).all()):
         return None
-    t, weight = pair[0], pair[1] * np.abs(size)
+    root = np.ones_like(y) if weights is None else np.sqrt(weights / weights.mean())
+    t, weight = pair[0], pair[1] * np.abs(size) * root
     with np.errstate(divide="ignore"):
         log_t = np.log(np.abs(t))
         log_x = np.log(np.abs(X))  # (d, n)
@@ -153,7 +157,7 @@ def make_target(name: str, X: Values, y: Values, scale: Values | None = None) ->
     sums = weight * t
     for _ in range(2):
         sums = sums - (ones @ sums) * ones
-    total = float(((y - y.mean()) ** 2).sum())
+    total = float(((root * (y - np.average(y, weights=root**2))) ** 2).sum())
     negative = bool((y / size).max() < 0)
     total = max(total, 1e-300)
     return Target(name, t, weight, log_weight, basis, power, sums, ones, total, allowed, negative, scale is not None)

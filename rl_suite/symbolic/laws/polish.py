@@ -81,19 +81,30 @@ class Dataset:
     columns: Values  # (d, n)
     y: Values  # (n,)
     scale: float
+    root_weights: Values | None = None  # (n,)
 
     @classmethod
-    def of(cls, X: Values, y: Values) -> "Dataset":
-        """X (n, d) and y (n,) with what fits need."""
+    def of(cls, X: Values, y: Values, weights: Values | None = None) -> "Dataset":
+        """X (n, d) and y (n,) with what fits need; ``weights`` (n,) of the rows."""
         largest = max(float(np.abs(y).max()), 1e-300)
-        scale = max(largest * float(np.std(y / largest)), 1e-300)
-        return cls(np.ascontiguousarray(X), np.ascontiguousarray(X.T), np.ascontiguousarray(y), scale)
+        unit, root = y / largest, None
+        spread = float(np.std(unit))
+        if weights is not None:
+            weights = weights / weights.mean()
+            root = np.sqrt(weights)
+            spread = float(np.sqrt(np.mean(weights * (unit - np.average(unit, weights=weights)) ** 2)))
+        scale = max(largest * spread, 1e-300)
+        return cls(np.ascontiguousarray(X), np.ascontiguousarray(X.T), np.ascontiguousarray(y), scale, root)
 
     def residuals(self, law: Law) -> Values:
-        """What the law leaves of the target, in units of its standard deviation, (n,)."""
+        """What the law leaves of the target, in units of its standard deviation, times the root of the weight, (n,)."""
+        off = self._off(law) / self.scale
+        return off if self.root_weights is None else off * self.root_weights
+
+    def _off(self, law: Law) -> Values:
         length = np.array([len(law.program)])
         values = evaluate_programs(law.program[None], length, self.X, law.library, law.constants[None])[0]
-        result: Values = (values - self.y) / self.scale
+        result: Values = values - self.y
         return result
 
     def every_row(self, law: Law) -> bool:
@@ -102,7 +113,7 @@ class Dataset:
         if not size.any():
             return False
         allowed = ROW_ERROR * size + ROUNDING * float(np.median(size[size > 0]))
-        return bool((np.abs(self.residuals(law)) * self.scale <= allowed).all())
+        return bool((np.abs(self._off(law)) <= allowed).all())
 
     def nmse(self, law: Law) -> float:
         """Mean squared error over the variance of the target; infinite where the law is not finite."""
@@ -115,7 +126,15 @@ class Dataset:
         if not free.any() or free.sum() >= len(self.y):
             return law, np.zeros((len(free), len(free)))
         found = refine_constants(
-            law.program, self.columns, self.y, law.library, law.constants, free, self.scale, iterations
+            law.program,
+            self.columns,
+            self.y,
+            law.library,
+            law.constants,
+            free,
+            self.scale,
+            iterations,
+            self.root_weights,
         )
         return replace(law, constants=found.constants), found.covariance
 
@@ -123,7 +142,8 @@ class Dataset:
 class Polisher:
     """Fits and prices laws on fixed data X (n, d), y (n,); ``sets`` (n,) are the numbers of several datasets.
 
-    ``most_rows`` are fitted, evenly fewer of more; ``iterations`` are the steps of a fit.
+    ``most_rows`` are fitted, evenly fewer of more; ``iterations`` are the steps of a fit; ``weights`` (n,)
+    are those of the rows.
     """
 
     def __init__(
@@ -133,10 +153,13 @@ class Polisher:
         sets: NDArray[np.int64] | None = None,
         most_rows: int = MAX_FIT_POINTS,
         iterations: int = MAX_ITERATIONS,
+        weights: Values | None = None,
     ):
         self.rows = thinned(len(y), sets, most_rows)
         self.iterations = iterations
-        self.datasets = tuple(Dataset.of(X[rows], y[rows]) for rows in self.rows)
+        self.datasets = tuple(
+            Dataset.of(X[rows], y[rows], None if weights is None else weights[rows]) for rows in self.rows
+        )
         self.sizes = tuple(len(rows) for rows in self.rows)
 
     def residuals(self, laws: Sequence[Law]) -> Values:

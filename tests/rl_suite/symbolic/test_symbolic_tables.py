@@ -218,4 +218,6 @@ def test_the_benchmark_command_passes_its_own_arguments(capsys: pytest.CaptureFi
 def test_scikit_learn_accepts_the_estimator() -> None:
     from sklearn.utils.estimator_checks import check_estimator
 
-    check_estimator(SymbolicRegressor(budget=2_000))
+    counts = "weights are precisions of rows: a row that is repeated is more evidence than a row that weighs more"
+    known = {f"check_sample_weight_equivalence_on_{kind}_data": counts for kind in ("dense", "sparse")}
+    check_estimator(SymbolicRegressor(budget=2_000), expected_failed_checks=known)
