@@ -11,6 +11,7 @@ HOMES: dict[str, str] = {
     "AdapterConfig": "adapters.config",
     "AdapterModel": "adapters.model",
     "AdapterType": "adapters.config",
+    "AdaptiveOptimizer": "tuning.adaptive_optimizer",
     "ANIL": "learners.variants",
     "BaseAdapter": "adapters.base",
     "BaseMetaLearner": "learners.base",

@@ -1,0 +1,227 @@
+"""An optimiser that adapts its own learning rate while it trains."""
+
+import math
+from collections import deque
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rl_suite.errors import NonFiniteError, UserError
+from rl_suite.loading import require_known
+from rl_suite.meta_learning.tuning.prodigy import Prodigy
+from rl_suite.meta_learning.tuning.schedules import SCHEDULES, WINDOW, Plateau, Schedule, factor_at, trend
+
+Adaptation = Literal["hypergradient", "prodigy"]
+ADAPTATIONS = ("hypergradient", "prodigy")
+BASES: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2}
+META_RATE = 0.02  # largest relative change of the learning rate per step
+RESCUE = 0.1  # factor on the learning rate after a step that led to a loss that is no number
+BLOWN = 10.0
+MOST_RESCUES = 20  # in a row
+KEPT_NUMBERS = ("modifier", "alignment", "step_count", "rescues", "_rescues_in_a_row", "_first", "_best")
+KEPT = 2 * WINDOW  # losses and gradient norms that are remembered
+
+
+class AdaptiveOptimizer:
+    """Any ``torch.optim`` optimiser with a learning rate that adapts.
+
+    ``"hypergradient"`` (Baydin et al. 2018, arXiv:1703.04782, in a multiplicative form): where a gradient points as the
+    step before it went, that step was too short. Before every step, rate *= exp(meta_learning_rate * cosine between the
+    two). ``"prodigy"`` estimates the rate from the distance travelled and needs none (:class:`Prodigy`; Adam's form
+    only). Where loss or gradients are no numbers, or the loss is ``BLOWN`` times as far above the first one as that is
+    from the best (or from 0), the parameters of the best loss come back and the rate is divided by ten.
+
+    Args:
+        model: what is trained.
+        base_optimizer: ``"adam"``, ``"adamw"``, ``"sgd"``, or a class of ``torch.optim``.
+        use_meta_learning: whether the rate adapts; otherwise the base alone, with its schedule.
+        meta_learning_rate: how fast, for hypergradients; 0.02 by default.
+        adaptation: how.
+        schedule: a factor over time: ``"constant"``, ``"cosine"``, ``"step"``, ``"exponential"`` or ``"plateau"``.
+        total_steps: length of the schedule.
+        **optimizer_kwargs: those of the base, ``lr`` among them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        base_optimizer: str | type[torch.optim.Optimizer] = "adam",
+        use_meta_learning: bool = True,
+        meta_learning_rate: float | None = None,
+        adaptation: Adaptation = "hypergradient",
+        schedule: Schedule = "constant",
+        total_steps: int | None = None,
+        **optimizer_kwargs: Any,
+    ):
+        require_known(schedule, SCHEDULES, "schedule")
+        require_known(adaptation, ADAPTATIONS, "adaptation")
+        factor_at(schedule, 0, total_steps)
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not self.parameters:
+            raise UserError("the model has no parameter to train")
+        self.method = adaptation if use_meta_learning else "none"
+        if meta_learning_rate is not None and self.method != "hypergradient":
+            raise UserError("meta_learning_rate is read by hypergradients only")
+        self.meta_rate = META_RATE if meta_learning_rate is None else meta_learning_rate
+        self.schedule, self.total_steps = schedule, total_steps
+        self.optimizer = self._make(base_optimizer, optimizer_kwargs)
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.modifier, self.alignment = 1.0, 0.0
+        self.plateau = Plateau()
+        self.step_count = self.rescues = self._rescues_in_a_row = 0
+        self.losses: deque[float] = deque(maxlen=KEPT)
+        self.norms: deque[float] = deque(maxlen=KEPT)
+        self._good: list[Tensor] | None = None  # parameters of the best loss, or the last ones where none is told
+        self._first = self._best = math.nan
+        self._direction: list[Tensor] | None = None
+        self._fresh = False
+        for parameter in self.parameters:
+            parameter.register_post_accumulate_grad_hook(self._mark)  # type: ignore[no-untyped-call]
+
+    def _make(self, base: str | type[torch.optim.Optimizer], kwargs: dict[str, Any]) -> torch.optim.Optimizer:
+        if isinstance(base, str):
+            require_known(base, BASES, "base optimizer")
+        if self.method == "prodigy":
+            if base not in ("adam", "adamw", torch.optim.Adam, torch.optim.AdamW) or "lr" in kwargs:
+                raise UserError("prodigy is a form of Adam without a learning rate: give neither 'sgd' nor lr")
+            return Prodigy(self.parameters, **kwargs)
+        if isinstance(base, str):
+            return BASES[base](self.parameters, **{"lr": RATES[base], **kwargs})
+        return base(self.parameters, **kwargs)
+
+    def _mark(self, parameter: Tensor) -> None:
+        self._fresh = True
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._fresh = False
+
+    def step(self, loss: float | Tensor | None = None) -> None:
+        """One step with the gradients of ``loss.backward()``.
+
+        Args:
+            loss: its value, for statistics, plateaus and the check that it is a number.
+
+        Raises:
+            UserError: no gradients were computed since the last step.
+            NonFiniteError: the loss or the gradients are no numbers, and smaller steps did not help.
+        """
+        if not self._fresh:
+            raise UserError("no gradients since the last step: call loss.backward() before step()")
+        self._fresh = False
+        value = None if loss is None else float(loss)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in self.parameters]
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+        if not math.isfinite(norm) or (value is not None and self._is_blown(value)):
+            self._take_back()
+            return
+        self._rescues_in_a_row = 0
+        self.norms.append(norm)
+        if value is not None:
+            self._see(value)
+        if self.method == "hypergradient" and self._direction is not None:
+            self.alignment = _cosine(gradients, self._direction)
+            self.modifier *= math.exp(self.meta_rate * self.alignment)
+        factor = self.modifier * factor_at(self.schedule, self.step_count, self.total_steps) * self.plateau.factor
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        before = [p.detach().clone() for p in self.parameters] if self.method != "none" else []
+        if value is None or value <= self._best:
+            self._good = before
+        self.optimizer.step()
+        if self.method == "hypergradient":
+            self._direction = [b - p.detach() for b, p in zip(before, self.parameters, strict=True)]
+        self.step_count += 1
+
+    def _see(self, value: float) -> None:
+        self.losses.append(value)
+        self._first = value if math.isnan(self._first) else self._first
+        self._best = value if math.isnan(self._best) else min(self._best, value)
+        if self.schedule == "plateau" and self.step_count % WINDOW == WINDOW - 1:
+            self.plateau.see(float(np.mean(list(self.losses)[-WINDOW:])))
+
+    def _is_blown(self, value: float) -> bool:
+        if math.isnan(self._first) or not math.isfinite(value) or self.method == "none":
+            return not math.isfinite(value)
+        return value > self._first + BLOWN * max(abs(self._first), self._first - self._best)
+
+    def _take_back(self) -> None:
+        """Back to where it was good; the next steps are a tenth as long, and begin without momentum."""
+        self._rescues_in_a_row += 1
+        if self._good is None or self.method == "none" or self._rescues_in_a_row > MOST_RESCUES:
+            raise NonFiniteError(f"step {self.step_count}: the loss or a gradient is NaN or infinite; lower the rate")
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, self._good, strict=True):
+                parameter.copy_(value)
+        self.optimizer.state.clear()
+        self.modifier *= RESCUE
+        self._direction = None
+        self.rescues += 1
+
+    @property
+    def current_lr(self) -> float:
+        """Of the first group; for Prodigy its factor times the estimated distance."""
+        group = self.optimizer.param_groups[0]
+        return float(group["lr"]) * float(group.get("d", 1.0))
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last losses show no change any more (:func:`trend`)."""
+        return bool(trend(list(self.losses))["converged"])
+
+    def get_optimization_stats(self) -> dict[str, Any]:
+        """Where it stands: steps, rate, losses and their trend, gradient norms, what adaptation did."""
+        losses, norms = list(self.losses), list(self.norms)
+        return {
+            "step_count": self.step_count,
+            "current_lr": self.current_lr,
+            "loss_stats": {**_summary(losses), **trend(losses)},
+            "gradient_stats": _summary(norms),
+            "meta_learning": {
+                "method": self.method,
+                "lr_modifier": self.modifier,
+                "alignment": self.alignment,
+                "rescues": self.rescues,
+            },
+        }
+
+    def save_state(self) -> dict[str, Any]:
+        """Everything that the next steps depend on, as tensors and plain values."""
+        tensors = {"good": self._good, "direction": self._direction}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            **{name: None if value is None else [t.clone() for t in value] for name, value in tensors.items()},
+            **{name: getattr(self, name) for name in KEPT_NUMBERS},
+            "plateau": [self.plateau.factor, self.plateau.best, self.plateau.waited],
+            "losses": list(self.losses),
+            "norms": list(self.norms),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`save_state` of an optimiser that was built alike."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._good, self._direction = state["good"], state["direction"]
+        for name in KEPT_NUMBERS:
+            setattr(self, name, state[name])
+        self.plateau.factor, self.plateau.best, self.plateau.waited = state["plateau"]
+        self.losses, self.norms = deque(state["losses"], KEPT), deque(state["norms"], KEPT)
+
+
+def _cosine(a: list[Tensor], b: list[Tensor]) -> float:
+    dot = sum(float((x * y).sum()) for x, y in zip(a, b, strict=True))
+    sizes = [math.sqrt(sum(float(x.square().sum()) for x in part)) for part in (a, b)]
+    return dot / (sizes[0] * sizes[1]) if all(sizes) else 0.0
+
+
+def _summary(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    return {"last": values[-1], "mean": float(np.mean(values)), "std": float(np.std(values)), "min": min(values)}
