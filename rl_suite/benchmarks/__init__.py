@@ -9,6 +9,7 @@ from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row, load, req
 from rl_suite.benchmarks.timing import Timing, interleave
 
 BENCHMARKS: dict[str, str] = {
+    "adaptive": "rl_suite.benchmarks.adaptive",
     "bayesian": "rl_suite.benchmarks.bayesian",
     "compression": "rl_suite.benchmarks.compression",
     "continual": "rl_suite.benchmarks.continual",
