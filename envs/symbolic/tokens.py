@@ -297,7 +297,7 @@ def are_whole(tokens: NDArray[np.int16], lengths: NDArray[np.int64], arity: NDAr
     """Whether each row of ``tokens`` (P, L) is one whole program of its length in prefix order, and PAD behind it.
 
     >>> library = Library("koza", 1)
-    >>> rows = np.array([[*library.encode(["+", "x0", "x0"])], [*library.encode(["x0", "x0", "+"])]])
+    >>> rows = np.array([[*library.encode(["add", "x0", "x0"])], [*library.encode(["x0", "x0", "add"])]])
     >>> are_whole(rows, np.array([3, 3]), library.arity).tolist()
     [True, False]
     """
