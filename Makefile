@@ -9,7 +9,7 @@ PIP_ARGS ?=
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-explore lint format bench report tensorboard clean
+.PHONY: help train test test-slow drill test-explore lint format bench report tensorboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,10 @@ test: $(STAMP)  ## Run the tests on two processes
 
 test-slow: $(STAMP)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+drill: $(STAMP)  ## Kill, stop and starve runs of every kind at random moments (DRILL_FAULTS=250 of each, DRILL_SEED=0)
+	DRILL_FAULTS=$(or $(DRILL_FAULTS),250) DRILL_SEED=$(or $(DRILL_SEED),0) \
+	  $(BIN)/python -m pytest -s -m slow tests/rl_suite/test_resume_bits.py
 
 test-explore: $(STAMP)  ## Look for counterexamples with other random draws each time
 	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=explore

@@ -19,7 +19,7 @@ from rl_suite.errors import UserError
 
 MAX_BYTES = 1_000_000
 MOST_NODES, MOST_DEPTH = 20_000, 50  # of a configuration; ours have some hundreds, eight deep
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # and half surrogates
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
 
 
@@ -116,6 +116,8 @@ def parse_yaml(text: str, source: str) -> Any:
 def read_config(path: Path) -> dict[str, Any]:
     """Read a file with ``defaults`` and ``experiments``, both mappings; raises ``UserError`` otherwise."""
     try:
+        if not path.is_file():
+            raise UserError(f"{path}: cannot be read: there is no such file; pass --config FILE")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: larger than {MAX_BYTES} bytes, so it is not a configuration")
         text = path.read_text(encoding="utf-8")

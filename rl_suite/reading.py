@@ -24,13 +24,13 @@ from rl_suite.memory import require_memory
 MOST_TEXT = 1_000_000_000  # bytes of a text that is parsed; metrics of a long run are the largest
 
 
-def read_bytes(path: Path, most: int | None = None) -> bytes:
-    """The content of a plain file.
+def read_bytes(path: Path, most: int | None = None, follow: bool = False) -> bytes:
+    """The content of a plain file; ``follow`` for what the user has named, which may be a link.
 
     Raises:
         UserError: it is missing, a link, no plain file, larger than ``most`` bytes or than the free memory.
     """
-    descriptor = _open(path, os.O_RDONLY)
+    descriptor = _open(path, os.O_RDONLY, follow)
     with os.fdopen(descriptor, "rb") as file:
         size = os.fstat(descriptor).st_size
         if most is not None and size > most:
@@ -116,10 +116,10 @@ def refuse_linked_folders(path: Path) -> None:
                 raise UserError(f"{linked}: is a link, which is not followed; move the folder itself there")
 
 
-def _open(path: Path, flags: int) -> int:
+def _open(path: Path, flags: int, follow: bool = False) -> int:
     """Open a plain file without following a link and without waiting for the other end of a pipe."""
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, flags | (0 if follow else os.O_NOFOLLOW) | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         why = (
             "is a link, which is not followed" if error.errno == errno.ELOOP else f"cannot be opened: {error.strerror}"

@@ -381,9 +381,13 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights; give a path, or weights: imagenet or random")
     try:
-        weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError):
-        raise ValueError(f"{path} is no file of weights that torch.save wrote") from None
+        weights: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, LookupError, TypeError, ValueError, AttributeError):
+        weights = None
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{path} is no file of weights that torch.save wrote")
+    if any(value.numel() * value.element_size() > value.untyped_storage().nbytes() for value in weights.values()):
+        raise ValueError(f"{path}: a tensor claims more than the file holds")
     return weights
 
 

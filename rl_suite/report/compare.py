@@ -70,7 +70,7 @@ def write_comparison(runs: Sequence[Run], path: Path) -> Path:
             for run, value in zip(one.runs, one.values, strict=True)
         ],
     }
-    write_atomically(path, render("comparison.html", **content).encode())
+    write_atomically(path, render("comparison.html", **content).encode("utf-8", "replace"))
     return path
 
 

@@ -44,7 +44,7 @@ def write_report(run: Run) -> Path:
         UserError: a file of the folder is broken, or the page cannot be written.
     """
     path = run.path / "report.html"
-    write_atomically(path, render("page.html", **_content(run)).encode())
+    write_atomically(path, render("page.html", **_content(run)).encode("utf-8", "replace"))
     return path
 
 

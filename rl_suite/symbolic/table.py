@@ -1,6 +1,7 @@
 """Reading people's tables: CSV files with a header, checked so that every complaint says what to do."""
 
 import csv
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from envs.symbolic.tokens import OPERATIONS, Library
 from envs.symbolic.units import Units
 from rl_suite.errors import UserError
 from rl_suite.memory import require_memory
+from rl_suite.reading import read_bytes
 from rl_suite.symbolic.data import Data
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "data"
@@ -160,8 +162,9 @@ def read_tables(
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         require_memory(PER_BYTE * path.stat().st_size, path.name)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+        text = read_bytes(path, follow=True).decode("utf-8-sig")
+        lines = io.StringIO(text, newline="")
+        rows = [row for row in csv.reader(lines) if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path.name}: cannot be read as a CSV file in UTF-8: {error}") from None
     if not rows:

@@ -74,6 +74,8 @@ def _contents(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, byte
     try:
         if path.is_dir():
             yield from _of_folder(path, suffixes)
+        elif path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no plain file, so it is not opened")
         else:
             yield from _of_zip(path, suffixes)
     except OSError as error:
