@@ -114,6 +114,11 @@ class FunctionalModule:
         return self.batch_norm == "batch" and bool(self.norms)
 
     @property
+    def by_support(self) -> bool:
+        """Whether everything of a task is normalised by its support set."""
+        return self.batch_norm == "support" and bool(self.norms)
+
+    @property
     def small(self) -> bool:
         """Whether only small dense layers are in it, which are faster for many tasks at once."""
         return all(isinstance(part, SAFE_TOGETHER) for part in self.module.modules())
@@ -164,7 +169,10 @@ class FunctionalModule:
     def capture(
         self, weights: Weights, x: Tensor, head: str, step: int = 0, judged: bool = False, context: int = 0
     ) -> Tensor:
-        """What enters the sub-module ``head`` when the module is called on ``x``; see :meth:`forward`."""
+        """What enters the sub-module ``head`` when the module is called on ``x``, of the context, too.
+
+        See :meth:`forward`, which leaves the context out.
+        """
         found: list[Tensor] = []
         handle = self._skeleton().get_submodule(head).register_forward_pre_hook(lambda _, args: found.append(args[0]))
         try:
@@ -173,7 +181,7 @@ class FunctionalModule:
             handle.remove()
         if len(found) != 1:
             raise UserError(f"the head {head!r} must be called exactly once, not {len(found)} times")
-        return found[0][context:]
+        return found[0]
 
     @contextmanager
     def _listening(self, step: int) -> Iterator[None]:

@@ -205,8 +205,8 @@ class MAML(BaseMetaLearner):
         if mode.stacked:
             weights = spread(weights, len(task.support_x))
         last, loss = self.loop.steps, self._loss_of(mode)
-        support = self.encode(weights, task.support_x, 0, mode, False).x, task.support_y
-        query = self._encode_query(weights, task, last, mode, False), task.query_y
+        given, asked = self.encode_task(weights, task, last, mode, False)
+        support, query = (given.x, task.support_y), (asked, task.query_y)
         path = adapt(loss, weights, support, self.loop, rates, mode=mode)
         value = self.outer_loss(lambda step: loss(path[step], query, step), last)
         if not self.fairness.active:
@@ -244,13 +244,14 @@ class MAML(BaseMetaLearner):
 
         return of
 
-    def _encode_query(self, weights: Weights, task: Task, step: int, mode: Mode, judged: bool) -> Encoded:
-        """The queries, with the support set before them where it says how they are normalised."""
-        if self.function.batch_norm != "support" or not self.function.norms:
-            return self.encode(weights, task.query_x, step, mode, judged)
+    def encode_task(self, weights: Weights, task: Task, step: int, mode: Mode, judged: bool) -> tuple[Encoded, Encoded]:
+        """Support set and queries; these with the support set before them where it says how they are normalised."""
+        support = self.encode(weights, task.support_x, 0, mode, judged)
+        if not self.function.by_support:
+            return support, self.encode(weights, task.query_x, step, mode, judged)
         axis = 1 if mode.stacked else 0
         both = torch.cat([task.support_x, task.query_x], axis)
-        return self.encode(weights, both, step, mode, judged, task.support_x.shape[axis])
+        return support, self.encode(weights, both, step, mode, judged, task.support_x.shape[axis])
 
     @property
     def _stacked_loss(self) -> LossFunction:
@@ -320,7 +321,7 @@ class MAML(BaseMetaLearner):
         """
         self._warn()
         steps, context = self._loop(steps).steps, 0
-        if self.function.batch_norm == "support" and self.function.norms:
+        if self.function.by_support:
             if support_x is None:
                 raise UserError("batch_norm='support' normalises by the support set; give forward_with its support_x")
             x, context = torch.cat([support_x, x]), len(support_x)
@@ -342,8 +343,8 @@ class MAML(BaseMetaLearner):
         def one(task: Task) -> list[Tensor]:
             begin = spread(weights, len(task.support_x)) if mode.stacked else weights
             with torch.no_grad(), readable_errors():
-                support = self.encode(begin, task.support_x, 0, mode, True).x, task.support_y
-                query = self._encode_query(begin, task, loop.steps, mode, True)
+                given, query = self.encode_task(begin, task, loop.steps, mode, True)
+                support = given.x, task.support_y
                 path = adapt(self._loss_of(mode, True), begin, support, loop, rates, differentiable=False, mode=mode)
                 require_finite_path(path, "adaptation")
                 chosen = [loop.steps] if last_only else range(loop.steps + 1)

@@ -119,16 +119,26 @@ class ANIL(MAML):
         return tuple(name for name in super().adapted_names() if name.startswith(f"{self.head}."))
 
     def encode(self, weights: Weights, x: Tensor, step: int, mode: Mode, judged: bool, context: int = 0) -> Encoded:
-        """What enters the head."""
+        """What enters the head, of the context, too."""
 
         def features(w: Weights, inputs: Tensor) -> Tensor:
             return self.function.capture(w, inputs, self.head, step, judged, context)
 
         over_stack = torch.vmap(features, randomness="different")
         found = Encoded(over_stack(dict(weights), x) if mode.stacked else features(weights, x))
-        if not self._checked and not mode.traced and not context:
-            self._check(weights, x, found, step, mode, judged)
+        if not self._checked and not mode.traced:
+            self._check(weights, x, found, step, mode, judged, context)
         return found
+
+    def encode_task(self, weights: Weights, task: Task, step: int, mode: Mode, judged: bool) -> tuple[Encoded, Encoded]:
+        """Support set and queries; where both are normalised by the support set, in one call."""
+        if not self.function.by_support:
+            return super().encode_task(weights, task, step, mode, judged)
+        axis = 1 if mode.stacked else 0
+        given = task.support_x.shape[axis]
+        both = self.encode(weights, torch.cat([task.support_x, task.query_x], axis), step, mode, judged, given).x
+        support, query = torch.split(both, [given, both.shape[axis] - given], axis)
+        return Encoded(support), Encoded(query)
 
     def apply_adapted(self, weights: Weights, encoded: Encoded, step: int, mode: Mode, judged: bool) -> Tensor:
         """The head on features."""
@@ -137,14 +147,18 @@ class ANIL(MAML):
         call = self.head_function.forward_tasks if mode.stacked else self.head_function.forward
         return call(own, encoded.x, step, judged)
 
-    def _check(self, weights: Weights, x: Tensor, features: Encoded, step: int, mode: Mode, judged: bool) -> None:
+    def _check(
+        self, weights: Weights, x: Tensor, features: Encoded, step: int, mode: Mode, judged: bool, context: int
+    ) -> None:
         """Nothing may come after the head: its outputs must be the module's."""
         self._checked = True
         if self.function.draws:
             return
         with torch.no_grad():
             call = self.function.forward_tasks if mode.stacked else self.function.forward
-            whole, part = call(weights, x, step, judged), self.apply_adapted(weights, features, step, mode, judged)
+            whole = call(weights, x, step, judged, context)
+            part = self.apply_adapted(weights, features, step, mode, judged)
+            part = part[:, context:] if mode.stacked else part[context:]
         if whole.shape != part.shape or not torch.allclose(whole, part, rtol=SAME, atol=SAME):
             raise UserError(f"ANIL's head must be the last layer, and the outputs of {self.head!r} are not the model's")
 

@@ -83,10 +83,11 @@ def transductive_row(learner: MAML) -> dict[str, Outputs]:
 def features(learner: MAML, task: Task) -> tuple[Tensor, Tensor]:
     """What enters the last layer, of the support and of the queries."""
     head = [name for name, _ in learner.model.named_children()][-1]
-    weights, capture = learner.function.weights, learner.function.capture
-    context = len(task.support_x) if learner.function.batch_norm == "support" else 0
-    asked = torch.cat([task.support_x, task.query_x]) if context else task.query_x
-    return capture(weights, task.support_x, head, 0, True), capture(weights, asked, head, 0, True, context)
+    weights, capture, given = learner.function.weights, learner.function.capture, len(task.support_x)
+    if not learner.function.by_support:
+        return capture(weights, task.support_x, head, 0, True), capture(weights, task.query_x, head, 0, True)
+    both = capture(weights, torch.cat([task.support_x, task.query_x]), head, 0, True, given)
+    return both[:given], both[given:]
 
 
 def draw(learner: MAML, tasks: Tasks, folder: Path) -> None:

@@ -12,7 +12,7 @@ from rl_suite.meta_learning.functional import FunctionalModule
 from rl_suite.meta_learning.learners.maml import MAML, TransductiveWarning
 from rl_suite.meta_learning.learners.nets import make_conv4
 from rl_suite.meta_learning.learners.variants import ANIL, MAMLPlusPlus
-from rl_suite.meta_learning.tasks import unstack_tasks
+from rl_suite.meta_learning.tasks import Task, unstack_tasks
 
 
 def conv():
@@ -112,3 +112,17 @@ def test_support_statistics_by_hand():
         learner.forward_with(x, weights)
     alone = learner.forward_with(x[2:], weights, support_x=x[:2])
     assert torch.allclose(alone, learner.forward_with(x, weights, support_x=x[:2])[2:])
+
+
+@pytest.mark.parametrize("kind", [MAML, ANIL])
+def test_one_call_for_support_and_queries_is_the_same_as_two(kind, monkeypatch):
+    """ANIL computes features once; adapting and asking separately must give the same outputs."""
+    torch.manual_seed(0)
+    learner = kind(make_conv4(2, 16, width=4), 0.1, num_inner_steps=2, order="second", batch_norm="support")
+    rng = torch.Generator().manual_seed(1)
+    support, query = torch.rand(4, 1, 16, 16, generator=rng), torch.rand(6, 1, 16, 16, generator=rng)
+    labels = torch.tensor([0, 1, 0, 1])
+    (together,) = learner.outputs([Task(support, labels, query, torch.zeros(6, dtype=torch.int64))])
+    weights = learner.adapt_to_task(support, labels)
+    apart = learner.forward_with(query, weights, support_x=support)
+    assert torch.allclose(together, apart, atol=1e-5)
