@@ -52,7 +52,9 @@ def run(options: Options) -> BenchmarkResult:
     folders = parse(options.extra).runs
     if folders:
         trials = [read_trial(path) for path in folders]
-        notes: tuple[str, ...] = ("finished runs; the peer is the mean of those of plain MAML",)
+        notes: tuple[str, ...] = (
+            "finished runs, trained on whatever machine; the peer is the mean of those of plain MAML",
+        )
         return result_of(trials, notes)
     seeds, steps, episodes = (1, 2, 4) if options.quick else (SEEDS, STEPS, EPISODES)
     trials = []
