@@ -16,6 +16,7 @@ from rl_suite.rehearsal import changed
 FLOAT, INDEX, RAW = 4, 8, 8  # bytes: of a network's numbers, of a window's counts, of what a world shows
 HELD = 4  # a trained number, its gradient and two moments of AdamW
 SHOWN_EPISODES, KEPT_EPISODES = 3, 2  # of a rehearsal: enough to begin again, and to thin out
+STEPS = 2  # of the optimizer: what the first one breaks, the second one tells
 TOKENS = 8  # that a rehearsed agent remembers
 
 
@@ -46,12 +47,12 @@ def shrink(config: DistillationConfig) -> DistillationConfig:
         "source.ppo.n_steps": 2,
         "source.ppo.batch_size": 2 * copies,
         "source.ppo.n_epochs": 1,
-        "fit.steps": 1,
+        "fit.steps": STEPS,
         "fit.batch_size": 1,
         "fit.accumulate": 1,
         "fit.warmup": 0,
         "fit.log_every": 1,
-        "fit.validate_every": 1,
+        "fit.validate_every": STEPS,
         "fit.checkpoint_every": 1,
         "acting.window": min(settings.acting.window, TOKENS),
         "acting.temperatures": settings.acting.temperatures[:2],
