@@ -18,10 +18,11 @@ from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.search import Search
 
 ROOT = DEFAULT_CONFIG.parent
-SMALL = ["train.total_timesteps=64", "env.n_envs=2", "ppo.n_steps=8", "ppo.batch_size=16", "ppo.n_epochs=1"]
+TINY = ["train.total_timesteps=64", "env.n_envs=2"]
+SMALL = [*TINY, "ppo.n_steps=8", "ppo.batch_size=16", "ppo.n_epochs=1"]
 RUNS = {
     "ppo": ["experiment=darkroom,smoke", *SMALL, "normalize.reward=true"],
-    "dqn": ["experiment=darkroom,smoke", *SMALL, "algorithm=dqn", "dqn.learning_starts=8", "dqn.buffer_size=64"],
+    "dqn": ["experiment=darkroom,smoke", *TINY, "algorithm=dqn", "dqn.learning_starts=8", "dqn.buffer_size=64"],
     "recurrent": [
         "experiment=darkroom,smoke", *SMALL, "algorithm=recurrent_ppo", "policy.name=MlpLstmPolicy", "policy.kwargs={}",
     ],

@@ -1,5 +1,6 @@
 """A model with random weights is called random wherever a run tells what it used."""
 
+import inspect
 import json
 
 import pytest
@@ -20,7 +21,7 @@ def test_random_weights_are_on_record_as_random(tmp_path, monkeypatch):
     words = ["experiment=durotaxis_wsa", f"runs_dir={tmp_path}", f"policy.kwargs.ptms={models}"]
     config = shrink(load_experiment(DEFAULT_CONFIG, words))
     with Run.start(config) as run:
-        train.__wrapped__(config, run)
+        inspect.unwrap(train)(config, run)
     record = json.loads((run.path / "run.json").read_text())
     assert record["models"] == ["resnet18_random", "graph_cnn"]
     evaluation = (run.path / "evaluation.json").read_text()

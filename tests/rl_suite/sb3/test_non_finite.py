@@ -1,5 +1,6 @@
 """NaN and infinity, wherever they come from, stop a run with step and name; nothing of them is saved."""
 
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(folder: Path, *words: str) -> SB3Config:
     sizes = ["train.total_timesteps=256", "train.evaluate_every=64", "train.checkpoint_every=64", "env.n_envs=2"]
-    base = ["experiment=darkroom,smoke", "ppo.n_steps=32", "ppo.batch_size=32", *sizes]
+    base = ["experiment=darkroom,smoke", *sizes]
+    if not any(word in ("algorithm=a2c", "algorithm=dqn") for word in words):
+        base += ["ppo.n_steps=32", "ppo.batch_size=32"]
     if not any(word.startswith("policy.kwargs=") for word in words):
         base.append("policy.kwargs.features_extractor_class=stable_baselines3.common.torch_layers:FlattenExtractor")
     blocks = load_experiment(DEFAULT_CONFIG, [*base, f"runs_dir={folder}", f"env.id={ID}", "env.kwargs={}", *words])
@@ -97,7 +100,7 @@ def complaint(folder: Path, *words: str, algorithm: str = "ppo") -> tuple[str, R
     """What training ends with, and its folder."""
     settings = config(folder, *words, f"algorithm={algorithm}")
     with Run.start(settings) as run, pytest.raises(NonFiniteError) as stopped:
-        train(settings, run)
+        inspect.unwrap(train)(settings, run)  # without the rehearsal, which finds most of it before anything is trained
     assert "\n" not in str(stopped.value)
     for path in (run.path / "checkpoints").glob("*.ckpt"):
         parameters = load_checkpoint(path)["sb3"]["parameters"]["policy"]
