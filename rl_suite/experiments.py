@@ -68,6 +68,11 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.meta_rl.experiment:train",
         evaluate="rl_suite.meta_rl.experiment:evaluate",
     ),
+    "law_prior": Kind(
+        config="rl_suite.law_prior.config:LawPriorConfig",
+        train="rl_suite.law_prior.experiment:train",
+        evaluate="rl_suite.law_prior.experiment:evaluate",
+    ),
 }
 
 

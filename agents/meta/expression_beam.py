@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.meta.expression_encoder import EncodedTable, FormPolicy, TableBatch
+from agents.meta.expression_encoder import CausalLayer, EncodedTable, FormPolicy, TableBatch
 
 Ints = NDArray[np.int64]
 Past = tuple[Tensor, Tensor]
@@ -78,18 +78,35 @@ class Writer:
         before = torch.full((n,), self.none) if previous is None else previous
         x = self.written[before] + self.above[parent.where(parent >= 0, torch.tensor(self.none))]
         x = x + self.beside[sibling.where(sibling >= 0, torch.tensor(self.none))]
-        x = (x + policy.open(depth.clamp(max=policy.open.num_embeddings - 1)) + policy.position.weight[i])[:, None]
+        x = x + policy.open(depth.clamp(max=policy.open.num_embeddings - 1)) + policy.position.weight[i]  # (P, D)
         new: list[Past] = []
         for k, layer in enumerate(policy.layers):
-            memory = tuple(part.expand(n, -1, -1, -1) for part in self.memories[k])
-            x, kept = layer.step(x, None if past is None else past[k], memory, self.absent)  # type: ignore[operator]
+            x, kept = self._through(layer, x, None if past is None else past[k], self.memories[k])  # type: ignore[arg-type]
             new.append(kept)
-        hidden = policy.after(x[:, 0])
+        hidden = policy.after(x)
         pointed = policy.pointer(hidden) @ self.keys.T / self.keys.shape[-1] ** 0.5
         pointed = pointed.masked_fill(~self.encoded.present, -1e9)
         logits = torch.cat([policy.symbol_head(hidden), pointed], 1)
         room = policy.max_length - i - depth  # tokens left once every open slot has a leaf
         return torch.log_softmax(logits.masked_fill(self.arity > room[:, None], -1e9), 1), new
+
+    def _through(
+        self, layer: CausalLayer, x: Tensor, past: Past | None, memory: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Past]:
+        """One layer for one more token of each program (P, D); they all look at one table, whose keys serve all."""
+        n, width = x.shape
+        shape = (n, layer.heads, width // layer.heads)
+        q, k, v = (part.reshape(shape) for part in layer.qkv(layer.before(x)).chunk(3, 1))
+        k, v = k[:, :, None], v[:, :, None]  # (P, H, 1, d)
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        scale = (width // layer.heads) ** -0.5 if layer.attends else 0.0
+        weights = torch.softmax((q[:, :, None] * k).sum(-1) * scale, 2)  # (P, H, t)
+        x = x + layer.out((weights[..., None] * v).sum(2).reshape(n, width))
+        asked = layer.query(layer.between(x)).reshape(shape).transpose(0, 1)  # (H, P, d)
+        weights = torch.softmax(asked @ memory[0][0].transpose(1, 2) * scale + self.absent[0], 2)  # (H, P, N)
+        x = x + layer.read((weights @ memory[1][0]).transpose(0, 1).reshape(n, width))
+        return x + layer.feed(x), (k, v)
 
 
 @torch.no_grad()
@@ -143,25 +160,36 @@ def best_programs(writer: Writer, n: int, width: int | None = None) -> Proposals
 
 @torch.no_grad()
 def sample_programs(writer: Writer, n: int, generator: torch.Generator, temperature: float = 1.0) -> Proposals:
-    """n programs, each drawn token by token; the same one may come more than once."""
-    slots = writer.start(n)
-    tokens = np.full((n, writer.policy.max_length), -1, np.int16)
-    total = torch.zeros(n)
-    rows = np.arange(n)
+    """n programs, each drawn token by token; the same one may come more than once.
+
+    Programs that begin alike go through the network once, until they part.
+    """
+    slots = writer.start(1)
+    tokens = np.full((1, writer.policy.max_length), -1, np.int16)
+    total, counts = torch.zeros(1), np.array([n])
     past: list[Past] | None = None
     previous: Tensor | None = None
+    done: list[tuple[NDArray[np.int16], NDArray[np.float32]]] = []
     for i in range(writer.policy.max_length):
         log_p, past = writer.step(previous, slots, past, i)
-        token = torch.multinomial((log_p / temperature).softmax(1), 1, generator=generator)[:, 0]
-        total[torch.from_numpy(rows)] += log_p.gather(1, token[:, None])[:, 0]
-        chosen = token.numpy()
-        tokens[rows, i] = chosen
+        owner = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        noise = torch.empty(n if i == 0 else len(owner), log_p.shape[1]).exponential_(generator=generator)
+        token = (log_p[owner] / temperature - noise.log()).argmax(1)  # Gumbel's way of drawing
+        pairs, counts = np.unique((owner * log_p.shape[1] + token).numpy(), return_counts=True)
+        rows, chosen = pairs // log_p.shape[1], pairs % log_p.shape[1]
+        total = total[rows] + log_p[rows, chosen]
+        slots, tokens = chosen_rows(slots, rows), tokens[rows]
+        tokens[:, i] = chosen
         writer.fill_slots(slots, chosen)
-        alive = np.flatnonzero(slots.depth > 0)
+        whole = slots.depth == 0
+        if whole.any():
+            done.append((np.repeat(tokens[whole], counts[whole], 0), np.repeat(total.numpy()[whole], counts[whole])))
+        alive = np.flatnonzero(~whole)
         if len(alive) == 0:
             break
-        if len(alive) < len(rows):
-            rows, slots, token = rows[alive], chosen_rows(slots, alive), token[alive]
-            past = [(k[alive], v[alive]) for k, v in past]
-        previous = token
-    return Proposals(tokens, (tokens >= 0).sum(1), total.numpy().astype(np.float64))
+        source = torch.from_numpy(rows[alive])
+        tokens, slots, counts = tokens[alive], chosen_rows(slots, alive), counts[alive]
+        total, previous = total[alive], torch.from_numpy(chosen[alive])
+        past = [(k[source], v[source]) for k, v in past]
+    programs = np.concatenate([t for t, _ in done])
+    return Proposals(programs, (programs >= 0).sum(1), np.concatenate([s for _, s in done]).astype(np.float64))

@@ -159,18 +159,6 @@ class CausalLayer(nn.Module):
         x = x + self.out(seen.transpose(1, 2).reshape(x.shape))
         return self.look(x, memory, absent)
 
-    def step(
-        self, x: Tensor, past: tuple[Tensor, Tensor] | None, memory: tuple[Tensor, ...], absent: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One more token (B, 1, D) after keys and values of those before; they come back with one more."""
-        q, k, v = self.split(self.qkv(self.before(x)), 3)
-        q = q if self.attends else 0.0 * q
-        if past is not None:
-            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        seen = functional.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(seen.transpose(1, 2).reshape(x.shape))
-        return self.look(x, memory, absent), (k, v)
-
 
 class FormPolicy(nn.Module):
     """Probabilities of the next token of an expression, given a table and the tokens so far.
@@ -238,12 +226,12 @@ class FormPolicy(nn.Module):
         vectors: Tensor = x + self.position.weight[first : first + x.shape[1]]
         return vectors
 
-    def logits(self, hidden: Tensor, encoded: EncodedTable) -> Tensor:
-        """(B, L, n_symbols + V); absent columns have none."""
+    def next_token(self, hidden: Tensor, columns: Tensor, present: Tensor) -> Tensor:
+        """Logits (B, L, n_symbols + V) of vectors (B, L, D); absent columns have none."""
         hidden = self.after(hidden)
-        keys = self.key(encoded.columns)
+        keys = self.key(columns)
         pointed = self.pointer(hidden) @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
-        pointed = pointed.masked_fill(~encoded.present[:, None, :], -1e9)
+        pointed = pointed.masked_fill(~present[:, None, :], -1e9)
         return torch.cat([self.symbol_head(hidden), pointed], -1)
 
     def memories(self, encoded: EncodedTable) -> tuple[list[tuple[Tensor, ...]], Tensor]:
@@ -254,11 +242,15 @@ class FormPolicy(nn.Module):
         )
         return [layer.memory(seen) for layer in self.layers], absent[:, None, None, :]  # type: ignore[operator]
 
-    def forward(self, batch: TableBatch, prefix: PrefixBatch) -> Tensor:
-        """Logits (B, L, n_symbols + V) of every next token, all steps of whole programs at once."""
-        encoded = self.encode(batch)
+    def hidden(self, encoded: EncodedTable, prefix: PrefixBatch) -> Tensor:
+        """Vectors (B, L, D) of all steps of whole programs at once; each knows the steps before it."""
         x = self.inputs(self.vocabulary(encoded), prefix)
         memories, absent = self.memories(encoded)
         for layer, memory in zip(self.layers, memories, strict=True):
             x = layer(x, memory, absent)
-        return self.logits(x, encoded)
+        return x
+
+    def forward(self, batch: TableBatch, prefix: PrefixBatch) -> Tensor:
+        """Logits (B, L, n_symbols + V) of every next token."""
+        encoded = self.encode(batch)
+        return self.next_token(self.hidden(encoded, prefix), encoded.columns, encoded.present)

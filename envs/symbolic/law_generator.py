@@ -51,6 +51,10 @@ class FormSampler:
         self._pool: list[float] = []
         self._known: dict[Form, bool] = {}
 
+    def begin(self, rng: np.random.Generator) -> None:
+        """Draw from ``rng`` from now on."""
+        self._rng, self._pool = rng, []
+
     def sample(self, n: int) -> list[Form]:
         """n forms over columns 0 .. m - 1, repeated as often as they come up."""
         chosen: list[Form] = []

@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, str] = {
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",
+    "symbolic_prior": "rl_suite.benchmarks.symbolic_prior",
     "symbolic_speed": "rl_suite.benchmarks.symbolic_speed",
     "taml": "rl_suite.benchmarks.taml",
     "worlds": "rl_suite.benchmarks.worlds",

@@ -66,10 +66,13 @@ def run(options: Options) -> BenchmarkResult:
             for seed in seeds
             for part in range(parts)
         ]
-        outcomes = measure_all(jobs, a.jobs)
-    if a.priors is not None and outcomes:
-        write_atomically(a.priors / "outcomes.json", json.dumps(records(outcomes)).encode())
+        outcomes = measure_all(jobs, a.jobs, lambda found: _keep(folder, found))
     return summary(outcomes, budget, len(seeds))
+
+
+def _keep(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """What is measured so far, beside the priors: a run that is cut off loses nothing."""
+    write_atomically(folder / "outcomes.json", json.dumps(records(outcomes)).encode())
 
 
 def summary(outcomes: Sequence[Outcome], budget: int, seeds: int) -> BenchmarkResult:

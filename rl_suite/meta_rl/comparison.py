@@ -1,15 +1,14 @@
 """Rows that a prior is compared with, measured on the same laws, seed by seed, and what they come to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rl_suite.evaluation.statistics import Interval
 from rl_suite.meta_rl.pretraining import Pretraining, pretrain
@@ -108,44 +107,57 @@ def measure(
     torch.set_num_threads(1)
     every = laws_of(laws, seed)
     prior = None if row.kind is None else load_prior(folder, row.kind, seed)
-    donors = donors_of(every, seed)
     found = []
     for i, trial in enumerate(every):
         if i % share[1] != share[0]:
             continue
         if prior is not None:
-            shown = every[donors[i]] if row.shuffled else None
-            solved = run_policy(prior.policy, trial, budget, row.steps, seed, shown)
-        elif row.openings:  # no breeding: the budget ends with the openings
+            found.append(measure_policy(prior, row, laws, every, i, seed, budget))
+            continue
+        if row.openings:  # no breeding: the budget ends with the openings
             solved = run_genetic(trial, 1, seed, Options(population=GENETIC_POPULATION, stop_at_noise=False))
         else:
             solved = run_genetic(trial, budget, seed)
-        found.append(Outcome(row.name, seed, laws, trial.name, trial.family, trial.monomial, budget, solved))
+        found.append(outcome_of(row, laws, trial, seed, budget, solved))
     return found
 
 
-def donors_of(every: Sequence[Trial], seed: int) -> list[int]:
-    """For each law another one whose table is shown instead: as many columns or the nearest number, another form."""
-    rng = np.random.default_rng([seed, 5])
-    chosen = []
-    for i, trial in enumerate(every):
-        tie = rng.random(len(every))
-        far = [(abs(o.X.shape[1] - trial.X.shape[1]), tie[j], j) for j, o in enumerate(every) if j != i]
-        chosen.append(min(far)[2])
-    return chosen
+def measure_policy(
+    prior: Prior, row: Row, laws: LawSet, every: Sequence[Trial], i: int, seed: int, budget: int
+) -> Outcome:
+    """A prior on law number i of a set."""
+    shown = every[donor_of(every, i, seed)] if row.shuffled else None
+    solved = run_policy(prior.policy, every[i], budget, row.steps, seed, shown)
+    return outcome_of(row, laws, every[i], seed, budget, solved)
+
+
+def outcome_of(row: Row, laws: LawSet, trial: Trial, seed: int, budget: int, solved: int) -> Outcome:
+    """What is kept of one measurement."""
+    return Outcome(row.name, seed, laws, trial.name, trial.family, trial.monomial, budget, solved)
+
+
+def donor_of(every: Sequence[Trial], i: int, seed: int) -> int:
+    """Whose table is shown instead: that of another form with as many columns, or nearly so."""
+    tie = np.random.default_rng([seed, i]).random(len(every))
+    own = every[i].X.shape[1]
+    return min((abs(o.X.shape[1] - own), tie[j], j) for j, o in enumerate(every) if j != i)[2]
 
 
 Job = tuple[Row, Path, LawSet, int, int, tuple[int, int]]
 
 
-def measure_all(jobs: Sequence[Job], workers: int) -> list[Outcome]:
-    """All jobs, some at a time, each in a process with one thread."""
+def measure_all(jobs: Sequence[Job], workers: int, keep: Callable[[list[Outcome]], None]) -> list[Outcome]:
+    """All jobs, some at a time, each in a process with one thread; ``keep`` is told of all that is measured so far."""
+    found: list[Outcome] = []
     if workers == 1:
-        return [outcome for job in jobs for outcome in measure(*job)]
-    found = []
+        for job in jobs:
+            found += measure(*job)
+            keep(found)
+        return found
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(measure, *job) for job in jobs]):
             found += future.result()
+            keep(found)
     return sorted(found, key=lambda o: (o.row, o.laws, o.seed, o.law))
 
 
@@ -193,11 +205,3 @@ def median_programs(outcomes: Sequence[Outcome]) -> float:
 def records(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
     """As plain values, for JSON."""
     return [asdict(o) for o in outcomes]
-
-
-def smaller(settings: Pretraining, laws: int) -> Pretraining:
-    """The same with fewer laws."""
-    return replace(settings, laws=laws)
-
-
-Points = NDArray[np.int64]

@@ -6,9 +6,10 @@ table is seen twice; forms that are kept for a test are never drawn, under any n
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from envs.symbolic.laws import PhysicsTaskDistribution
 from rl_suite.symbolic.prior import Prior, Shape, table_batch
 
 BLOCK_OF_LAWS = 8192  # drawn at a time; batches of laws of like length are cut from them
+SPARE = 1.1  # some laws make no usable table, and the last batch may not be full
 WARM_UP = 100  # steps
 LEAST_RATE = 0.01  # share of the learning rate at the end of the cosine
 CLIP = 1.0  # largest norm of a gradient
@@ -42,15 +44,6 @@ class Pretraining:
     batch_size: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands."""
-
-    laws: int
-    seconds: float
-    loss: float  # nats per program, of the last block
 
 
 def held_out_forms() -> list[Form]:
@@ -83,9 +76,10 @@ def draw_examples(sampler: FormSampler, n: int, rng: np.random.Generator) -> Exa
 
 
 def batches(examples: Examples, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Rows of batches of programs of like length, in random order; unusable laws are left out."""
+    """Rows of batches of programs of like length and width, in random order; unusable laws are left out."""
     usable = np.flatnonzero(examples.lengths > 0)
-    usable = usable[np.lexsort((rng.random(len(usable)), examples.lengths[usable]))]
+    keys = (rng.random(len(usable)), examples.context.width[usable], examples.lengths[usable])
+    usable = usable[np.lexsort(keys)]
     chunks = [usable[i : i + size] for i in range(0, len(usable) - size + 1, size)]
     yield from (chunks[i] for i in rng.permutation(len(chunks)))
 
@@ -118,42 +112,101 @@ def loss_of(policy: FormPolicy, examples: Examples, rows: NDArray[np.int64]) -> 
     return total / len(rows)
 
 
+class PriorTraining:
+    """The training of one prior, a block of laws at a time; it can be saved between blocks.
+
+    Args:
+        shape: sizes of the network.
+        settings: how long and how.
+        seed: of weights and laws.
+        excluded: forms that are never drawn; None: those of :func:`held_out_forms`.
+    """
+
+    def __init__(self, shape: Shape, settings: Pretraining, seed: int, excluded: FormIndex | None = None):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.policy = shape.build()
+        self.shape, self.settings, self.seed = shape, settings, seed
+        self.optimizer = torch.optim.AdamW(
+            self.policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.blocks = self.laws = self.steps = 0
+        self.seconds, self.loss = 0.0, math.nan
+        self._sampler = FormSampler(seed, held_out_index() if excluded is None else excluded)
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done; 1: all."""
+        return max(self.laws / self.settings.laws, self.seconds / self.settings.seconds)
+
+    @property
+    def done(self) -> bool:
+        """Whether laws or seconds are spent."""
+        return self.share >= 1.0
+
+    def step(self) -> None:
+        """Learn from one block of fresh laws; it ends early when laws or seconds are spent."""
+        before, started = self.seconds, time.process_time()
+        rng = np.random.default_rng([self.seed, self.blocks])
+        self._sampler.begin(rng)
+        left = max(self.settings.laws - self.laws, self.settings.batch_size)
+        examples = draw_examples(self._sampler, min(BLOCK_OF_LAWS, int(SPARE * left) + 1), rng)
+        losses = []
+        for rows in batches(examples, self.settings.batch_size, rng):
+            self.seconds = before + time.process_time() - started
+            if self.done:
+                break
+            losses.append(self._update(examples, rows))
+        self.blocks += 1
+        self.seconds = before + time.process_time() - started
+        self.loss = float(np.mean(losses)) if losses else self.loss
+
+    def _update(self, examples: Examples, rows: NDArray[np.int64]) -> float:
+        """One step of AdamW; the loss before it."""
+        rate = LEAST_RATE + (1.0 - LEAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * self.share))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * rate * min(1.0, (self.steps + 1) / WARM_UP)
+        loss = loss_of(self.policy, examples, rows)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), CLIP)
+        self.optimizer.step()
+        self.laws += len(rows)
+        self.steps += 1
+        return float(loss.detach())
+
+    def prior(self) -> Prior:
+        """What is learnt so far."""
+        facts = {"laws": self.laws, "seconds": round(self.seconds, 1), "loss": self.loss, "seed": self.seed}
+        return Prior(self.policy, self.shape, facts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next block depends on."""
+        counts = {name: getattr(self, name) for name in COUNTS}
+        return {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict(), **counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in COUNTS:
+            setattr(self, name, state[name])
+
+
+COUNTS = ("blocks", "laws", "steps", "seconds", "loss")
+
+
 def pretrain(
     shape: Shape,
     settings: Pretraining,
     seed: int,
     excluded: FormIndex | None = None,
-    report: Callable[[Progress], bool] | None = None,
+    report: Callable[[PriorTraining], bool] | None = None,
 ) -> Prior:
-    """A prior trained on random laws; ``report`` is told now and then and ends the training by returning True."""
-    torch.manual_seed(seed)
-    policy = shape.build()
-    rng = np.random.default_rng([seed, 3])
-    sampler = FormSampler(seed, held_out_index() if excluded is None else excluded)
-    optimizer = torch.optim.AdamW(policy.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    started, laws, steps, loss = time.process_time(), 0, 0, math.nan
-    share = 0.0
-    while share < 1.0:
-        examples = draw_examples(sampler, BLOCK_OF_LAWS, rng)
-        losses = []
-        for rows in batches(examples, settings.batch_size, rng):
-            spent = time.process_time() - started
-            share = max(laws / settings.laws, spent / settings.seconds)
-            if share >= 1.0:
-                break
-            rate = LEAST_RATE + (1.0 - LEAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * share))
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * rate * min(1.0, (steps + 1) / WARM_UP)
-            value = loss_of(policy, examples, rows)
-            optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), CLIP)
-            optimizer.step()
-            losses.append(float(value.detach()))
-            laws += len(rows)
-            steps += 1
-        loss = float(np.mean(losses)) if losses else loss
-        if report is not None and report(Progress(laws, time.process_time() - started, loss)):
+    """A prior trained on random laws; ``report`` is called after every block and ends the training by True."""
+    training = PriorTraining(shape, settings, seed, excluded)
+    while not training.done:
+        training.step()
+        if report is not None and report(training):
             break
-    facts = {"laws": laws, "seconds": round(time.process_time() - started, 1), "loss": loss, "seed": seed}
-    return Prior(policy, shape, facts)
+    return training.prior()

@@ -142,7 +142,8 @@ class Judge:
 
     def evaluate(self, programs: NDArray[np.int16], log_prob: Values, most: int) -> None:
         """Evaluate those programs (P, L) over the table's columns, in normal order, that were not; at most ``most``."""
-        new = [i for i, row in enumerate(programs) if row.tobytes() not in self._seen][:most]
+        first = {row.tobytes(): i for i, row in reversed(list(enumerate(programs))) if row.tobytes() not in self._seen}
+        new = sorted(first.values())[:most]
         for part in fitted(programs[new], log_prob[new], self.trial.X, self.trial.y, self.seed):
             for i, program in enumerate(part.programs):
                 self._seen.add(program.tobytes())

@@ -37,6 +37,11 @@ class SearchSection(Section):
     """Scan for constants inside functions of one variable: waves, rates, steps, peaks, powers."""
     policy: bool
     """Let a recurrent policy, trained during the search, propose programs."""
+    prior: Path | None
+    """File of a learned prior (``kind: law_prior`` trains one), or ``shipped``: its proposals are tried before anything
+    is bred. null: none."""
+    proposals: Count
+    """Forms that the prior proposes."""
     stop_at_noise: bool
     """End when the residuals of the best law no longer depend on the inputs."""
     checkpoint_every: Count

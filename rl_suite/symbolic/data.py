@@ -1,6 +1,7 @@
 """What a search is given: observations, and what it may use to explain them."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ class Options:
     policy: bool = False
     stop_at_noise: bool = True
     known: str | None = None
+    prior: Path | None = None
+    proposals: int = 100
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def require_options(model: Any) -> Options:
         inner_constants=model.inner_constants,
         stop_at_noise=model.stop_at_noise,
         known=model.known,
+        prior=None if model.prior is None else Path(model.prior),
     )
 
 

@@ -42,6 +42,8 @@ def options_of(config: SymbolicConfig) -> Options:
         inner_constants=section.inner_constants,
         policy=section.policy,
         stop_at_noise=section.stop_at_noise,
+        prior=section.prior,
+        proposals=section.proposals,
         known=config.known,
     )
 

@@ -5,6 +5,7 @@ them, as JSON, its sizes and the tokens it writes. It is data: nothing in it is 
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,15 @@ from rl_suite.errors import UserError
 from rl_suite.reading import read_bytes
 from rl_suite.tensor_file import pack, unpack
 
+_log = logging.getLogger(__name__)
 Values = NDArray[np.float64]
 Programs = NDArray[np.int16]
 
 FEATURES = (TABLE_FEATURES, COLUMN_FEATURES, PAIR_FEATURES)
 SYMBOLS = tuple(token.name for token in form_library(1).tokens[:FIRST_VARIABLE])
 FORMAT = "rl_suite prior 1"
+SHIPPED = "shipped"  # stands for the prior that comes with the package; how it was made: docs/law_prior.md
+SHIPPED_FILE = Path(__file__).parent / "priors" / "forms.safetensors"
 MOST_BYTES = 64_000_000
 SPARE = 1.2  # a beam is so much wider than what is asked for: two orders of one sum are one program
 
@@ -97,11 +101,12 @@ class Prior:
 
     @staticmethod
     def load(path: Path) -> "Prior":
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, or the shipped prior if the path is ``shipped``.
 
         Raises:
             UserError: no such file, none of this suite's priors, or one that was trained for other tokens.
         """
+        path = SHIPPED_FILE if str(path) == SHIPPED else path
         content = read_bytes(path, MOST_BYTES)
         try:
             weights, metadata = unpack(content)
@@ -137,6 +142,15 @@ class Prior:
         """Proposed forms with constants fitted to X (n, d), y (n,), a few at a time."""
         programs, log_prob = self.propose(X, y, n)
         yield from fitted(programs, log_prob, X, y, seed)
+
+
+def prior_for(path: Path, n_columns: int) -> Prior | None:
+    """The prior of a file, or None with one line in the log where tables of so many columns are not for it."""
+    prior = Prior.load(path)
+    refused = prior.refuses(n_columns)
+    if refused:
+        _log.warning("%s", refused)
+    return None if refused else prior
 
 
 CHUNK = 100  # forms fitted at a time

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         max_length: longest program, in tokens, inside a frame.
         units: unit of every variable by name, such as ``{"m": "kg", "v": "m/s"}``; None: no units.
         target_unit: unit of y, where ``units`` is given.
+        prior: file of a learned prior, or "shipped": its proposals are tried before anything is bred; None: none.
         stop_at_noise: end before the budget when the residuals no longer depend on the inputs.
         random_state: seed, a numpy RandomState or Generator, or None (0); the same seed gives the same law.
         free_constants: with units, whether fitted constants may have any unit.
@@ -93,6 +95,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         verbose: bool = False,
         model_selection: str = "bits",
         warm_start: bool = False,
+        prior: str | Path | None = None,
     ):
         self.budget = budget
         self.functions = functions
@@ -114,6 +117,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
         self.model_selection = model_selection
         self.warm_start = warm_start
+        self.prior = prior
 
     def fit(
         self, X: Any, y: Any, datasets: Any = None, sample_weight: Any = None, y_error: Any = None

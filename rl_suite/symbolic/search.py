@@ -34,6 +34,7 @@ from rl_suite.symbolic.scaling import Scaling, scaling_of
 
 if TYPE_CHECKING:
     from rl_suite.symbolic.evolution.guidance import Guidance
+    from rl_suite.symbolic.prior import Prior
 
 Rows = tuple[Values, Values, Values | None]  # columns for programs (n, c), target (n,), weights of one dataset
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
@@ -109,6 +110,11 @@ class Search:
             from rl_suite.symbolic.evolution import guidance  # and torch, which a search without a policy does without
 
             self.guidance = guidance.Guidance(self.alphabet, options.max_length, seed)
+        self._prior: Prior | None = None
+        if options.prior is not None:
+            from rl_suite.symbolic import prior  # and torch
+
+            self._prior = prior.prior_for(options.prior, data.X.shape[1])
         slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
@@ -219,6 +225,9 @@ class Search:
             if self.options.polynomials:
                 self._begin_with_openings()
             self._check_stop()
+        if self.generation == 0 and self._prior is not None and not self.archive.solved:
+            self._ask_prior(self._prior)
+            self._check_stop()
         for place, island in enumerate(self.islands):
             if self.done:
                 return
@@ -293,6 +302,16 @@ class Search:
             for piece, tried in inner_laws(X, y, pieces, self.options.functions, MOST_INNER):
                 self.evaluations += tried
                 self._offer([piece])
+
+    def _ask_prior(self, prior: "Prior") -> None:
+        """Offer what a learned prior proposes for the first dataset, in its own order."""
+        from rl_suite.symbolic.forms.proposals import proposals
+
+        data, rows = self.data, self.polisher.rows[0]
+        n = min(self.options.proposals, max(0, self.budget - self.evaluations))
+        for piece, tried in proposals(prior, data.X[rows], data.y[rows], data.variables, n, self.seed):
+            self.evaluations += tried
+            self._offer([piece])
 
     def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
         """The best programs of the island before this one; their worth is measured anew by the new frame."""

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from agents.meta.expression_beam import Writer, best_programs, sample_programs
+from agents.meta.expression_parts import ExpressionNodes, PointerHead, every_prefix
+from agents.meta_policy import EnhancedMetaLearningPolicy
 from envs.symbolic.form_prefixes import fill_slots
 from envs.symbolic.form_programs import ARITY, FIRST_VARIABLE, normal_order
 from envs.symbolic.law_forms import encode
@@ -174,3 +176,29 @@ def test_adaptation_never_counts_a_program_twice_and_leaves_the_prior_as_it_was(
     before = {k: v.clone() for k, v in prior.policy.state_dict().items()}
     run_policy(prior.policy, trial, 130, 1, 0)
     assert all(torch.equal(v, before[k]) for k, v in prior.policy.state_dict().items())
+
+
+def test_the_meta_policy_takes_the_parts_and_reads_every_prefix_in_one_pass():
+    parts = fresh().policy
+    examples = draw_examples(FormSampler(1), 60, np.random.default_rng(0))
+    rows = np.flatnonzero(examples.lengths > 3)[:4]
+    table, prefix, _ = tensors(examples, rows)
+    length = torch.from_numpy(examples.lengths[rows])
+    observation = {**table._asdict(), **prefix._asdict(), "length": length}
+    actions = FIRST_VARIABLE + parts.max_columns
+    torch.manual_seed(0)
+    policy = EnhancedMetaLearningPolicy(
+        8, actions, SMALL.width, 2, observation_encoder=ExpressionNodes(parts), action_head=PointerHead(parts)
+    ).eval()
+    with torch.no_grad():
+        outputs = policy(observation, return_attention=True)
+        policy.observation_encoder = torch.nn.Identity()
+        whole = policy(every_prefix(ExpressionNodes(parts)(observation)))["policy_logits"]
+    assert outputs["policy_logits"].shape == (4, actions)
+    assert torch.allclose(outputs["attention_weights"].sum(2), torch.ones(4, 2), atol=1e-5)
+    last = np.arange(4) * prefix.previous.shape[1] + length.numpy() - 1
+    assert torch.allclose(whole[last], outputs["policy_logits"], atol=1e-4)
+    absent = ~table.present[0]
+    assert (outputs["policy_logits"][0, FIRST_VARIABLE : FIRST_VARIABLE + len(absent)][absent] < -1e8).all()
+    with pytest.raises(ValueError, match="length"):
+        ExpressionNodes(parts)({k: v for k, v in observation.items() if k != "length"})

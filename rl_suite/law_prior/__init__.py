@@ -1,0 +1,1 @@
+"""A prior over forms of laws as an experiment (``kind: law_prior``)."""
