@@ -49,7 +49,7 @@ class EnhancedMetaLearningPolicy(nn.Module):
         fusion_type: how task and what it found are put together: "attention", "gating" or "bilinear".
         use_hierarchical_encoding: see :class:`agents.meta.task_encoder.TaskEncoder`.
         observation_encoder: module from observations to :class:`NodeTokens` of width D; None: flat observations
-            (B, observation_dim) are cut into nodes of four numbers.
+            (B, observation_dim) are cut into at most 16 nodes.
         action_head: module (fused (B, D), tokens) -> logits (B, action_dim); None: a linear one.
         weighting: "uniform" puts the mean of all tokens in the place of attention.
 

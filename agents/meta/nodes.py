@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-NODE_FEATURES = 4  # numbers of a flat observation that make up one node: type, value, depth, parent in the usual layout
+NODE_FEATURES = 4  # least numbers of a flat observation that make up one node: type, value, depth, parent
+MOST_NODES = 16  # of a flat observation; attention costs as much as there are
 
 
 class NodeTokens(NamedTuple):
@@ -47,20 +48,22 @@ class NodeTokens(NamedTuple):
 
 
 class FlatNodes(nn.Module):
-    """Reads a flat observation (B, n) as nodes of four numbers each, behind one that sees everything.
+    """Reads a flat observation (B, n) as nodes of some numbers each, behind one that sees everything.
 
     Args:
-        observation_dim: n; where four do not divide it, the last node is filled with zeros.
+        observation_dim: n, cut into nodes of four numbers, or into 16 nodes if these would be more; the last one is
+            filled with zeros.
         width: D of the tokens.
     """
 
     def __init__(self, observation_dim: int, width: int):
         super().__init__()
         self.observation_dim = observation_dim
-        self.missing = -observation_dim % NODE_FEATURES
-        n_nodes = (observation_dim + self.missing) // NODE_FEATURES
+        self.size = max(NODE_FEATURES, -(-observation_dim // MOST_NODES))
+        n_nodes = -(-observation_dim // self.size)
+        self.missing = n_nodes * self.size - observation_dim
         self.whole = nn.Linear(observation_dim, width)
-        self.node = nn.Linear(NODE_FEATURES, width)
+        self.node = nn.Linear(self.size, width)
         self.place = nn.Parameter(0.1 * torch.randn(n_nodes, width))
 
     def forward(self, observation: Tensor) -> NodeTokens:
@@ -71,7 +74,7 @@ class FlatNodes(nn.Module):
         """
         if observation.ndim != 2 or observation.shape[1] != self.observation_dim:
             raise ValueError(f"observations must be (B, {self.observation_dim}), not {tuple(observation.shape)}")
-        parts = nn.functional.pad(observation, (0, self.missing)).view(len(observation), -1, NODE_FEATURES)
+        parts = nn.functional.pad(observation, (0, self.missing)).view(len(observation), -1, self.size)
         tokens = torch.cat([self.whole(observation)[:, None], self.node(parts) + self.place], 1)  # (B, 1 + nodes, D)
         real = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
         return NodeTokens(tokens, real, real.new_zeros(len(tokens), dtype=torch.long))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.meta_policy import HEADS, EnhancedMetaLearningPolicy, Seen
 from rl_suite.errors import UserError
-from rl_suite.meta_learning.engine import InnerLoop, Mode, adapt
+from rl_suite.meta_learning.engine import InnerLoop, Loss, Mode, adapt
 from rl_suite.meta_learning.rules import Weights, fixed_rate
 from rl_suite.meta_rl.config import MetaTrainingSection
 from rl_suite.meta_rl.losses import EpisodeLoss
@@ -28,6 +28,8 @@ class TaskRecord:
     """One for each inner step."""
     weights: dict[str, Tensor] = field(default_factory=dict)
     """After the last inner step, without a graph."""
+    seen: dict[int, Seen] = field(default_factory=dict)
+    """What the body saw of the support, by identity; where only heads are adapted it stays the same."""
     query: Rollout | None = None
     finite: bool = True
     """False: an inner gradient was not, and the task does not count."""
@@ -109,17 +111,29 @@ class Adaptation:
         steps = [rollout.steps for rollout in record.support]
         if not self.anil:
             return adapt(self.inner, parameters, steps, loop, self.rates)[-1]
-        seen: dict[int, Seen] = {}  # the body stays as it is, so that it sees each set of episodes once
+        return adapt(self.inner_of_heads(parameters, steps, {}), parameters, steps, loop, self.rates)[-1]
+
+    def inner_of_heads(self, body: Weights, steps: Sequence[Steps], seen: dict[int, Seen]) -> Loss:
+        """The inner loss as a function of the heads alone; the body sees each set of episodes once, into ``seen``."""
         for part in steps:
             if id(part) not in seen:
-                task = call(self.policy, "embed", parameters, part.context)
-                seen[id(part)] = call(self.policy, "read", parameters, part.observations, task)
+                task = call(self.policy, "embed", body, part.context)
+                seen[id(part)] = call(self.policy, "read", body, part.observations, task)
 
         def of_heads(weights: Weights, data: Sequence[Steps], step: int) -> Tensor:
             part = seen[id(data[step])]
-            return self.inner_loss(call(self.policy, "decide", weights, part), data[step], part.attention)
+            heads = {name: weights[name] for name in self.loop.names or ()}
+            return self.inner_loss(call(self.policy, "decide", heads, part), data[step], part.attention)
 
-        return adapt(of_heads, parameters, steps, loop, self.rates)[-1]
+        return of_heads
+
+    def moved(self, weights: Weights, steps: Steps, seen: dict[int, Seen]) -> dict[str, Tensor]:
+        """Weights after one inner step, without a graph; ``seen`` keeps what the body saw, where only heads move."""
+        loss: Loss = self.inner
+        if self.anil:
+            with torch.no_grad():
+                loss = self.inner_of_heads(weights, [steps], seen)
+        return adapt(loss, weights, [steps], self.loop, self.rates, differentiable=False)[-1]
 
 
 class Adapting:
@@ -154,9 +168,7 @@ class Adapting:
         for record, rollout in zip(self.records, self._played, strict=True):
             record.support.append(rollout)
             if record.finite:
-                after = adapt(
-                    self.how.inner, record.weights, [rollout.steps], self.how.loop, self.how.rates, differentiable=False
-                )[-1]
+                after = self.how.moved(record.weights, rollout.steps, record.seen)
                 record.finite = all(bool(value.isfinite().all()) for value in after.values())
                 record.weights = after if record.finite else record.weights
         if self.how.settings.resample_support:
