@@ -11,12 +11,13 @@ from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.evaluation.command import Reportable
-from rl_suite.experiments import EvaluationRequest, load_attribute
+from rl_suite.experiments import EvaluationRequest
 from rl_suite.meta_learning.experiment import fit, restore
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores
 from rl_suite.meta_learning.session import Validation
 from rl_suite.meta_rl.analysis import draw_evolution
 from rl_suite.meta_rl.config import EnhancedMetaLearningConfig, MetaRLConfig
+from rl_suite.meta_rl.imitation import pretrain_policy
 from rl_suite.meta_rl.sizes import shrink
 from rl_suite.meta_rl.trainer import EnhancedMAMLTrainer
 from rl_suite.meta_rl.worlds import SYMBOLIC, TaskWorlds
@@ -25,7 +26,7 @@ from rl_suite.run import Run
 from rl_suite.seeding import seed_everything
 
 PARTS = ("train", "validation", "test")
-PRETRAIN = "rl_suite.meta_rl.pretraining:pretrain_policy"
+COLLECTION_SEED = 0  # of the laws and their split: what pre-training keeps away from is the same for every run
 VALIDATION_SEED, TEST_SEED = 1, 2  # after the run's own seed
 OTHER = 1  # places by which supports are moved on, for the control
 
@@ -37,7 +38,7 @@ def make_worlds(config: MetaRLConfig, part: str) -> TaskWorlds:
         return TaskWorlds(world.id, {**world.kwargs, "split": part})
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-    laws = PhysicsTaskDistribution(world.noise, world.collection, part, config.seed)  # type: ignore[arg-type]
+    laws = PhysicsTaskDistribution(world.noise, world.collection, part, COLLECTION_SEED)  # type: ignore[arg-type]
     return TaskWorlds.of_laws(laws, world.kwargs, world.points, config.seed)
 
 
@@ -57,6 +58,16 @@ class MetaRLSession:
         self.trainer = EnhancedMAMLTrainer(settings, task_distribution=self.worlds["train"])
         if folder is None:
             self.trainer.attention_analyzer.folder = None
+        self.pretraining: dict[str, float] = {}
+
+    def pretrain(self) -> None:
+        """The supervised stage, where the configuration has one."""
+        section = self.config.meta_rl.pretraining
+        if section.laws:
+            found = pretrain_policy(
+                self.trainer.policy, self.worlds["train"], section.laws, section.seconds, self.config.seed
+            )
+            self.pretraining = {f"pretraining_{name}": value for name, value in found.items()}
 
     @property
     def total_steps(self) -> int:
@@ -97,6 +108,7 @@ class MetaRLSession:
             "tasks": len(tasks),
             "families": len({worlds.family(task) for task in tasks}),
             "episodes_per_task": loop.test_episodes,
+            **self.pretraining,
             **training,
         }
         extra = {"task_names": [worlds.name(t) for t in tasks], "task_families": [worlds.family(t) for t in tasks]}
@@ -108,12 +120,13 @@ class MetaRLSession:
         draw_evolution(self.trainer.attention_analyzer, folder / "attention_entropy.png")
 
     def state_dict(self) -> dict[str, Any]:
-        """The trainer's."""
-        return self.trainer.state_dict()
+        """The trainer's, and what pre-training was."""
+        return {"trainer": self.trainer.state_dict(), "pretraining": self.pretraining}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back the trainer."""
-        self.trainer.load_state_dict(state)
+        """Put back what :meth:`state_dict` gave."""
+        self.trainer.load_state_dict(state["trainer"])
+        self.pretraining = {str(name): float(value) for name, value in state["pretraining"].items()}
 
 
 @rehearsed(shrink)
@@ -121,8 +134,8 @@ def train(config: MetaRLConfig, run: Run) -> None:
     """Pre-train, meta-train from the last checkpoint if there is one, then measure the best."""
     seed_everything(config.seed)
     session = MetaRLSession(config, run.path)
-    if config.meta_rl.pretraining.laws and run.checkpoints.latest() is None:
-        load_attribute(PRETRAIN)(session.trainer, config, run)
+    if run.checkpoints.latest() is None:
+        session.pretrain()
     if not fit(config.meta_rl.loop, session, run):
         run.finish("stopped")
         return

@@ -20,6 +20,7 @@ from rl_suite.trust import check_options
 SYMBOLIC = "rl_suite/SymbolicRegression-v0"
 LIBRARY: dict[str, Any] = {  # of laws, unless it is said otherwise
     "functions": ["add", "sub", "mul", "div", "sq", "sqrt", "exp", "log", "sin", "cos"],
+    "literals": ["1"],
     "constant": True,
     "expressions": False,  # spelling them out costs more than the step
 }
