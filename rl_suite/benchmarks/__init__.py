@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "fairness": "rl_suite.benchmarks.fairness",
     "few_shot": "rl_suite.benchmarks.few_shot",
     "meta_learning": "rl_suite.benchmarks.meta_learning",
+    "meta_rl": "rl_suite.benchmarks.meta_rl",
     "meta_symbolic": "rl_suite.benchmarks.meta_symbolic",
     "nas": "rl_suite.benchmarks.nas",
     "networks": "rl_suite.benchmarks.network_speed",

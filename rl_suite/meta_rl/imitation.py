@@ -30,6 +30,7 @@ BATCH = 64  # laws of one step
 RATE = 2e-3  # of Adam at first; it falls to nothing along a cosine
 CLIP = 1.0  # largest norm of a gradient
 LOW, HIGH = (0.1, 2.0), (1.5, 10.0)  # where a column's range begins (uniform), and how many times wider it is
+LARGEST = 1e9  # absolute value of y; its spread is at least the inverse
 DUMMY_SHARE = 0.5  # of the tables have one column that does not matter
 
 
@@ -98,9 +99,11 @@ class LawStream:
         factor = self.rng.choice([-1.0, 1.0], p=[0.2, 0.8]) * np.exp(self.rng.uniform(-1.5, 1.5))
         lengths = np.array([len(program)])
         y = evaluate_programs(padded, lengths, X, self.library, np.array([[factor]]))[0]
+        if not np.isfinite(y).all() or np.abs(y).max() > LARGEST:
+            return None
         table = np.column_stack([X, y])
         scale = table.std(axis=0)
-        if not np.isfinite(y).all() or not 1e-9 < scale[-1] < 1e9:
+        if scale[-1] < 1 / LARGEST:
             return None
         scale[scale == 0.0] = 1.0
         return np.clip((table - table.mean(axis=0)) / scale, -10.0, 10.0).astype(np.float32)
@@ -139,7 +142,7 @@ def loss_of(policy: EnhancedMetaLearningPolicy, lesson: Lesson) -> Tensor:
 def pretrain_policy(
     policy: EnhancedMetaLearningPolicy, worlds: TaskWorlds, laws: int, seconds: float, seed: int
 ) -> dict[str, float]:
-    """Learn from as many laws, or for as many CPU seconds, whichever ends first.
+    """Learn from as many laws, or for as many CPU seconds, whichever ends first; from one batch at least.
 
     Returns:
         ``laws``, ``cpu_seconds`` and the mean ``loss`` of the last tenth of the steps.
@@ -155,9 +158,9 @@ def pretrain_policy(
     with ProgressBar("pre-training", steps) as progress:
         for step in range(steps):
             spent = time.process_time() - began
-            if spent > seconds:
+            if step and spent > seconds:
                 break
-            done = max(step / steps, spent / seconds)
+            done = max(step / steps, min(1.0, spent / seconds) if seconds else 0.0)
             for group in optimizer.param_groups:
                 group["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * done))
             lesson = stream.lesson(BATCH)
@@ -172,4 +175,4 @@ def pretrain_policy(
             progress.update(step + 1, loss=losses[-1])
     last = losses[-max(1, len(losses) // 10) :]
     spent = time.process_time() - began
-    return {"laws": float(BATCH * len(losses)), "cpu_seconds": spent, "loss": float(np.mean(last)) if last else np.nan}
+    return {"laws": float(BATCH * len(losses)), "cpu_seconds": spent, "loss": float(np.mean(last))}

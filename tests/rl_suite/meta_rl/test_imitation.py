@@ -54,10 +54,10 @@ def test_it_learns_to_write(worlds):
     torch.manual_seed(0)
     policy = make_policy(worlds, make_config())
     first = pretrain_policy(policy, worlds, 64, 60.0, seed=0)
-    later = pretrain_policy(policy, worlds, 64 * 30, 60.0, seed=1)
-    assert later["laws"] == 64 * 30
-    assert later["loss"] < first["loss"] - 0.5
-    assert pretrain_policy(policy, worlds, 64 * 1000, 0.0, seed=1)["laws"] <= 64  # no time, no laws
+    later = pretrain_policy(policy, worlds, 64 * 20, 60.0, seed=1)
+    assert later["laws"] == 64 * 20
+    assert later["loss"] < first["loss"] - 0.15
+    assert pretrain_policy(policy, worlds, 64 * 1000, 0.0, seed=1)["laws"] == 64  # no time is one batch
 
 
 def test_worlds_without_laws_have_no_such_lessons():
