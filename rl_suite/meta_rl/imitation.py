@@ -106,7 +106,8 @@ class LawStream:
         if scale[-1] < 1 / LARGEST:
             return None
         scale[scale == 0.0] = 1.0
-        return np.clip((table - table.mean(axis=0)) / scale, -10.0, 10.0).astype(np.float32)
+        shown: NDArray[np.float32] = np.clip((table - table.mean(axis=0)) / scale, -10.0, 10.0).astype(np.float32)
+        return shown
 
     def _as_lesson(self, programs: NDArray[np.int16], data: NDArray[np.float32]) -> Lesson:
         """What the policy saw before each token."""
@@ -129,7 +130,7 @@ class LawStream:
 
 def loss_of(policy: EnhancedMetaLearningPolicy, lesson: Lesson) -> Tensor:
     """Mean negative log-probability of the tokens, in nats."""
-    weights = dict(policy.named_parameters())
+    weights: dict[str, Tensor] = dict(policy.named_parameters())
 
     def logits(observations: dict[str, Tensor]) -> Tensor:
         found: Tensor = functional_call(policy, weights, (observations,))["policy_logits"]
