@@ -121,7 +121,9 @@ def load_experiment(path: Path, words: Sequence[str]) -> ExperimentConfig:
         by_itself = validate(model, alone, {}, known, str(path))
     except UserError:  # a block that is whole only with the others or the words
         return config
-    by_itself.require_used(raw["experiments"][first])
+    block = raw["experiments"][first]
+    if set(block) <= set(model.model_fields):  # one with sections of several kinds, such as ``smoke``, serves them all
+        by_itself.require_used(block)
     return config
 
 

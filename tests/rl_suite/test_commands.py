@@ -102,7 +102,7 @@ def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
     ("words", "parts"),
     [
         (["experiment=nope"], ["unknown experiment 'nope'"]),
-        (["env.id=rl_suite/DarkRom-v0"], ["env.id=rl_suite/DarkRom-v0", "DarkRoom"]),
+        (["env.id=rl_suite/DarkRom-v0"], ["rl_suite/DarkRom-v0", "DarkRoom"]),
         (["env.id=rl_suite/DarkRoom-v9"], ["v9"]),
         (["env.id=no_such_module:X-v0"], ["no_such_module"]),
         (["env.kwargs.sizee=3"], ["sizee"]),
@@ -230,7 +230,7 @@ def test_a_nan_stops_the_run_and_names_the_step(command: Command, monkeypatch: p
     monkeypatch.setattr(Corridor, "poison", True)
     write_own_config()
     result = command(train, "--config", "mine.yaml", "experiment=corridor,smoke", *TINY)
-    assert_one_line(result, "reward of environment 0 is not finite at step 3")
+    assert_one_line(result, "the reward of episode 0 is nan at its step 3")
     assert not list(Path("runs/corridor-smoke/0/checkpoints").glob("*"))
 
 

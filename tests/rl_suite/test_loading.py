@@ -105,7 +105,7 @@ def test_broken_files_are_one_clear_line(tmp_path: Path, text: str, message: str
 
 
 def test_missing_binary_and_huge_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with pytest.raises(UserError, match="cannot be read: there is no such file"):
         read_config(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
     with pytest.raises(UserError, match="not UTF-8"):

@@ -77,7 +77,7 @@ def coincidences(exact: Exact, value: float, error: float) -> float:
 
     ``error`` is the standard error of ``value``: what lies within two of them is as near as the data can tell.
 
-    >>> coincidences(Exact(Fraction(2)), 2.02, 0.02) > 0.05 > coincidences(Exact(Fraction(2)), 2.0002, 0.0002)
+    >>> coincidences(Exact(Fraction(2)), 2.02, 0.02) > 0.01 > coincidences(Exact(Fraction(2)), 2.0002, 0.0002)
     True
     """
     width = 2.0 * max(2.0 * error, abs(value - float(exact)))
