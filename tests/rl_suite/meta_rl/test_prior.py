@@ -34,7 +34,7 @@ def table(n=64, seed=0):
 
 @pytest.mark.slow
 def test_it_learns_and_what_it_learns_is_about_the_table():
-    prior = pretrain(SMALL, Pretraining(laws=25_000, seconds=90.0), seed=0)
+    prior = pretrain(SMALL, Pretraining(laws=260_000, seconds=600.0), seed=0)
     examples = draw_examples(FormSampler(99), 600, np.random.default_rng(99))
     rows = np.flatnonzero(examples.lengths > 0)[:256]
     other = examples._replace(context=examples.context._replace(table=np.roll(examples.context.table, 1, axis=0)))
