@@ -137,7 +137,7 @@ def _durotaxis(
     judgements = [Judgement(BAD, f"{flag[:1].upper()}{flag[1:]}.") for flag in flags]
     if not flags:
         judgements.append(
-            Judgement(GOOD, "All controls hold: flat ground gives nothing, turned fields change nothing.")
+            Judgement(GOOD, "No control speaks against it: flat ground, and the field turned by 90 and 180 degrees.")
         )
     judgements += [*_against_random(content, own), *_sizes(content, agents[own])]
     return Findings(

@@ -2,9 +2,7 @@
 
 import base64
 import json
-import re
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,7 @@ import yaml
 
 from rl_suite.errors import UserError
 from rl_suite.report.attention import chosen_rows, quantised, read_attention
-from rl_suite.report.page import write_report
-from rl_suite.run import Run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WEIGHTS = np.array([[1.0, 0.0, 0.0, 0.0], [0.64, 0.16, 0.16, 0.04]])  # two rows over four steps
 CONTEXT: dict[str, Any] = {
     "about": "a context",
@@ -77,22 +72,11 @@ document.title = [hovered, looked()].join(" | ");
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_hovering_tells_the_weights_of_the_file(tmp_path: Path) -> None:
+def test_hovering_tells_the_weights_of_the_file(tmp_path: Path, driven: Callable[[str], list[str]]) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"experiment": "room", "seed": 0}))
     (tmp_path / "attention.json").write_text(json.dumps(CONTEXT))
-    page = write_report(Run.open(tmp_path)).read_text()
-    driven = tmp_path / "driven.html"
-    driven.write_text(page.replace("</body>", DRIVER + "</body>"))
-    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [str(CHROMIUM), *switches, profile, "--enable-logging=stderr", "--dump-dom", driven.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(.*)</title>", done.stdout)
-    assert title is not None
-    hovered, one_kept = title[1].split(" | ")
+    hovered, one_kept = driven(DRIVER)
     # step 1 paid, and holds 0.16 of the attention of step 3, up to rounding to bytes
     assert "Step 3 (saw 1 0): 16 % of its attention is on steps that came with a reward" in hovered
     assert "Step 1 (saw 0 1, reward 1): weight 0.16" in hovered
     assert "the 1 steps that would stay hold 64 % of it" in one_kept
-    assert "CONSOLE" not in done.stderr
