@@ -6,10 +6,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from sb3_contrib import TRPO, MaskablePPO, RecurrentPPO
+from sb3_contrib import TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
@@ -20,21 +21,25 @@ from rl_suite.experiments import load_attribute
 from rl_suite.loading import require_known
 from rl_suite.memory import require_memory
 from rl_suite.sb3.callbacks import CheckFinite
-from rl_suite.sb3.config import OnPolicySection, SB3Config
+from rl_suite.sb3.config import OnPolicySection, SB3Config, TD3Section
 from rl_suite.vec_env import make_vec_env
 
 REAL = (np.float32, np.float64)
 PER_STEP = 24  # bytes of action, reward, return, advantage, value and flags, at least
 DOTTED_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
-# algorithm in the configuration -> (class, section with its settings)
-ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], str]] = {
-    "ppo": (PPO, "ppo"),
-    "a2c": (A2C, "a2c"),
-    "trpo": (TRPO, "trpo"),
-    "dqn": (DQN, "dqn"),
-    "maskable_ppo": (MaskablePPO, "ppo"),
-    "recurrent_ppo": (RecurrentPPO, "ppo"),
+# algorithm in the configuration -> class
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
+    "ppo": PPO,
+    "a2c": A2C,
+    "trpo": TRPO,
+    "dqn": DQN,
+    "maskable_ppo": MaskablePPO,
+    "recurrent_ppo": RecurrentPPO,
+    "sac": SAC,
+    "td3": TD3,
+    "tqc": TQC,
+    "crossq": CrossQ,
 }
 
 
@@ -56,7 +61,7 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
             norm_obs_keys=keys_to_normalize(env.observation_space) if settings.observation else None,
             clip_obs=settings.clip_observation,
             clip_reward=settings.clip_reward,
-            gamma=getattr(config, ALGORITHMS[config.algorithm][1]).gamma,
+            gamma=config.settings.gamma,
         )
     return env
 
@@ -80,12 +85,14 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
     Raises:
         UserError: the policy is unknown or does not fit the world.
     """
-    algorithm, name = ALGORITHMS[config.algorithm]
-    section = getattr(config, name)
-    settings = section.model_dump()
-    if isinstance(section, OnPolicySection):
+    algorithm = ALGORITHMS[config.algorithm]
+    settings = config.settings.model_dump()
+    if isinstance(config.settings, OnPolicySection):
         start, end = settings.pop("learning_rate"), settings.pop("final_learning_rate")
         settings["learning_rate"] = LinearSchedule(start, end, 1.0)
+    if isinstance(config.settings, TD3Section):
+        size = env.action_space.shape or (1,)
+        settings["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, settings["action_noise"]))
     policy = find_policy(config.policy.name, algorithm)
     if isinstance(env.action_space, HybridBox) and isinstance(policy, str):
         raise UserError(f"policy.name={policy} cannot act in {config.env.id}, whose actions hold choices{ADVICE}")
@@ -109,13 +116,13 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
 
 
 def buffer_bytes(config: SB3Config, env: VecEnv) -> int:
-    """Size of the rollout or replay buffer: every observation that is kept (twice for DQN: before and after a step)."""
+    """Size of the rollout or replay buffer: every observation that is kept (twice in a replay buffer: before and after a step)."""
     parts = _parts(env.observation_space)
     one = sum(int(np.prod(part.shape or (1,))) * (part.dtype or np.dtype(np.int64)).itemsize for part in parts)
-    section = getattr(config, ALGORITHMS[config.algorithm][1])
+    section = config.settings
     if isinstance(section, OnPolicySection):
         return section.n_steps * env.num_envs * (one + PER_STEP)
-    return int(section.buffer_size) * (2 * one + PER_STEP)
+    return section.buffer_size * (2 * one + PER_STEP)
 
 
 def net_bytes(layers: Any, env: VecEnv) -> int:

@@ -103,27 +103,80 @@ class TRPOSection(OnPolicySection):
     target_kl: Positive
 
 
-class DQNSection(Section):
-    """DQN (Mnih et al. 2015)."""
+class ReplaySection(Section):
+    """What all algorithms with a replay buffer share."""
 
     learning_rate: Positive
     buffer_size: Count
     learning_starts: Annotated[int, Field(ge=0)]
     batch_size: Count
-    tau: Probability
     gamma: Probability
     train_freq: Count
     gradient_steps: Annotated[int, Field(ge=-1)]
+    """Updates after every ``train_freq`` steps; -1 for as many as steps were taken."""
+
+
+class DQNSection(ReplaySection):
+    """DQN (Mnih et al. 2015)."""
+
+    tau: Probability
     target_update_interval: Count
     exploration_fraction: Probability
     exploration_final_eps: Probability
+
+
+class SACSection(ReplaySection):
+    """SAC (Haarnoja et al. 2018)."""
+
+    tau: Probability
+    ent_coef: NonNegative | Literal["auto"]
+    """Weight of the entropy; ``auto`` learns it."""
+
+
+class TQCSection(SACSection):
+    """TQC (Kuznetsov et al. 2020)."""
+
+    top_quantiles_to_drop_per_net: Annotated[int, Field(ge=0)]
+
+
+class CrossQSection(ReplaySection):
+    """CrossQ (Bhatt et al. 2024): SAC without target networks."""
+
+    ent_coef: NonNegative | Literal["auto"]
+    policy_delay: Count
+
+
+class TD3Section(ReplaySection):
+    """TD3 (Fujimoto et al. 2018)."""
+
+    tau: Probability
+    policy_delay: Count
+    target_policy_noise: NonNegative
+    target_noise_clip: NonNegative
+    action_noise: NonNegative
+    """Standard deviation of the Gaussian noise on actions while it explores, on the scale of [-1, 1]."""
+
+
+# algorithm -> the section with its settings
+SECTIONS = {
+    "ppo": "ppo",
+    "maskable_ppo": "ppo",
+    "recurrent_ppo": "ppo",
+    "a2c": "a2c",
+    "trpo": "trpo",
+    "dqn": "dqn",
+    "sac": "sac",
+    "td3": "td3",
+    "tqc": "tqc",
+    "crossq": "crossq",
+}
 
 
 class SB3Config(ExperimentConfig):
     """An agent trained by stock stable-baselines3 or sb3-contrib."""
 
     kind: Literal["sb3"]
-    algorithm: Literal["ppo", "a2c", "dqn", "maskable_ppo", "recurrent_ppo", "trpo"]
+    algorithm: Literal["ppo", "a2c", "dqn", "maskable_ppo", "recurrent_ppo", "trpo", "sac", "td3", "tqc", "crossq"]
     env: EnvSection
     policy: PolicySection
     normalize: NormalizeSection
@@ -132,19 +185,29 @@ class SB3Config(ExperimentConfig):
     a2c: A2CSection
     trpo: TRPOSection
     dqn: DQNSection
+    sac: SACSection
+    td3: TD3Section
+    tqc: TQCSection
+    crossq: CrossQSection
     evaluation: EvaluationSection
 
     def require_used(self, given: Mapping[str, Any]) -> None:
         """Refuse the settings of another algorithm."""
-        section = "ppo" if self.algorithm.endswith("ppo") else self.algorithm
-        for name in ("ppo", "a2c", "trpo", "dqn"):
-            if name in given and name != section:
-                raise UserError(f"{name}: algorithm={self.algorithm} reads {section} instead")
+        read = SECTIONS[self.algorithm]
+        for name in SECTIONS.values():
+            if name in given and name != read:
+                raise UserError(f"{name}: algorithm={self.algorithm} reads {read} instead")
+
+    @property
+    def settings(self) -> OnPolicySection | ReplaySection:
+        """The section that the algorithm reads."""
+        section: OnPolicySection | ReplaySection = getattr(self, SECTIONS[self.algorithm])
+        return section
 
     @model_validator(mode="after")
     def _batches_fill_rollouts(self) -> "SB3Config":
         rollout = self.ppo.n_steps * self.env.n_envs
-        if self.algorithm in ("ppo", "maskable_ppo", "recurrent_ppo") and rollout % self.ppo.batch_size:
+        if SECTIONS[self.algorithm] == "ppo" and rollout % self.ppo.batch_size:
             raise ValueError(
                 f"ppo.batch_size must divide ppo.n_steps * env.n_envs = {rollout}, but it is {self.ppo.batch_size}"
             )

@@ -166,7 +166,7 @@ def agent_of(config: SB3Config, saved: Saved) -> Agent:
 
 
 def _load_zip(config: SB3Config, path: Path, env: Any, trust_pickle: bool) -> Agent:
-    algorithm, _ = ALGORITHMS[config.algorithm]
+    algorithm = ALGORITHMS[config.algorithm]
     try:
         if isinstance(env, VecNormalize) and env.norm_obs:
             statistics = path.with_name(STATISTICS)

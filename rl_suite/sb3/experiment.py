@@ -12,7 +12,7 @@ from rl_suite.errors import UserError
 from rl_suite.progress import ProgressBar
 from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
-from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
+from rl_suite.sb3.build import build_env, build_model, first_line
 from rl_suite.sb3.callbacks import RunCallback, RunWriter
 from rl_suite.sb3.config import SB3Config
 from rl_suite.sb3.evaluation import report_final, validation_score
@@ -90,8 +90,7 @@ def describe(config: SB3Config, run: Run, model: BaseAlgorithm) -> None:
     }
     if names := model_names(model):
         values["models"] = ", ".join(names)
-    section = getattr(config, ALGORITHMS[config.algorithm][1])
-    values |= {key: value for key, value in section.model_dump().items() if value is not None}
+    values |= {key: value for key, value in config.settings.model_dump().items() if value is not None}
     metrics = {"eval/mean_reward": math.nan, "rollout/ep_rew_mean": math.nan}
     model.logger.record("hparams", HParam(values, metrics))
     run.writer.add_custom_scalars(CHARTS)  # type: ignore[no-untyped-call]

@@ -11,8 +11,8 @@ from rl_suite.evaluation.controls import WORLD as CONTROLLED_WORLD
 from rl_suite.evaluation.evaluate import task_set
 from rl_suite.evaluation.sizes import few_episodes, require_episodes
 from rl_suite.rehearsal import changed
-from rl_suite.sb3.build import ALGORITHMS, first_line
-from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.build import first_line
+from rl_suite.sb3.config import SECTIONS, ReplaySection, SB3Config
 from rl_suite.sb3.evaluation import evaluation_spec
 
 STEPS = 4  # of a rehearsed rollout, over all copies, and the longest of its episodes
@@ -48,9 +48,8 @@ def shrink(config: SB3Config) -> SB3Config:
 
 def _algorithm(config: SB3Config, n_envs: int) -> dict[str, Any]:
     """Sizes of one update; whatever else the algorithm was told stays."""
-    name = ALGORITHMS[config.algorithm][1]
-    section = getattr(config, name)
-    if name == "dqn":
+    section = config.settings
+    if isinstance(section, ReplaySection):
         tiny = {
             "buffer_size": min(section.buffer_size, 2 * STEPS),
             "learning_starts": 0,
@@ -60,4 +59,5 @@ def _algorithm(config: SB3Config, n_envs: int) -> dict[str, Any]:
         }
     else:
         tiny = {"n_steps": STEPS // n_envs, "batch_size": STEPS, "n_epochs": 1}
+    name = SECTIONS[config.algorithm]
     return {f"{name}.{key}": value for key, value in tiny.items() if key in type(section).model_fields}

@@ -26,6 +26,7 @@ from rl_suite.sb3.snapshot_check import (
     check_normalization,
     check_optimizer,
     check_replay,
+    check_variable,
     require_like,
 )
 from rl_suite.seeding import get_random_state, set_random_state
@@ -40,6 +41,7 @@ def snapshot(model: BaseAlgorithm) -> dict[str, Any]:
     assert model.ep_success_buffer is not None
     return {
         "parameters": model.get_parameters(),
+        "variables": {name: variable.detach() for name, variable in learned_variables(model).items()},
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
         "last": {name: getattr(model, name) for name in LAST if getattr(model, name, None) is not None},
         "memory": _recurrent_memory(model),
@@ -66,6 +68,8 @@ def restore(model: BaseAlgorithm, content: dict[str, Any]) -> bool:
     _check(model, content)
     model.set_parameters(content["parameters"], exact_match=True, device=model.device)
     check_optimizer(model)
+    for name, variable in learned_variables(model).items():
+        variable.data.copy_(content["variables"][name])
     for name, value in content["counters"].items():
         setattr(model, name, value)
     model.ep_info_buffer = deque(content["episodes"], maxlen=window)
@@ -85,6 +89,8 @@ def restore(model: BaseAlgorithm, content: dict[str, Any]) -> bool:
 
 def _check(model: BaseAlgorithm, content: dict[str, Any]) -> None:
     """Refuse a snapshot of which a part does not fit; parameters and worlds are checked by what takes them."""
+    for name, variable in learned_variables(model).items():
+        check_variable(name, content["variables"].get(name), variable)
     check_counters(content["counters"])
     check_episodes(content["episodes"], content["successes"])
     check_replay(model, content["replay"], REPLAY_ARRAYS)
@@ -100,6 +106,12 @@ def _check(model: BaseAlgorithm, content: dict[str, Any]) -> None:
     if states["world"] is not None:
         check_last(model, content["last"], normalized)
         check_memory(model, content["memory"])
+
+
+def learned_variables(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
+    """Tensors outside the networks, such as SAC's weight of the entropy, which ``get_parameters`` forgets."""
+    _, names = model._get_torch_save_params()
+    return {name: getattr(model, name) for name in names}
 
 
 def _recurrent_memory(model: BaseAlgorithm) -> list[torch.Tensor] | None:

@@ -83,6 +83,12 @@ def _check_observations(what: str, value: Any, space: Any, n_envs: int, raw: boo
         raise ValueError(f"{what} holds what no observation can be")
 
 
+def check_variable(name: str, value: Any, like: torch.Tensor) -> None:
+    """A tensor that is learned outside the networks."""
+    if not _same_tensor(value, like):
+        raise ValueError(f"variables.{name} must be finite {like.dtype} of shape {tuple(like.shape)}")
+
+
 def check_memory(model: BaseAlgorithm, memory: Any) -> None:
     """The hidden states of a recurrent policy."""
     now = getattr(model, "_last_lstm_states", None)
