@@ -116,7 +116,7 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
 
 
 def buffer_bytes(config: SB3Config, env: VecEnv) -> int:
-    """Size of the rollout or replay buffer: every observation that is kept (twice in a replay buffer: before and after a step)."""
+    """Size of what is kept to learn from: every observation, twice in a replay buffer (before and after a step)."""
     parts = _parts(env.observation_space)
     one = sum(int(np.prod(part.shape or (1,))) * (part.dtype or np.dtype(np.int64)).itemsize for part in parts)
     section = config.settings
