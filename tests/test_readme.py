@@ -25,6 +25,7 @@ OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "do
 GENERATED = {
     *("evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"),
     *("manifest.json", "figs/attention/", "attention.json"),
+    *("model.safetensors", "normalization.npz", "film.webp", "policy.pt2", "policy.onnx"),
 }
 SHRINK = {  # keyword in a shown call -> value that it gets here
     "total_timesteps": "64",

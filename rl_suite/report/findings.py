@@ -30,8 +30,17 @@ class Estimate(NamedTuple):
         if percent:
             band = "" if self.low is None or self.high is None else f" [{100 * self.low:.3g}, {100 * self.high:.3g}]"
             return f"{100 * self.value:.3g} %{band}"
-        band = "" if self.low is None or self.high is None else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.value:.3g}{band}"
+        band = "" if self.low is None or self.high is None else f" [{short(self.low)}, {short(self.high)}]"
+        return f"{short(self.value)}{band}"
+
+
+def short(value: float) -> str:
+    """Three digits, and thousands without an exponent.
+
+    >>> short(-1363.77), short(0.05123), short(2.5e9)
+    ('-1,364', '0.0512', '2.5e+09')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def number(value: object) -> float | None:
