@@ -32,6 +32,7 @@ _TASK_WORLDS: tuple[tuple[str, str, int, int, dict[str, object]], ...] = (
         10,
         {"permute_actions": True, "start": (0, 0), "goal": (8, 8)},
     ),
+    ("ToolUse", "envs.tools:ToolUse", 100, 1, {}),
     ("DarkKeyToDoor", "envs.gridworld:DarkKeyToDoor", 50, 10, {}),
 )
 for _name, _world, _steps, _episodes, _options in _TASK_WORLDS:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
 from envs.kernel_cache import kernel
 from envs.states import COUNT, FINITE, Bound
-from envs.streams import Rows, Streams, normal_at, uniform, uniform_at
+from envs.streams import Rows, Streams, normal_at, uniform_at, uniform_of_seeds
 from envs.tasks import TaskSet, TaskWorld
 from envs.world import Info, State, check_choices, discrete_actions
 
@@ -191,7 +191,7 @@ class BernoulliBandit(Bandit):
 
     def draw_means(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Independent, uniform in [0, 1)."""
-        return _uniform_of_tasks(tasks, self.arms)
+        return uniform_of_seeds(tasks, self.arms)
 
     def pull(self, actions: NDArray[np.int64], streams: Streams, rewards: NDArray[np.float64]) -> int:
         """Toss the pulled arm's coin."""
@@ -248,7 +248,7 @@ class GaussianBandit(Bandit):
 
     def draw_means(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Independent, uniform in [0, 1)."""
-        return _uniform_of_tasks(tasks, self.arms)
+        return uniform_of_seeds(tasks, self.arms)
 
     def pull(self, actions: NDArray[np.int64], streams: Streams, rewards: NDArray[np.float64]) -> int:
         """The pulled arm's mean plus noise."""
@@ -303,19 +303,12 @@ class AdversarialBandit(BernoulliBandit):
 
     def draw_means(self, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Uniform in the upper half of [0, 1) for the paying arms and in the lower half for the others."""
-        numbers = _uniform_of_tasks(tasks, self.arms + 1)  # the last column decides which arms pay
+        numbers = uniform_of_seeds(tasks, self.arms + 1)  # the last column decides which arms pay
         favoured_parity = np.where(tasks >= FIRST_TEST_TASK, 0, 1)
         parity = np.where(numbers[:, -1] < FAVOURED, favoured_parity, 1 - favoured_parity)
         paying = np.arange(self.arms) % 2 == parity[:, None]  # (n, k)
         means: NDArray[np.float64] = (numbers[:, :-1] + paying) / 2
         return means
-
-
-def _uniform_of_tasks(tasks: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
-    """Numbers in [0, 1) that depend on each task's number alone: (n, columns)."""
-    streams: Streams = tasks.astype(np.uint64)  # a task's number is the start of its own random stream
-    everybody = np.arange(len(tasks))
-    return np.stack([uniform(streams, everybody) for _ in range(columns)], axis=1)
 
 
 @kernel()

@@ -44,6 +44,13 @@ def uniform(streams: Streams, rows: Rows) -> NDArray[np.float64]:
     return (draw(streams, rows) >> SHIFT_11).astype(np.float64) * TWO_TO_MINUS_53
 
 
+def uniform_of_seeds(seeds: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1) that depend on each seed alone, such as a task's number: (n, columns)."""
+    streams: Streams = seeds.astype(np.uint64)  # a seed is the start of a random stream of its own
+    everybody = np.arange(len(seeds))
+    return np.stack([uniform(streams, everybody) for _ in range(columns)], axis=1)
+
+
 def integers(streams: Streams, rows: Rows, high: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Uniform integers in [0, high), one per row; the bias is below ``high * 2**-53``."""
     return np.floor(uniform(streams, rows) * high).astype(np.int64)
