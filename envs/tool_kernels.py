@@ -48,7 +48,8 @@ class Settings(NamedTuple):
 def chance_at(tools: Tools, settings: Settings, row: int, tool: int, job: int, clock: int) -> float:
     """Chance that a tool succeeds, where its stage is reached."""
     swing = math.sin(2.0 * math.pi * (clock / tools.period[row, tool] + tools.phase[row, tool]))
-    return min(max(tools.chance[row, tool, job] + settings.drift * swing, LOWEST_CHANCE), HIGHEST_CHANCE)
+    chance: float = tools.chance[row, tool, job] + settings.drift * swing
+    return min(max(chance, LOWEST_CHANCE), HIGHEST_CHANCE)
 
 
 @kernel()
@@ -56,13 +57,14 @@ def value_call(
     tools: Tools, settings: Settings, future: Floats, row: int, tool: int, stage: int, job: int, clock: int
 ) -> float:
     """Expected return of one call and of what follows it: ``future`` (S, J) holds the values after the call."""
-    value = future[stage, job] - tools.cost[row, tool] - settings.latency_price * tools.latency[row, tool]
+    value: float = future[stage, job] - tools.cost[row, tool] - settings.latency_price * tools.latency[row, tool]
     gives = tools.gives[tool]
     if tools.needs[tool] > stage or gives <= stage:
         return value
     gain = tools.quality[row, tool] * (gives - stage) / settings.stages
     after = future[0].mean() if gives == settings.stages else future[gives, job]
-    return value + chance_at(tools, settings, row, tool, job, clock) * (gain + after - future[stage, job])
+    value += chance_at(tools, settings, row, tool, job, clock) * (gain + after - future[stage, job])
+    return value
 
 
 @kernel()

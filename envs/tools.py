@@ -132,16 +132,16 @@ class ToolUse(TaskWorld):
         self.tools = self._no_tools(stages, alternatives)
         self.values = np.zeros((num_envs, calls + 1, stages, job_types))  # (B, calls + 1, S, J) of the oracle's plan
         self.expected = np.zeros((num_envs, calls + 1))  # (B, calls + 1) of the plan: earned after so many calls
-        whole, real = (lambda *shape: np.zeros(shape, np.int64)), (lambda *shape: np.zeros(shape))
-        self.clock, self.planned = whole(num_envs), whole(num_envs)  # (B,) calls of the trial, and of the plan
-        self.stage, self.job = whole(num_envs), whole(num_envs)  # (B,)
-        self.plan_stage, self.plan_job = whole(num_envs), whole(num_envs)  # (B,) where the plan began
-        self.optimum = real(num_envs)  # (B,) what the oracle earned in the episode before the plan began
-        self.calls_of, self.successes_of = whole(num_envs, self.n_tools), whole(num_envs, self.n_tools)  # (B, K)
-        self.jobs = whole(num_envs)  # (B,) done in this episode
-        self.success, self.price = np.zeros(num_envs, np.bool_), real(num_envs)  # (B,) of the last call
-        self.oracle_tool, self.regret = whole(num_envs), real(num_envs)  # (B,) of the last call
-        self.cumulative_regret = real(num_envs)  # (B,) of this episode
+        n, k = num_envs, self.n_tools
+        self.clock, self.planned = np.zeros((2, n), np.int64)  # (B,) calls of the trial, and of the plan
+        self.stage, self.job = np.zeros((2, n), np.int64)  # (B,)
+        self.plan_stage, self.plan_job = np.zeros((2, n), np.int64)  # (B,) where the plan began
+        self.optimum = np.zeros(n)  # (B,) what the oracle earned in the episode before the plan began
+        self.calls_of, self.successes_of = np.zeros((2, n, k), np.int64)  # (B, K)
+        self.jobs = np.zeros(n, np.int64)  # (B,) done in this episode
+        self.success, self.price = np.zeros(n, np.bool_), np.zeros(n)  # (B,) of the last call
+        self.oracle_tool, self.regret = np.zeros(n, np.int64), np.zeros(n)  # (B,) of the last call
+        self.cumulative_regret = np.zeros(n)  # (B,) of this episode
 
     def _no_tools(self, stages: int, alternatives: int) -> Tools:
         needs = np.append(np.repeat(np.arange(stages), alternatives), 0)
