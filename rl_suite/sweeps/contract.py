@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from rl_suite.errors import UserError
 
@@ -22,6 +22,8 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 Value_co = TypeVar("Value_co", covariant=True)
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""They are read when numpy, torch and numba are imported, so a worker must be started with them."""
 RETRIES = 2
 """How often a job whose worker died starts over: a job that kills its workers must end, too."""
 
@@ -81,3 +83,23 @@ class Caught:
             self.error = f"{type(error).__name__}: {error}".rstrip(": ")
             self.trace = "".join(traceback.format_exception(error))
         return True
+
+
+class Report(NamedTuple):
+    """What a worker sends back."""
+
+    value: Any
+    error: str | None
+    trace: str = ""
+    again: bool = False
+    """Whether the job wants to start over."""
+
+
+def perform(function: Callable[[Any], Any], item: Any) -> Report:
+    """Do one job, whatever it raises."""
+    with Caught() as caught:
+        try:
+            return Report(function(item), None)
+        except InterruptedJobError:
+            return Report(None, "a signal stopped it", again=True)
+    return Report(None, caught.error, caught.trace)

@@ -7,26 +7,30 @@ from rl_suite.errors import UserError
 from rl_suite.loading import require_known
 from rl_suite.sweeps.contract import Executor, Item, JobError, Outcome, Value
 from rl_suite.sweeps.processes import Processes
+from rl_suite.sweeps.ray_tasks import RayTasks
 from rl_suite.sweeps.serial import Serial
 
-EXECUTORS = ("serial", "processes")
+EXECUTORS = ("serial", "processes", "ray")
 MOST_NAMED = 20  # failed jobs in the message of an error
 
 
-def make_executor(name: str, workers: int | None = None, threads: int = 1) -> Executor:
+def make_executor(name: str, workers: int | None = None, threads: int = 1, gpus: float = 0.0) -> Executor:
     """The executor of this name.
 
     Args:
-        name: ``serial`` (one after the other, here) or ``processes`` (of this machine).
+        name: ``serial`` (one after the other, here), ``processes`` (of this machine) or ``ray`` (of a cluster).
         workers: jobs at the same time; as many as there are cores by default.
         threads: of numpy, torch and numba in each job.
+        gpus: that a job of ``ray`` occupies.
 
     Raises:
-        UserError: there is no such executor, or it cannot have so many workers.
+        UserError: there is no such executor, it cannot have so many workers, or its extra is not installed.
     """
     require_known(name, EXECUTORS, "executor")
     if workers is not None and (workers < 1 or (name == "serial" and workers > 1)):
         raise UserError(f"executor={name} cannot have {workers} workers")
+    if name == "ray":
+        return RayTasks(workers, threads, gpus)
     return Serial() if name == "serial" else Processes(workers, threads)
 
 
@@ -46,7 +50,8 @@ def map_jobs(
 ) -> list[Value]:
     """``[function(item) for item in items]`` on any executor, in the order of the items.
 
-    With ``processes`` the function must be importable by its name, and a script needs ``if __name__ == "__main__"``.
+    With ``processes`` and ``ray`` the function must be importable by its name, and a script that calls this needs
+    its ``if __name__ == "__main__"``.
 
     Args:
         function: of one item; it may be called twice for the same item.

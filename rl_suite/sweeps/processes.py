@@ -12,9 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from rl_suite.sweeps.contract import RETRIES, Caught, InterruptedJobError, Item, Outcome, Value
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+from rl_suite.sweeps.contract import RETRIES, THREAD_VARIABLES, Caught, Item, Outcome, Report, Value, perform
 
 
 def usable_cores() -> int:
@@ -110,25 +108,23 @@ class Processes:
         task, worker.task = worker.task, None
         assert task is not None
         try:
-            value, error, trace, interrupted = worker.pipe.recv()
+            report: Report = worker.pipe.recv()
         except (EOFError, OSError):
             pool.remove(worker)
             worker.process.join()
-            value, trace, interrupted = None, "", True
-            error = f"its worker died ({_cause(worker.process.exitcode)})"
-        if interrupted and task.attempts <= self.retries:
+            report = Report(None, f"its worker died ({_cause(worker.process.exitcode)})", again=True)
+        if report.again and task.attempts <= self.retries:
             again.append(task)
             return None
-        if interrupted:
-            error = f"{error}, {task.attempts} times in all"
-        return Outcome(task.index, value, error, trace, task.attempts)
+        error = f"{report.error}, {task.attempts} times in all" if report.again else report.error
+        return Outcome(task.index, report.value, error, report.trace, task.attempts)
 
 
 def _cause(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         number = -exitcode
         known = number in set(signal.Signals)
-        return f"signal {signal.Signals(number).name if known else number}; SIGKILL is often a lack of memory"
+        return f"signal {signal.Signals(number).name if known else number}"
     return f"exit code {exitcode}"
 
 
@@ -173,18 +169,11 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
             item = pipe.recv()
         except (EOFError, OSError):
             return
-        value, interrupted = None, False
-        with Caught() as caught:
-            try:
-                value = function(item)
-            except InterruptedJobError:
-                interrupted = True
-        error = "a signal stopped it" if interrupted else caught.error
         with Caught() as sending:
-            pipe.send((value, error, caught.trace, interrupted))
+            pipe.send(perform(function, item))
         if sending.error is not None:  # what it returned cannot be pickled, or nobody listens
             with suppress(OSError):
-                pipe.send((None, sending.error, sending.trace, False))
+                pipe.send(Report(None, sending.error, sending.trace))
 
 
 def _stop_with_parent() -> None:

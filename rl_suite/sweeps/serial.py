@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable
 
-from rl_suite.sweeps.contract import Caught, InterruptedJobError, Item, Outcome, Value
+from rl_suite.sweeps.contract import Item, Outcome, Value, perform
 
 
 class Serial:
@@ -15,10 +15,7 @@ class Serial:
             KeyboardInterrupt: a signal stopped a job, which can only have been meant for all of them.
         """
         for index, item in enumerate(items):
-            value = None
-            with Caught() as caught:
-                try:
-                    value = function(item)
-                except InterruptedJobError:
-                    raise KeyboardInterrupt from None
-            yield Outcome(index, value, caught.error, caught.trace)
+            report = perform(function, item)
+            if report.again:
+                raise KeyboardInterrupt
+            yield Outcome(index, report.value, report.error, report.trace)

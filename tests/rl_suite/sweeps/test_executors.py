@@ -15,8 +15,24 @@ from rl_suite.errors import UserError
 from rl_suite.sweeps.contract import JobError
 from rl_suite.sweeps.executor import map_jobs, run_jobs
 
-every_executor = pytest.mark.parametrize("executor", ["serial", "processes"])
-with_workers = pytest.mark.parametrize("executor", ["processes"])
+every_executor = pytest.mark.parametrize("executor", ["serial", "processes", "ray"], indirect=True)
+with_workers = pytest.mark.parametrize("executor", ["processes", "ray"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Ray on two cores of this machine."""
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def executor(request):
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+    return request.param
 
 
 def double(item):
