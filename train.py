@@ -4,6 +4,7 @@ python train.py                                        the default experiment
 python train.py experiment=bandit_ppo seed=3           another one
 python train.py experiment=darkroom,smoke              in seconds
 python train.py seed=0,1,2 name=first                  three seeds, in runs/first/
+python train.py experiment=a,b seeds=0-9 executor=processes     a sweep: every experiment with every seed, in parallel
 python train.py --config mine.yaml experiment=mine     your own file
 """
 
@@ -14,6 +15,7 @@ from rl_suite.experiments import load_experiment
 from rl_suite.job import run_job
 from rl_suite.naming import beside_others, each_seed
 from rl_suite.run import Run
+from rl_suite.sweeps.plan import is_sweep
 
 
 def main() -> None:
@@ -30,6 +32,10 @@ def main() -> None:
         help="of a run that a signal has stopped; 75 (EX_TEMPFAIL) tells a batch system to start it again",
     )
     arguments = parser.parse_args()
+    if is_sweep(arguments.words):
+        from rl_suite.sweeps.command import sweep_command  # late, so that --help need not wait for it
+
+        sys.exit(sweep_command(arguments.config, arguments.words, arguments.stopped_exit_code))
     each = [(load_experiment(arguments.config, words), words) for words in each_seed(arguments.words)]
     for config, words in each:
         free, said = beside_others(config, words)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
-from rl_suite.loading import merge_blocks, parse_overrides, read_config, require_known, validate
+from rl_suite.loading import merge_blocks, parse_overrides, read_config, require_known, settings_of_block, validate
 
 if TYPE_CHECKING:
     from rl_suite.run import Run  # imports torch, which --help need not wait for
@@ -121,7 +121,7 @@ def load_experiment(path: Path, words: Sequence[str]) -> ExperimentConfig:
         by_itself = validate(model, alone, {}, known, str(path))
     except UserError:  # a block that is whole only with the others or the words
         return config
-    block = raw["experiments"][first]
+    block = settings_of_block(raw["experiments"][first])
     if set(block) <= set(model.model_fields):  # one with sections of several kinds, such as ``smoke``, serves them all
         by_itself.require_used(block)
     return config

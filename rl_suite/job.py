@@ -42,6 +42,11 @@ def run_job(config: ExperimentConfig) -> bool:
     return True
 
 
+def is_done(run: Run) -> bool:
+    """Whether the run is whole: trained, evaluated and reported."""
+    return run.status == "complete" and _is_reported(run)
+
+
 def _is_reported(run: Run) -> bool:
     """Whether the report is not older than the end of the run."""
     report = run.path / "report.html"

@@ -21,7 +21,8 @@ MAX_BYTES = 1_000_000
 MOST_NODES, MOST_DEPTH = 20_000, 50  # of a configuration; ours have some hundreds, eight deep
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # and half surrogates
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
-
+MODIFIER = "modifier"
+"""Key of a block, such as ``smoke``, that changes an experiment and is none by itself."""
 
 MOST_SHOWN = 300  # characters of a word or name in a message
 BRIEF = reprlib.Repr()
@@ -136,6 +137,8 @@ def read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: experiment name {name!r} must be letters, digits, '_' and '-'")
         if not isinstance(block, dict):
             raise UserError(f"{path}: experiments.{name} must hold settings")
+        if not isinstance(block.get(MODIFIER, False), bool):
+            raise UserError(f"{path}: experiments.{name}.{MODIFIER} must be true or false")
     return data
 
 
@@ -196,6 +199,24 @@ def require_known(name: str, known: Iterable[str], what: str) -> None:
         raise UserError(f"unknown {what} {name!r}{hint}")
 
 
+def settings_of_block(block: Mapping[str, Any]) -> dict[str, Any]:
+    """What a block sets, without what it says of itself."""
+    return {key: value for key, value in block.items() if key != MODIFIER}
+
+
+def split_blocks(raw: Mapping[str, Any], blocks: str) -> list[str]:
+    """Several experiments out of block names: each block that is one, with all modifiers behind it.
+
+    >>> split_blocks({"experiments": {"a": {}, "b": {}, "smoke": {"modifier": True}}}, "a,b,smoke")
+    ['a,smoke', 'b,smoke']
+    """
+    names = list(dict.fromkeys(blocks.split(",")))
+    for name in names:
+        require_known(name, raw["experiments"], "experiment")
+    modifiers = [name for name in names if raw["experiments"][name].get(MODIFIER, False)]
+    return [",".join([name, *modifiers]) for name in names if name not in modifiers] or [",".join(modifiers)]
+
+
 def merge_blocks(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Apply the blocks that ``experiment`` names, then the overrides."""
     wanted = overrides.get("experiment", raw["defaults"].get("experiment"))
@@ -203,7 +224,7 @@ def merge_blocks(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
     merged = dict(raw["defaults"])
     for name in names:
         require_known(name, raw["experiments"], "experiment")
-        merged = deep_merge(merged, raw["experiments"][name])
+        merged = deep_merge(merged, settings_of_block(raw["experiments"][name]))
     merged["about"] = raw["experiments"][names[0]].get("about", "")
     return deep_merge(merged, {**overrides, "experiment": ",".join(names)})
 

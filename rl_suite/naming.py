@@ -15,7 +15,7 @@ from rl_suite.run import Run
 
 NOT_SETTINGS = ("experiment", "seed", "runs_dir", "name", "device", "torch_threads", "data", "target")
 LONGEST_TAG, DIGEST = 40, 6  # characters
-MOST_SEEDS = 1000
+MOST_SEEDS = 10_000
 
 
 def each_seed(words: Sequence[str]) -> Iterator[list[str]]:
@@ -29,16 +29,28 @@ def each_seed(words: Sequence[str]) -> Iterator[list[str]]:
     if place is None or not re.fullmatch(r"\d{1,10}([,-]\d{1,10})+", text):
         yield list(words)
         return
-    seeds: dict[int, None] = {}
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not re.fullmatch(r"\d+(-\d+)?", part) or int(last or first) < int(first):
-            raise UserError(f"{words[place]!r}: seeds are written as 0,1,2 or 0-4")
-        if int(last or first) - int(first) + len(seeds) >= MOST_SEEDS:
-            raise UserError(f"{words[place]!r}: more than {MOST_SEEDS} seeds")
-        seeds |= dict.fromkeys(range(int(first), int(last or first) + 1))
-    for seed in seeds:
+    for seed in parse_seeds(words[place]):
         yield [*words[:place], f"seed={seed}", *words[place + 1 :]]
+
+
+def parse_seeds(word: str) -> list[int]:
+    """The seeds of a word such as ``seed=0,3-5``, each once.
+
+    Raises:
+        UserError: it is no list of seeds, has a range that runs backwards, or names too many.
+
+    >>> parse_seeds("seeds=0,3-5")
+    [0, 3, 4, 5]
+    """
+    seeds: dict[int, None] = {}
+    for part in word.partition("=")[2].split(","):
+        first, _, last = part.partition("-")
+        if not re.fullmatch(r"\d{1,10}(-\d{1,10})?", part) or int(last or first) < int(first):
+            raise UserError(f"{word!r}: seeds are written as 0,1,2 or 0-4")
+        if int(last or first) - int(first) + len(seeds) >= MOST_SEEDS:
+            raise UserError(f"{word!r}: more than {MOST_SEEDS} seeds")
+        seeds |= dict.fromkeys(range(int(first), int(last or first) + 1))
+    return list(seeds)
 
 
 def beside_others(config: ExperimentConfig, words: Sequence[str]) -> tuple[ExperimentConfig, str | None]:

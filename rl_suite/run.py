@@ -86,7 +86,7 @@ class Run:
         Another seed is no other setting: the folder of a seed that found something decides, that of ``config`` first.
         """
         own = cls.place(config)
-        for path in [own, *sorted(own.parent.glob("*/"))]:
+        for path in _own_first(own):
             run = cls(path)
             if is_plain_file(run.config_path) and not run._is_empty():
                 old, new = run.settings(), _settings_of(config)
@@ -284,6 +284,12 @@ class Run:
                 f"{self.path}: holds a run with another configuration ({difference}); "
                 "choose another name=..., seed=... or runs_dir=..., or delete the folder"
             )
+
+
+def _own_first(own: Path) -> Iterator[Path]:
+    """A folder, then those beside it, which are looked up only if they are asked for: there may be thousands."""
+    yield own
+    yield from sorted(own.parent.glob("*/"))
 
 
 def _settings_of(config: ExperimentConfig) -> dict[str, Any]:

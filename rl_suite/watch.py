@@ -19,8 +19,8 @@ from rl_suite.cli import prepare_process, run_command, show
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.evaluation.command import read_request
-from rl_suite.evaluation.recording import record
 from rl_suite.experiments import KINDS, EvaluationRequest, load_attribute
+from rl_suite.recording import record
 from rl_suite.report.page import write_report
 from rl_suite.run import Run
 

@@ -19,11 +19,12 @@ from rl_suite.cli import make_parser
 from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import NAMES
 from rl_suite.experiments import load_experiment
+from rl_suite.sweeps.plan import is_sweep, read_plan
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
 OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker"}
 GENERATED = {
-    *("evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"),
+    *("output.txt", "evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"),
     *("manifest.json", "figs/attention/", "attention.json"),
     *("model.safetensors", "normalization.npz", "film.webp", "policy.pt2", "policy.onnx"),
 }
@@ -75,7 +76,8 @@ def config(tmp_path_factory):
 
 def check_train(words, config):
     arguments = make_parser("").parse_args(words)
-    load_experiment(config if arguments.config.name == "config.yaml" else ROOT / arguments.config, arguments.words)
+    read = read_plan if is_sweep(arguments.words) else load_experiment
+    read(config if arguments.config.name == "config.yaml" else ROOT / arguments.config, arguments.words)
 
 
 def check_evaluate(words, config):

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -15,6 +16,7 @@ from scipy import stats
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
+from rl_suite.evaluation.statistics import stratified_bootstrap
 from rl_suite.reading import is_plain_file
 from rl_suite.report.findings import OWN, REFERENCE, Comparison, Estimate, Row
 from rl_suite.report.forest import forest_of
@@ -23,7 +25,9 @@ from rl_suite.run import Run
 from rl_suite.viz.curves import Curve, changing, draw_groups, matters, read_metrics
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000
 MOST_CHARTS = 9
+MOST_SEEDS = 20  # of an experiment that are drawn one by one; the table has all
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,14 @@ class Group:
         half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(points) - 1) * points.std(ddof=1) / math.sqrt(len(points)))
         return Estimate(float(points.mean()), float(points.mean()) - half, float(points.mean()) + half)
 
+    @property
+    def iqm(self) -> Estimate:
+        """Interquartile mean over the seeds with a bootstrap interval; without one for a single seed."""
+        points = self.points
+        if len(points) < 2:
+            return Estimate(float(points[0]))
+        return Estimate(*stratified_bootstrap(points, resamples=RESAMPLES, confidence=CONFIDENCE, seed=0))
+
 
 def write_comparison(runs: Sequence[Run], path: Path) -> Path:
     """Write one page about all ``runs``; returns its place.
@@ -57,9 +69,24 @@ def write_comparison(runs: Sequence[Run], path: Path) -> Path:
         UserError: a run without results, or runs that measured different things.
     """
     groups = group(runs)
+    measures = dict.fromkeys(one.measure for one in groups)
+    if len(measures) > 1:
+        raise UserError(f"these runs measured different things: {'; '.join(measures)}")
+    write_atomically(path, comparison_page(groups))
+    return path
+
+
+def comparison_page(groups: Sequence[Group], notes: Sequence[str] = ()) -> bytes:
+    """The page about all ``groups``; those that measured different things stand in sections of their own."""
+    measures = dict.fromkeys(one.measure for one in groups)
+    sections = [_section([one for one in groups if one.measure == measure]) for measure in measures]
+    title = " and ".join(one.name for one in groups)
+    return render("comparison.html", title=title, notes=notes, sections=sections).encode("utf-8", "replace")
+
+
+def _section(groups: Sequence[Group]) -> dict[str, Any]:
     comparisons = [_seeds(groups), *_differences(groups)]
-    content = {
-        "title": " and ".join(one.name for one in groups),
+    return {
         "measure": groups[0].measure,
         "sentences": [_sentence(groups[0], other) for other in groups[1:]],
         "forests": [forest for comparison in comparisons if (forest := forest_of(comparison))],
@@ -70,26 +97,27 @@ def write_comparison(runs: Sequence[Run], path: Path) -> Path:
             for run, value in zip(one.runs, one.values, strict=True)
         ],
     }
-    write_atomically(path, render("comparison.html", **content).encode("utf-8", "replace"))
-    return path
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
     """The runs by experiment, in the order in which they were named."""
-    found: dict[str, list[tuple[Run, Estimate, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[Run, Estimate]]] = {}
     for run in runs:
         findings, _ = findings_of(run.path)
         if findings is None or findings.main is None:
             raise UserError(f"{run.path}: holds no result yet; python evaluate.py {run.path} makes one")
-        name = str(run.settings().get("experiment", run.path.name))
-        found.setdefault(name, []).append((run, findings.main, findings.main_name))
-    measures = dict.fromkeys(measure for members in found.values() for _, _, measure in members)
-    if len(measures) > 1:
-        raise UserError(f"these runs measured different things: {'; '.join(measures)}")
+        found.setdefault((_name_of(run), findings.main_name), []).append((run, findings.main))
     return [
-        Group(name, members[0][2], [run for run, _, _ in members], [value for _, value, _ in members])
-        for name, members in found.items()
+        Group(name, measure, [run for run, _ in members], [value for _, value in members])
+        for (name, measure), members in found.items()
     ]
+
+
+def _name_of(run: Run) -> str:
+    """The folder that collects the seeds of the run: other settings have another one. Else its experiment."""
+    settings = run.settings()
+    seeds_lie_together = run.path.name == str(settings.get("seed")) and run.path.parent.name
+    return run.path.parent.name if seeds_lie_together else str(settings.get("experiment", run.path.name))
 
 
 def difference(first: Group, other: Group) -> Estimate:
@@ -121,6 +149,8 @@ def _seeds(groups: Sequence[Group]) -> Comparison:
     for one in groups:
         rows.append(Row(one.name, one.mean, OWN, f"mean of {len(one.runs)} seeds"))
         if len(one.runs) > 1:
+            rows.append(Row(one.name, one.iqm, OWN, f"IQM of {len(one.runs)} seeds"))
+        if 1 < len(one.runs) <= MOST_SEEDS:
             rows += [
                 Row(f"seed {run.settings().get('seed', run.path.name)}", value, REFERENCE)
                 for run, value in zip(one.runs, one.values, strict=True)
@@ -128,7 +158,8 @@ def _seeds(groups: Sequence[Group]) -> Comparison:
     return Comparison(
         groups[0].measure[:1].upper() + groups[0].measure[1:],
         rows,
-        "Means have their interval over training seeds, single seeds over their episodes.",
+        "Means have Student's interval over training seeds, interquartile means (IQM) a bootstrap interval, single "
+        "seeds one over their episodes.",
     )
 
 
@@ -143,7 +174,7 @@ def _curves(groups: Sequence[Group]) -> dict[str, dict[str, list[Curve]]]:
     """Tag -> experiment -> curves of its seeds, for the curves that matter."""
     found: dict[str, dict[str, list[Curve]]] = {}
     for one in groups:
-        for run in one.runs:
+        for run in one.runs[:MOST_SEEDS]:
             path = run.path / "metrics.jsonl"
             for tag, curve in (changing(read_metrics(path)) if is_plain_file(path) else {}).items():
                 if matters(tag):

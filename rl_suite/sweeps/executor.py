@@ -74,6 +74,7 @@ def map_jobs(
             else:
                 failed.append(outcome)
     if failed:
+        failed.sort(key=lambda outcome: outcome.index)
         named = [f"job {outcome.index}: {outcome.error}" for outcome in failed[:MOST_NAMED]]
         more = [f"and {len(failed) - MOST_NAMED} more"] if len(failed) > MOST_NAMED else []
         trace = next((outcome.trace for outcome in failed if outcome.trace), "")

@@ -16,7 +16,7 @@ from envs.gridworld import DarkRoom
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec
-from rl_suite.evaluation.recording import record
+from rl_suite.recording import record
 from rl_suite.report.replay import ColonyReplay, RoomReplay, as_script, read_replay
 
 ROOM: dict[str, Any] = {

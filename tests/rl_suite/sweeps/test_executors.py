@@ -1,10 +1,12 @@
 """One contract for every executor."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -98,6 +100,25 @@ def test_items_are_drawn_as_they_are_needed_and_closing_ends_it(executor):
     with closing(run_jobs(double, endless, executor)) as outcomes:
         assert {next(outcomes).index for _ in range(5)} <= set(drawn)
     assert len(drawn) < 15
+
+
+@pytest.mark.parametrize(
+    "executor", ["serial", "processes", pytest.param("ray", marks=pytest.mark.slow)], indirect=True
+)
+def test_two_thousand_jobs_leave_no_memory_behind(executor):
+    """Between the 500th and the 2,000th outcome the driver keeps less than a tenth of a kilobyte for each."""
+    tracemalloc.start()
+    try:
+        with closing(run_jobs(double, range(2000), executor)) as outcomes:
+            kept = [tracemalloc.get_traced_memory()[0] for outcome in outcomes if gather(outcome.index)]
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 4
+    assert kept[3] - kept[0] < 150_000, kept
+
+
+def gather(index):
+    return index % 500 == 499 and gc.collect() >= 0
 
 
 @with_workers
