@@ -85,7 +85,7 @@ def _settled(laws: Sequence[Law], polisher: Polisher, signs: dict[str, str]) -> 
 
 def _printed(finished: Finished, polisher: Polisher, signs: dict[str, str]) -> Finished:
     """The printed form; the law as it is where that form overflows on the data or loses accuracy."""
-    printed = polisher.priced(*settled_laws(finished.laws, signs))
+    printed = polisher.priced(*settled_laws(finished.laws, signs, [data.X for data in polisher.datasets]))
     kept = printed.nmse <= finished.nmse * (1 + SAME) + ROUNDING
     return printed if kept and math.isfinite(printed.nmse) else finished
 

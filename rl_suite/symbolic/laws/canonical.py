@@ -15,7 +15,8 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from envs.symbolic.tokens import MAX_LENGTH, Library
+from envs.symbolic.pointwise import evaluate_pointwise
+from envs.symbolic.tokens import ABS, CONSTANT, MAX_LENGTH, Library, subtree_sizes
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact
 from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, raised, unary
@@ -263,8 +264,37 @@ def _power_piece(base: sympy.Expr, exponent: sympy.Expr) -> Piece:
     return binary("pow", inner, as_piece(exponent))
 
 
-def settled_laws(laws: Sequence[Law], signs: Mapping[str, str]) -> tuple[Law, ...]:
-    """The laws of several datasets in one canonical form, or as they are where it differs between them."""
+def settled_laws(laws: Sequence[Law], signs: Mapping[str, str], datasets: Sequence[Values]) -> tuple[Law, ...]:
+    """The laws of several datasets in one canonical form, or as they are where it differs between them.
+
+    |f| is written as f or -f where f has one sign on all rows of ``datasets``, (n, d) each.
+    """
+    found = _one_form(laws, signs)
+    plain = tuple(_without_sizes(law, X) for law, X in zip(found, datasets, strict=True))
+    if plain == found or not all(np.array_equal(law.program, plain[0].program) for law in plain):
+        return found
+    return _one_form(plain, signs)
+
+
+def _without_sizes(law: Law, X: Values) -> Law:
+    """The law without absolute values of what has one sign at the points X (n, d); the same object if there is none."""
+    opcodes = law.library.opcode[law.program]
+    places = np.flatnonzero(opcodes == ABS)
+    if len(places) == 0:
+        return law
+    sizes, program, kept = subtree_sizes(law.program, law.library), law.program.copy(), np.full(len(opcodes), True)
+    for at in places.tolist():
+        inside = slice(at + 1, at + int(sizes[at]))
+        before = int((opcodes[: at + 1] == CONSTANT).sum())
+        values = evaluate_pointwise(law.program[inside], X, law.library, law.constants[before:])
+        if (values >= 0).all():
+            kept[at] = False
+        elif (values <= 0).all():
+            program[at] = law.library.id("neg")
+    return replace(law, program=program[kept]) if not np.array_equal(program[kept], law.program) else law
+
+
+def _one_form(laws: Sequence[Law], signs: Mapping[str, str]) -> tuple[Law, ...]:
     found = [canonical(law, signs) for law in laws]
     same = all(np.array_equal(law.program, found[0].program) and law.exact == found[0].exact for law in found)
     return tuple(replace(law, exact=found[0].exact) for law in found) if same else tuple(laws)

@@ -1,5 +1,7 @@
 """The printed law is the law: one form for text, sympy and program, with what signs the data have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic import SymbolicRegressor
-from rl_suite.symbolic.laws.canonical import canonical, exact_number, signs_of
+from rl_suite.symbolic.laws.canonical import canonical, exact_number, settled_laws, signs_of
 from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact
 from rl_suite.symbolic.laws.pieces import from_program
 
 X = np.random.default_rng(0).uniform(0.5, 2.0, (20, 2))
@@ -113,3 +116,19 @@ def test_absolute_values_are_said(target, printed: str) -> None:  # type: ignore
     symbol = next(iter(model.sympy().free_symbols))
     for point, value in zip(at[:, 0], model.predict(at), strict=True):
         assert float(model.sympy().subs(symbol, point)) == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("sqrt((x - 5)^2)*y", "y*(5 - x)"),
+        ("abs(x + sin(y))", "x + sin(y)"),
+        ("sqrt((x - 1)^2)", "Abs(x - 1)"),
+        ("1/abs(y - 3*x - 4)", "1/(3*x - y + 4)"),
+    ],
+)
+def test_an_absolute_value_of_one_sign_is_no_absolute_value(text: str, printed: str) -> None:
+    whole = replace(law(text), exact=tuple(Exact.whole(int(c)) for c in law(text).constants))
+    (found,) = settled_laws([whole], POSITIVE, [X])
+    assert str(found) == printed
+    np.testing.assert_allclose(found.predict(X), whole.predict(X), rtol=1e-12)
