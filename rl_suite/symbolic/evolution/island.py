@@ -13,7 +13,7 @@ from rl_suite.symbolic.evolution.breeding import Rates, Recipe, breed
 from rl_suite.symbolic.evolution.frames import Target
 from rl_suite.symbolic.evolution.genome import Alphabet, Programs, Tokens, Values
 from rl_suite.symbolic.evolution.scoring import Scorer
-from rl_suite.symbolic.laws.law import BITS_PER_TOKEN
+from rl_suite.symbolic.laws.price import token_bits
 
 MOST_PROGRAMS = 4  # populations: children, guests and the elite of the generation before
 ANY: Bound = (-np.inf, np.inf)  # but NaN
@@ -153,7 +153,7 @@ class Island:
     def _candidates(
         self, tokens: Tokens, values: Values, lengths: NDArray[np.int64], error: Values, frame: NDArray[np.int64]
     ) -> list[Candidate]:
-        estimate = 0.5 * self.n_points * np.log2(error + 1e-26) + BITS_PER_TOKEN * lengths
+        estimate = 0.5 * self.n_points * np.log2(error + 1e-26) + token_bits(self.n_points) * lengths
         found: list[Candidate] = []
         close = 0
         for i in np.argsort(estimate, kind="stable")[:64]:

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from rl_suite.symbolic.laws.polish import EXACT_NMSE, Finished, Polisher, Values
+from rl_suite.symbolic.laws.polish import Finished, Polisher, Values
+from rl_suite.symbolic.laws.price import EXACT_NMSE
 
 MOST_FREE, ROWS_TO_PROVE = 3, 8  # measured constants of an exact law: so many, or one for so many rows
 ROWS_PER_CONSTANT = 6  # a law with fewer rows for each measured constant may have fitted the noise

@@ -13,7 +13,7 @@ import sympy
 from numpy.typing import NDArray
 
 from envs.symbolic.pointwise import evaluate_pointwise
-from envs.symbolic.tokens import CONSTANT, LITERAL, POW, VARIABLE, Library, Program
+from envs.symbolic.tokens import CONSTANT, COS, LITERAL, POW, SIN, TAN, VARIABLE, Library, Program
 from rl_suite.symbolic.laws.numbers import SCALE_BITS, Exact
 
 Values = NDArray[np.float64]
@@ -36,9 +36,7 @@ _SYMPY_2 = {
     "pow": lambda a, b: a**b,
 }
 LITERAL_VALUES = {"pi": sympy.pi, "e": sympy.E}
-BITS_PER_TOKEN = 4.0
-# Laws have exponents such as 3/2; one that is measured must explain more than an ordinary constant.
-BITS_PER_EXPONENT, EXPONENT_WEIGHT = 20.0, 2
+EXPONENT_WEIGHT = 2  # in the complexity, of an exponent that is no simple number
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +82,19 @@ class Law:
         return sum(self.exact[k] is None for k in self.exponents)
 
     @property
+    def periodic_functions(self) -> int:
+        """Number of sines, cosines and tangents."""
+        return int(np.isin(self.library.opcode[self.program], (SIN, COS, TAN)).sum())
+
+    @property
     def complexity(self) -> int:
         """Sum of the complexity weights of the tokens; an exponent that is no simple number weighs more."""
         return int(self.library.complexity[self.program].sum()) + EXPONENT_WEIGHT * self.measured_exponents
 
     @property
-    def bits(self) -> float:
-        """Description length of tokens and recognised numbers; measured constants are priced by the data."""
-        tokens = BITS_PER_TOKEN * len(self.program) + BITS_PER_EXPONENT * self.measured_exponents
-        return tokens + sum(e.bits for e in self.exact if e is not None and e.bits < SCALE_BITS)
+    def number_bits(self) -> tuple[float, ...]:
+        """Description length of each recognised number; measured constants are priced by the data."""
+        return tuple(e.bits for e in self.exact if e is not None and e.bits < SCALE_BITS)
 
     @property
     def n_free(self) -> int:

@@ -1,8 +1,7 @@
 """Finishing a law: fit its constants to all data, recognise those that are simple numbers, price the result.
 
-The price is a description length in bits (Rissanen 1978; for symbolic regression: Udrescu et al. 2020):
-what the residuals cost under Gaussian noise, plus the tokens, plus each number. The law with the least
-price is the one that the data support, at any noise, without a threshold on the error.
+The law of least price (:mod:`rl_suite.symbolic.laws.price`) is the one that the data support, at any noise, without a
+threshold on the error.
 """
 
 import math
@@ -17,11 +16,10 @@ from envs.symbolic.fitting import refine_constants
 from envs.symbolic.program import evaluate_programs
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact, coincidences, simplest
+from rl_suite.symbolic.laws.price import price
 
 Values = NDArray[np.float64]
-EXACT_NMSE = 1e-24  # below, residuals are rounding errors and more digits prove nothing
 MAX_FIT_POINTS = 4096
-BITS_PER_CONSTANT = 3.0
 WITHIN = (2.0, 4.0)  # standard errors in which simple numbers are looked for
 COINCIDENCE = 0.005  # numbers as simple and as near that chance may be expected to bring, up to which one is recognised
 MAX_ITERATIONS = 20
@@ -63,14 +61,6 @@ class Finished:
     def latex(self) -> str:
         """The law as LaTeX; with several datasets, measured constants are named."""
         return self.law.latex(named=len(self.laws) > 1)
-
-
-def price(law: Law, nmse: float, sizes: Sequence[int]) -> float:
-    """Description length in bits of the residuals of datasets of these sizes, of the law, and of its constants."""
-    floor = max(nmse, EXACT_NMSE)
-    residuals = 0.5 * sum(sizes) * math.log2(floor)
-    digits = sum(0.5 * math.log2(n / floor) for n in sizes)  # the data fix a constant to so many binary digits
-    return residuals + law.bits + law.n_free * (BITS_PER_CONSTANT * len(sizes) + digits)
 
 
 @dataclass(frozen=True, eq=False)

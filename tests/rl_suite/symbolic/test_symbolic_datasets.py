@@ -15,6 +15,7 @@ from rl_suite.errors import UserError
 from rl_suite.symbolic import SymbolicRegressor
 from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.laws.polish import Polisher, pooled
+from rl_suite.symbolic.laws.price import price
 from rl_suite.symbolic.laws.records import archive_record
 from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.table import read_tables
@@ -74,10 +75,11 @@ def test_one_dataset_is_priced_as_ever_and_several_pay_for_their_constants():
     together, alone = Polisher(X, y, sets), Polisher(X[sets == 0], y[sets == 0])
     rest = [Polisher(X[sets == s], y[sets == s]).nmse(law) for s, law in enumerate(laws)]
     assert together.nmse(*laws) == pytest.approx(np.mean(rest))
-    free = laws[0].n_free
     nmse = alone.nmse(laws[0])
-    assert alone.priced(laws[0]).bits == pytest.approx(
-        20 * np.log2(nmse) + laws[0].bits + free * (3 + 0.5 * np.log2(40 / nmse))
+    assert alone.priced(laws[0]).bits == pytest.approx(price(laws[0], nmse, [40]))
+    assert together.priced(*laws).bits == pytest.approx(price(laws[0], together.nmse(*laws), [40] * len(laws)))
+    assert price(laws[0], nmse, [200, 200]) - price(laws[0], nmse, [400]) == pytest.approx(
+        laws[0].n_free * (3 + np.log2(200 / nmse) - 0.5 * np.log2(400 / nmse))
     )
 
 

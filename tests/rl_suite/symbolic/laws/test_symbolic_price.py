@@ -1,0 +1,50 @@
+"""What a law costs: Akaike's criterion at few rows, description length at many, and between them no step."""
+
+import math
+
+import numpy as np
+import pytest
+
+from envs.symbolic.text import parse
+from envs.symbolic.tokens import Library
+from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.pieces import from_program
+from rl_suite.symbolic.laws.polish import Polisher
+from rl_suite.symbolic.laws.price import price
+from rl_suite.symbolic.laws.validation import left_out
+
+
+def law(text: str) -> Law:
+    library = Library("full", ["x"], constant=True)
+    expression = parse(text, library)
+    return from_program(expression.program, expression.constants.tolist(), library).law(library)
+
+
+def test_at_few_rows_a_constant_costs_what_akaikes_corrected_criterion_says() -> None:
+    line, mean = law("1.3*x + 0.4"), law("2.2")
+    # 12 rows: k + k(k + 1)/(n - k - 1) in units of ln 2, where k counts the constants and the variance
+    penalty = (3 + 12 / 8 - 2 - 6 / 9) / math.log(2)
+    assert price(line, 0.25, [12]) - price(mean, 1.0, [12]) == pytest.approx(-12.0 + 4 * 1.25 + penalty)
+    assert price(law("1.3*sin(x)"), 0.1, [12]) - price(law("1.3*exp(x)"), 0.1, [12]) == pytest.approx(4.0)
+    assert price(law("x**2.7"), 0.1, [12]) - price(law("x*2.7"), 0.1, [12]) == pytest.approx(3.0)
+
+
+def test_at_many_rows_the_price_is_a_description_length() -> None:
+    line = law("1.3*x + 0.4")
+    assert price(line, 0.25, [200]) == pytest.approx(-200 + 4 * 5 + 2 * (3 + 0.5 * np.log2(800)))
+
+
+def test_no_number_of_rows_makes_a_step() -> None:
+    line = law("1.3*sin(x)**2.2 + 0.4")
+    prices = np.array([price(line, 0.2, [n]) for n in range(30, 120)])
+    assert np.abs(np.diff(prices)).max() < 2.5
+
+
+def test_a_left_out_row_is_predicted_by_the_others() -> None:
+    x = np.arange(1.0, 9.0)
+    y = np.array([2.1, 3.8, 6.3, 7.9, 10.2, 11.7, 14.4, 15.8])
+    error = left_out([law("2.0*x + 0.1")], Polisher(x[:, None], y))
+    for i in range(8):
+        others = np.arange(8) != i
+        line = np.polyfit(x[others], y[others], 1)
+        assert error[i] == pytest.approx((np.polyval(line, x[i]) - y[i]) ** 2 / y.var(), rel=1e-6)
