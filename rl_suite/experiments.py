@@ -35,6 +35,8 @@ class Kind:
 
     None for a kind without an agent that acts.
     """
+    look: str | None = None
+    """``"module:function"``, called with the player's agent; returns what it weighs (``recording.Look``), or None."""
     explorer: str | None = None
     """``"module:function"``, called as ``evaluate`` is; returns the attention of an episode for the page."""
 
@@ -45,6 +47,7 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.sb3.experiment:train",
         evaluate="rl_suite.sb3.evaluation:evaluate",
         player="rl_suite.sb3.evaluation:player",
+        look="rl_suite.sb3.watch:look_of",
     ),
     "symbolic": Kind(
         config="rl_suite.symbolic.config:SymbolicConfig",

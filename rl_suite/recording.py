@@ -27,6 +27,15 @@ PIXEL = 10  # parts of a pixel in a replay
 GRID = 64  # samples of the field per side
 
 
+@dataclass(frozen=True)
+class Look:
+    """How much each of several pre-trained models counts for an agent."""
+
+    models: list[str]
+    weights: Callable[[Any], NDArray[np.float64]]
+    """From raw observations of one copy: (1, n) for the whole, or a row for each node; rows sum to 1."""
+
+
 @dataclass
 class Camera:
     """Notes what one copy of a world looks like, moment after moment."""
@@ -35,19 +44,20 @@ class Camera:
     """Of this project; None for any other environment."""
     draw: Callable[[], Picture | None]
     want_pictures: bool
+    look: Look | None = None
     moments: list[Moment] = field(default_factory=list)
     cells: list[tuple[int, float, int]] = field(default_factory=list)  # cell, reward, episode
     landmarks: list[tuple[str, int]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     dish: Dish | None = None
 
-    def note(self, reward: float) -> None:
-        """One more moment, up to ``MOST_FRAMES``."""
+    def note(self, reward: float, observation: Any) -> None:
+        """One more moment, up to ``MOST_FRAMES``: what the last step earned, and what the agent sees now."""
         world = getattr(self.world, "inner", self.world)
         if max(len(self.moments), len(self.cells), len(self.pictures)) >= MOST_FRAMES:
             return
         if isinstance(world, Durotaxis):
-            self._note_colony(world, reward)
+            self._note_colony(world, reward, observation)
         elif isinstance(world, GridWorld):
             episode = int(self.world.episode[0]) if self.world is not world else 0
             self.cells.append((int(world.cell[0]), reward, episode))
@@ -58,7 +68,8 @@ class Camera:
     def replay(self, about: str) -> ColonyReplay | RoomReplay | None:
         """What was noted; None for a world that has no replay."""
         if self.dish is not None:
-            return colony_replay(self.dish, self.moments, about)
+            models = [] if self.look is None else self.look.models
+            return colony_replay(self.dish, self.moments, about, models)
         if self.cells:
             world = getattr(self.world, "inner", self.world)
             cells, rewards, episodes = (list(column) for column in zip(*self.cells, strict=True))
@@ -67,8 +78,11 @@ class Camera:
             )
         return None
 
-    def _note_colony(self, world: Durotaxis, reward: float) -> None:
+    def _note_colony(self, world: Durotaxis, reward: float, observation: Any) -> None:
         scene = world.scene(0)
+        looks = np.zeros((0, 0)) if self.look is None else self.look.weights(observation)
+        if len(looks) not in (0, len(scene.x)):  # of the whole colony, or of parts of its action
+            looks = looks.mean(axis=0, keepdims=True)
         self.dish = scene.dish
         intensity = intensities(scene.dish, scene.x, scene.y)
         self.moments.append(
@@ -81,6 +95,7 @@ class Camera:
                 edges=scene.edges.ravel().tolist(),
                 reward=reward,
                 index=float(np.nan_to_num(scene.metrics["durotactic_index"])),
+                looks=np.clip(np.round(looks, 3), 0, 1).tolist(),
             )
         )
 
@@ -99,21 +114,23 @@ class Watched(VectorWrapper):
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Start, noted."""
         result = self.env.reset(seed=seed, options=options)
-        self.camera.note(0.0)
+        self.camera.note(0.0, result[0])
         return result
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step, noted unless it was the last: a batch has begun anew by then."""
         result = self.env.step(actions)
         if not (result[2] | result[3])[0]:
-            self.camera.note(float(result[1][0]))
+            self.camera.note(float(result[1][0]), result[0])
         self.left -= 1
         if not self.left:
             raise EnoughSeenError
         return result
 
 
-def record(agent: Agent, spec: EvaluationSpec, pictures: bool = False, most: int | None = None) -> Camera:
+def record(
+    agent: Agent, spec: EvaluationSpec, pictures: bool = False, most: int | None = None, look: Look | None = None
+) -> Camera:
     """Let the agent play the first episode of ``spec`` and note every moment.
 
     Args:
@@ -121,6 +138,7 @@ def record(agent: Agent, spec: EvaluationSpec, pictures: bool = False, most: int
         spec: of the evaluation; its first task and seed are played.
         pictures: draw every moment as well.
         most: steps to note; None for ``MOST_FRAMES``.
+        look: what the agent weighs, to be noted as well.
 
     Raises:
         UserError: pictures are wanted of a world that draws none.
@@ -129,7 +147,7 @@ def record(agent: Agent, spec: EvaluationSpec, pictures: bool = False, most: int
     if pictures and spec.make_envs is None and not spec.env_id.rpartition(":")[2].startswith("rl_suite/"):
         alone = replace(alone, env_options={**spec.env_options, "render_mode": "rgb_array"})
     with closing(alone.make()) as env, preserved_random_state(spec.seed):
-        camera = Camera(getattr(env.unwrapped, "world", None), _drawer(env), pictures)
+        camera = Camera(getattr(env.unwrapped, "world", None), _drawer(env), pictures, look)
         with suppress(EnoughSeenError):
             play(agent, Watched(env, camera, most or MOST_FRAMES), alone.plan(env)[1], spec.deterministic)
     if pictures and not camera.pictures:
@@ -157,8 +175,8 @@ def intensities(dish: Dish, x: NDArray[np.float64], y: NDArray[np.float64]) -> N
     return values
 
 
-def colony_replay(dish: Dish, moments: list[Moment], about: str) -> ColonyReplay:
-    """Moments on the field of a dish."""
+def colony_replay(dish: Dish, moments: list[Moment], about: str, models: list[str]) -> ColonyReplay:
+    """Moments on the field of a dish, and the names of the models that the agent weighs."""
     side = np.linspace(-dish.radius, dish.radius, min(GRID, MOST_GRID))
     x, y = np.meshgrid(side, -side)  # rows from above
     inside = np.minimum(1.0, dish.radius / np.maximum(np.hypot(x, y), 1e-9))
@@ -175,4 +193,5 @@ def colony_replay(dish: Dish, moments: list[Moment], about: str) -> ColonyReplay
         field=np.rint(255 * share).astype(int).tolist(),
         kpa=(low * dish.kpa_per_intensity, high * dish.kpa_per_intensity),
         moments=moments,
+        models=models,
     )

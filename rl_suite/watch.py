@@ -42,11 +42,12 @@ def keep_replay(config: ExperimentConfig, run: Run, number: int = 0) -> Path | N
         run: whose best checkpoint plays.
         number: another number is another episode.
     """
-    player = KINDS[config.kind].player
-    if player is None:
+    kind = KINDS[config.kind]
+    if kind.player is None:
         return None
-    agent, spec = load_attribute(player)(config, EvaluationRequest(run=run))
-    camera = record(agent, replace(spec, seed=spec.seed + number), most=config.replay_steps)
+    agent, spec = load_attribute(kind.player)(config, EvaluationRequest(run=run))
+    look = None if kind.look is None else load_attribute(kind.look)(agent)
+    camera = record(agent, replace(spec, seed=spec.seed + number), most=config.replay_steps, look=look)
     replay = camera.replay(about=config.experiment)
     if replay is None:
         return None

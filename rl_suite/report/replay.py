@@ -15,10 +15,11 @@ from rl_suite.errors import UserError
 from rl_suite.reading import read_bytes
 
 MOST_BYTES = 3_000_000
-MOST_FRAMES, MOST_NODES, MOST_CELLS, MOST_GRID = 2000, 512, 64, 96
+MOST_FRAMES, MOST_NODES, MOST_CELLS, MOST_GRID, MOST_MODELS = 2000, 512, 64, 96, 16
 
 Place = Annotated[int, Field(ge=-100_000, le=100_000)]  # tenths of a pixel from the centre of the dish
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -39,6 +40,8 @@ class Moment(Plain):
     edges: Annotated[list[Annotated[int, Field(ge=0, lt=MOST_NODES)]], Field(max_length=16 * MOST_NODES)]  # pairs
     reward: Number
     index: Number  # durotactic index so far
+    looks: Annotated[list[list[Share]], Field(max_length=MOST_NODES)] = []
+    """How much each of ``models`` counts for what the agent does next: one row for the colony, or one for each node."""
 
     @model_validator(mode="after")
     def _same_lengths(self) -> "Moment":
@@ -47,6 +50,8 @@ class Moment(Plain):
             raise ValueError("node lists of different lengths")
         if len(self.edges) % 2 or any(end >= n for end in self.edges):
             raise ValueError("edges between nodes that are not there")
+        if len(self.looks) not in (0, 1, n):
+            raise ValueError("looks of nodes that are not there")
         return self
 
 
@@ -64,6 +69,14 @@ class ColonyReplay(Plain):
     """Stiffness from 0 (soft) to 255 (stiff) on a square grid over the dish, rows from above."""
     kpa: tuple[Number, Number]  # at 0 and at 255
     moments: Annotated[list[Moment], Field(min_length=1, max_length=MOST_FRAMES)]
+    models: Annotated[list[Text], Field(max_length=MOST_MODELS)] = []
+    """Pre-trained models that the agent weighs against each other."""
+
+    @model_validator(mode="after")
+    def _one_share_for_each_model(self) -> "ColonyReplay":
+        if any(len(row) != len(self.models) for moment in self.moments for row in moment.looks):
+            raise ValueError("looks at other models than those named")
+        return self
 
 
 class RoomReplay(Plain):

@@ -1,12 +1,19 @@
-"""Callbacks that a policy brings with it: for pre-trained models, and for values per component of the reward."""
+"""What a policy with pre-trained models, or with values per component of the reward, brings with it to be watched."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.protocol import Agent
 from rl_suite.errors import UserError
+from rl_suite.evaluation.adapters import NormalisingAgent
 from rl_suite.sb3.config import SB3Config
+
+if TYPE_CHECKING:
+    from rl_suite.recording import Look
 
 
 def model_names(model: BaseAlgorithm) -> list[str]:
@@ -17,6 +24,22 @@ def model_names(model: BaseAlgorithm) -> list[str]:
 
     extractor = multi_ptm_of(model.policy)
     return [] if extractor is None else list(extractor.names)
+
+
+def look_of(agent: Agent) -> "Look | None":
+    """How much each pre-trained model of a trained agent counts; None without models or without attention."""
+    model: Any = agent.agent if isinstance(agent, NormalisingAgent) else agent
+    normalise = agent.normalise if isinstance(agent, NormalisingAgent) else None
+    if not isinstance(model, BaseAlgorithm) or not model_names(model):
+        return None
+    from rl_suite.recording import Look
+    from rl_suite.sb3.ptm_callback import attention_of
+
+    def weights(observation: Any) -> NDArray[np.float64]:
+        found = attention_of(model.policy, observation if normalise is None else normalise(observation))
+        return np.zeros((0, 0)) if found is None else found
+
+    return Look(model_names(model), weights)
 
 
 def _may_have_models(policy: Any) -> bool:

@@ -69,13 +69,35 @@
       pen.arc(lens.x, lens.y, lens.radius, 0, 7);
       pen.stroke();
       if (closer >= 0) under = closer;
+      const looked = weighed(moment, under);
       if (under >= 0) {
         return `node ${under}: ${moment.kpa[under].toFixed(2)} kPa under it, ${moment.age[under]} steps old, ` +
-          ["no mark", "marked to be kept", "marked for deletion"][moment.mark[under]];
+          ["no mark", "marked to be kept", "marked for deletion"][moment.mark[under]] + looked;
       }
       return `step ${step}: ${moment.x.length} nodes, durotactic index ${moment.index.toFixed(2)}, ` +
         `reward ${moment.reward.toFixed(2)}; strong colour is stiff (${replay.kpa.map((v) => v.toFixed(1)).join(" to ")} kPa), ` +
-        "the goal lies beyond the dashed line; the lens follows the colony; hover over a node";
+        `the goal lies beyond the dashed line; the lens follows the colony; hover over a node${looked}`;
+    }
+    // How much each pre-trained model counts, of one node or on average over all: bars in the corner, and as text.
+    function weighed(moment, node) {
+      if (!moment.looks.length) return "";
+      const own = node >= 0 && moment.looks.length > 1 ? [moment.looks[node]] : moment.looks;
+      const shares = replay.models.map((_, m) => own.reduce((sum, row) => sum + row[m] / own.length, 0));
+      pen.font = "13px system-ui, sans-serif";
+      pen.textAlign = "left";
+      pen.textBaseline = "middle";
+      const wide = canvas.width > canvas.height;  // below the lens, or beside it
+      const [left, top] = wide ? [lens.x - lens.radius, lens.y + lens.radius + 30] : [4, 14];
+      replay.models.forEach((name, m) => {
+        const y = top + 20 * m;
+        pen.fillStyle = colour("line");
+        pen.fillRect(left, y - 6, 60, 12);
+        pen.fillStyle = colour("own");
+        pen.fillRect(left, y - 6, 60 * shares[m], 12);
+        pen.fillStyle = colour("ink");
+        pen.fillText(name, left + 66, y);
+      });
+      return `; it weighs ${replay.models.map((name, m) => `${name} ${(100 * shares[m]).toFixed(0)} %`).join(", ")}`;
     }
     // A round window onto the world: where it is on the canvas, what lies in its middle, and how much it shows.
     function view(window, x, y, half) {

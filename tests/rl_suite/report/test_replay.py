@@ -13,11 +13,16 @@ import yaml
 from agents.baselines import RandomAgent
 from agents.durotaxis_baselines import UpGradient
 from envs.gridworld import DarkRoom
+from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec
+from rl_suite.experiments import load_experiment
 from rl_suite.recording import record
 from rl_suite.report.replay import ColonyReplay, RoomReplay, as_script, read_replay
+from rl_suite.sb3.build import build_env, build_model
+from rl_suite.sb3.evaluation import evaluation_spec
+from rl_suite.sb3.watch import look_of
 
 ROOM: dict[str, Any] = {
     "kind": "room",
@@ -62,6 +67,32 @@ def test_a_colony_is_noted_on_its_field() -> None:
     first = replay.moments[0]
     assert all(replay.kpa[0] <= value <= replay.kpa[1] for value in first.kpa)
     assert len(json.dumps(replay.model_dump())) < 3_000_000
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_what_an_agent_weighs_is_noted_beside_what_it_does(level: str) -> None:
+    name = "durotaxis_wsa" if level == "graph" else "durotaxis_per_node"
+    words = [f"experiment={name},smoke", f"policy.kwargs.wsa_config={{level: {level}}}", "policy.kwargs.use_wsa=true"]
+    words.append("policy.kwargs.ptms=[{model_type: graph_cnn, options: {width: 4}}, {model_type: graph_cnn}]")
+    config = load_experiment(DEFAULT_CONFIG, words)
+    model = build_model(config, build_env(config, config.env.train_kwargs, 4))
+    look = look_of(model)
+    assert look is not None
+    assert len(look.models) == 2
+    replay = record(model, evaluation_spec(config, {}), most=4, look=look).replay("about")
+    assert isinstance(replay, ColonyReplay)
+    assert replay.models == look.models
+    for moment in replay.moments:
+        assert len(moment.looks) == (1 if level == "graph" else len(moment.x))
+        np.testing.assert_allclose(np.sum(moment.looks, axis=1), 1, atol=2e-3)
+    assert replay.moments[0].looks != replay.moments[-1].looks
+
+
+def test_an_agent_without_models_weighs_nothing() -> None:
+    config = load_experiment(DEFAULT_CONFIG, ["experiment=durotaxis,smoke"])
+    model = build_model(config, build_env(config, config.env.train_kwargs, 4))
+    assert look_of(model) is None
+    assert look_of(RandomAgent(model.action_space, seed=0)) is None
 
 
 def test_pictures_are_taken_of_every_moment() -> None:
