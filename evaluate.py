@@ -1,36 +1,7 @@
-"""Evaluate a run, a checkpoint, an SB3 zip or a baseline on held-out tasks, beside random and oracle.
+"""Evaluate a run, a checkpoint or a baseline: ``python evaluate.py --help``."""
 
-python evaluate.py runs/darkroom/0                              the best checkpoint of a run
-python evaluate.py runs/darkroom/0 evaluation.n_tasks=64        with other settings
-python evaluate.py baseline=random experiment=darkroom          no training needed
-python evaluate.py checkpoint=model.zip experiment=darkroom     weights only; nothing is unpickled
-"""
-
-from pathlib import Path
-
-from rl_suite.cli import make_parser, prepare_process, run_command, show
-from rl_suite.evaluation.command import read_request, write_result
-from rl_suite.experiments import KINDS, load_attribute
-from rl_suite.report.page import write_report
-
-
-def main() -> None:
-    """Parse, evaluate, print the table and where it was written."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where evaluation.json goes")
-    parser.add_argument("--trust-pickle", action="store_true", help="load an SB3 zip with PPO.load; it can run code")
-    parser.add_argument("--trust-code", action="store_true", help="run the code that the folder names")
-    arguments = parser.parse_args()
-    trusted = {"trust_pickle": arguments.trust_pickle, "trust_code": arguments.trust_code}
-    config, request = read_request(arguments.config, arguments.words, **trusted)
-    prepare_process(config)
-    report = load_attribute(KINDS[config.kind].evaluate)(config, request)
-    for table in report.tables():
-        show(table)
-    show(f"every episode: {write_result(report, request, arguments.out)}")
-    if request.run is not None and arguments.out is None:
-        show(f"report: {write_report(request.run)}")
-
+from rl_suite.cli import run_command
+from rl_suite.commands.evaluate import main
 
 if __name__ == "__main__":
     run_command(main)

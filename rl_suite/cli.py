@@ -22,12 +22,18 @@ from rl_suite.shipped import shipped_file
 WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 LONGEST_LINE = 2000  # characters of one error; the rest is cut
+CONSOLE = "rl-suite"
 DEFAULT_CONFIG = shipped_file("config.yaml")
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with ``--config`` and ``key=value`` words."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser(description: str, program: str) -> argparse.ArgumentParser:
+    """A parser with ``--config`` and ``key=value`` words; the description speaks of the command as it was called."""
+    called = command_line(f"{program}.py")
+    parser = argparse.ArgumentParser(
+        prog=called.removeprefix("python "),
+        description=description.replace(f"python {program}.py", called),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: config.yaml")
     parser.add_argument(
         "words", nargs="*", metavar="key=value", help="settings, such as experiment=NAME,smoke seed=3 ppo.gamma=0.9"
@@ -84,10 +90,26 @@ def exit_code(main: Callable[[], int | None]) -> int:
 def command_line(program: str, *words: object) -> str:
     """A command that can be pasted into a shell, whatever stands in its words.
 
+    Where the user has called the installed command, it is that one's: ``rl-suite evaluate`` for ``evaluate.py``.
+
     >>> command_line("evaluate.py", Path("my runs/darkroom/0"))
     "python evaluate.py 'my runs/darkroom/0'"
     """
+    if Path(program).stem == CONSOLE:
+        return shlex.join([CONSOLE, *map(str, words)])
+    if is_console():
+        return shlex.join([CONSOLE, Path(program).stem, *map(str, words)])
     return shlex.join(["python", program, *map(str, words)])
+
+
+def module_command(module: str) -> str:
+    """How to call a command that is a module, such as ``rl_suite.report``: ``python -m rl_suite.report``."""
+    return f"{CONSOLE} {module.rpartition('.')[2]}" if is_console() else f"python -m {module}"
+
+
+def is_console() -> bool:
+    """Whether this process is the installed command ``rl-suite``."""
+    return Path(sys.argv[0]).stem == CONSOLE
 
 
 def _complain(message: str) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.checkpoint import write_atomically
-from rl_suite.cli import prepare_process, run_command, show
+from rl_suite.cli import module_command, prepare_process, run_command, show
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.evaluation.command import read_request
@@ -101,17 +101,17 @@ def save_film(pictures: Sequence[NDArray[np.uint8]], path: Path, fps: float) -> 
     write_atomically(path, buffer.getvalue())
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Replay, film, report."""
     parser = argparse.ArgumentParser(
-        prog="python -m rl_suite.watch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=module_command("rl_suite.watch"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="run folder, such as runs/durotaxis/0")
     parser.add_argument("--out", type=Path, help="the film: .webp, .gif or .mp4 (default: film.webp in the run folder)")
     parser.add_argument("--fps", type=float, default=8.0, help="pictures a second (default: %(default)s)")
     parser.add_argument("--episode", type=int, default=0, help="another number is another held-out episode")
     parser.add_argument("--trust-code", action="store_true", help="run the code that the folder names")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if not 0.1 <= arguments.fps <= 100 or arguments.episode < 0:
         raise UserError("--fps is between 0.1 and 100, --episode at least 0")
     config, request = read_request(Path(), [str(arguments.run)], trust_code=arguments.trust_code)

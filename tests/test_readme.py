@@ -75,13 +75,13 @@ def config(tmp_path_factory):
 
 
 def check_train(words, config):
-    arguments = make_parser("").parse_args(words)
+    arguments = make_parser("", "train").parse_args(words)
     read = read_plan if is_sweep(arguments.words) else load_experiment
     read(config if arguments.config.name == "config.yaml" else ROOT / arguments.config, arguments.words)
 
 
 def check_evaluate(words, config):
-    parser = make_parser("")
+    parser = make_parser("", "evaluate")
     parser.add_argument("--out")
     parser.add_argument("--trust-pickle", action="store_true")
     settings = []

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("envs", "agents", "rl_suite")
@@ -59,3 +60,40 @@ def test_what_it_holds_works_from_another_folder(wheel, tmp_path):
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == 100
+
+
+@pytest.mark.slow
+def test_its_commands_work_from_any_folder_with_ones_own_configuration(wheel, tmp_path):
+    """Installed into an environment of its own, which borrows the dependencies of this one."""
+    home, work = tmp_path / "environment", tmp_path / "work"
+    work.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    (built,) = wheel.parent.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet", "--no-deps"]
+    done = subprocess.run([*install, "--no-index", str(built)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (site,) = home.glob("lib/python*/site-packages")
+    (site / "borrowed.pth").write_text("\n".join(entry for entry in sys.path if entry.endswith("site-packages")))
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["experiments"]["mine"] = {"about": "my own", "env": {"id": "rl_suite/DarkRoom-v0"}}
+    (work / "mine.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+    def call(*words):
+        command = [str(home / "bin" / "rl-suite"), *words]
+        return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+
+    tiny = ["train.total_timesteps=64", "train.evaluate_every=64", "train.checkpoint_every=64"]
+    trained = call("train", "--config", "mine.yaml", "experiment=mine,smoke", *tiny)
+    assert trained.returncode == 0, trained.stderr
+    assert "rl-suite evaluate runs/mine-smoke/0" in trained.stdout
+    assert (work / "runs" / "mine-smoke" / "0" / "report.html").is_file()
+    assert "experiment=darkroom" in call("train", "--help").stdout
+    done = subprocess.run(
+        [str(home / "bin" / "python"), "-c", "import envs, rl_suite; print(rl_suite.__file__)"],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith(str(site)), done.stderr

@@ -3,13 +3,11 @@
 Three things that go wrong with pre-trained networks in reinforcement learning, and what is done here:
 
 * SB3's ``ortho_init`` overwrites every layer of a features extractor: a PTM does not pass ``apply`` on.
-* A frozen network in training mode still moves its batch statistics, and any network acts and learns with
-  different ones, and with other units dropped: backbones stay in evaluation mode always.
+* In training mode batch statistics move, even frozen ones, and units are dropped: backbones stay in evaluation mode.
 * Another number of image channels means another first convolution: it is made of the old one's mean over
   the colours, never drawn anew. More than three channels are frames or cameras: each goes through the network
   on its own, as a mean over them could not tell a film from the same film backwards.
-* A random network whose batch statistics are the initial ones lets all that it is shown fade, layer after layer:
-  they are taken once from the first pictures.
+* A random network with initial batch statistics lets all it is shown fade: they are taken from the first pictures.
 """
 
 import difflib
@@ -27,7 +25,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 log = logging.getLogger(__name__)
 
@@ -73,20 +70,22 @@ class ModelType:
     Attributes:
         build: makes the network for a number of image channels.
         min_size: smallest height and width of an image that it can take.
-        imagenet: torchvision's weights, for those that have them.
+        imagenet: name of torchvision's weights, for those that have them.
         one_picture: whether it knows one grey or coloured picture at a time, so that frames and cameras, stacked
             along the channels, are shown to it one by one and its feature maps are stacked.
     """
 
     build: Callable[..., nn.Module]
     min_size: int
-    imagenet: models.WeightsEnum | None = None
+    imagenet: str | None = None
     one_picture: bool = False
 
 
-def _resnet(constructor: Callable[[], models.ResNet]) -> Callable[..., nn.Module]:
+def _resnet(name: str) -> Callable[..., nn.Module]:
     def build(in_channels: int, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-        network = constructor()
+        from torchvision.models import get_model  # late: it takes longer than all other imports of an agent together
+
+        network = get_model(name)
         if weights is not None:
             network.load_state_dict(weights)
         network.conv1 = adapt_first_convolution(network.conv1, in_channels)
@@ -98,9 +97,9 @@ def _resnet(constructor: Callable[[], models.ResNet]) -> Callable[..., nn.Module
 
 REGISTRY: dict[str, ModelType] = {
     "graph_cnn": ModelType(GraphCNN, 8),
-    "resnet18": ModelType(_resnet(models.resnet18), 16, models.ResNet18_Weights.IMAGENET1K_V1, True),
-    "resnet34": ModelType(_resnet(models.resnet34), 16, models.ResNet34_Weights.IMAGENET1K_V1, True),
-    "resnet50": ModelType(_resnet(models.resnet50), 16, models.ResNet50_Weights.IMAGENET1K_V2, True),
+    "resnet18": ModelType(_resnet("resnet18"), 16, "ResNet18_Weights.IMAGENET1K_V1", True),
+    "resnet34": ModelType(_resnet("resnet34"), 16, "ResNet34_Weights.IMAGENET1K_V1", True),
+    "resnet50": ModelType(_resnet("resnet50"), 16, "ResNet50_Weights.IMAGENET1K_V2", True),
 }
 
 
@@ -351,27 +350,28 @@ def adapt_first_convolution(convolution: nn.Conv2d, in_channels: int) -> nn.Conv
     return adapted
 
 
-def imagenet_weights(entry: models.WeightsEnum, missing: Literal["error", "random"]) -> Mapping[str, Tensor] | None:
-    """A torchvision state dict from the cache folder or the network; None for random initialisation.
+def imagenet_weights(name: str, missing: Literal["error", "random"]) -> Mapping[str, Tensor] | None:
+    """torchvision's state dict of that name from the cache folder or the network; None for random initialisation.
 
     Raises:
         FileNotFoundError: it is in neither, and ``missing`` is "error"; the message names file and folder.
         ValueError: the file is damaged.
     """
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    name = entry.url.rsplit("/", 1)[-1]
-    if missing == "random" and not (folder / name).is_file():
-        log.warning("%s has no %s: its weights are random", folder, name)
+    from torchvision.models import get_weight
+
+    path = Path(torch.hub.get_dir(), "checkpoints", (url := str(get_weight(name).url)).rpartition("/")[2])
+    if missing == "random" and not path.is_file():
+        log.warning("%s has no %s: its weights are random", path.parent, path.name)
         return None
     try:
         weights: Mapping[str, Tensor] = torch.hub.load_state_dict_from_url(
-            entry.url, str(folder), progress=False, check_hash=True, weights_only=True
+            url, str(path.parent), progress=False, check_hash=True, weights_only=True
         )
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{folder / name} is damaged; delete it to have it downloaded again") from error
+        raise ValueError(f"{path} is damaged; delete it to have it downloaded again") from error
     except (urllib.error.URLError, OSError) as error:
         raise FileNotFoundError(
-            f"ImageNet weights cannot be downloaded ({error}): place {name} in {folder}, "
+            f"ImageNet weights cannot be downloaded ({error}): place {path.name} in {path.parent}, "
             "or set missing_weights: random for this model"
         ) from None
     return weights

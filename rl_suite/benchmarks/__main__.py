@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_suite.benchmarks import BENCHMARKS, Options, load
-from rl_suite.cli import show
+from rl_suite.cli import module_command, show
 from rl_suite.errors import UserError
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when all went well, 2 when the user has to mend something, 1 for a missed promise."""
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog=module_command("rl_suite.benchmarks"), description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run, or 'all'; none: list them")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it still work? (result not stored)")
     parser.add_argument("--repeats", type=int, default=Options.repeats, help="timed turns; the fastest counts")

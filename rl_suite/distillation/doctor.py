@@ -15,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from rich.text import Text
 
-from rl_suite.cli import PlainConsole, exit_code, printable
+from rl_suite.cli import PlainConsole, exit_code, module_command, printable
 from rl_suite.distillation.histories import MANIFEST, Histories, Manifest, load_histories
 from rl_suite.distillation.sources.rollout import look
 from rl_suite.distillation.worlds import TaskFamily, begin_tasks
@@ -293,7 +293,7 @@ def _entropy(actions: NDArray[np.generic], n_actions: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 1 where there is a problem, 2 where nothing could be read."""
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.doctor", description="History doctor.")
+    parser = argparse.ArgumentParser(prog=module_command("rl_suite.distillation.doctor"), description="History doctor.")
     parser.add_argument("command", choices=["check"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trust-code", action="store_true", help="import the world's module that the folder names")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agents.in_context.agent import InContextAgent
 from agents.in_context.model import Steps
 from rl_suite.checkpoint import write_atomically
-from rl_suite.cli import exit_code, printable
+from rl_suite.cli import exit_code, module_command, printable
 from rl_suite.distillation.attention.probe import query_attention
 from rl_suite.distillation.attention.sample import Sample
 from rl_suite.distillation.config import DistillationConfig
@@ -124,7 +124,7 @@ def chosen_tasks(family: TaskFamily, names: Sequence[int] | None, count: int) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 2 where the user has to mend something."""
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.distillation.look", description=__doc__)
+    parser = argparse.ArgumentParser(prog=module_command("rl_suite.distillation.look"), description=__doc__)
     parser.add_argument("run", type=Path, help="run folder of a distillation experiment")
     parser.add_argument("--samples", type=int, default=5, help="trials to look at (default 5)")
     parser.add_argument("--tasks", type=int, nargs="+", help="look at trials on these test tasks instead")
