@@ -34,6 +34,7 @@ class Options:
     known: str | None = None
     prior: Path | None = None
     proposals: int = 100
+    loss: str = "squared"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Findings:
     chosen: Finished
     front: list[Finished]
     polisher: Polisher
+    outliers: tuple[int, ...] = ()
+    """Rows that are left out because the law does not give them."""
 
 
 def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling) -> Findings:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,24 @@ WIDEST = 90  # characters of a formula in the table
 
 
 @dataclass(frozen=True)
+class Outlier:
+    """A row, counted from 1, whose target is not what the law of the others says."""
+
+    row: int
+    value: float
+    expected: float
+
+    def __str__(self) -> str:
+        return f"row {self.row} is {self.value:.5g}, and the law says {self.expected:.5g}"
+
+
+def _outliers(found: Findings, data: Data) -> Iterator[Outlier]:
+    for row in found.outliers:
+        law = found.chosen.laws[0 if data.sets is None else int(data.sets[row])]
+        yield Outlier(row + 1, float(data.y[row]), float(law.predict(data.X[row : row + 1])[0]))
+
+
+@dataclass(frozen=True)
 class Report:
     """The front of a search, its chosen law, and the data they are measured on."""
 
@@ -39,11 +57,13 @@ class Report:
     evaluations: int
     datasets: tuple[str, ...] = ("",)
     """Names of the datasets, each of which has constants of its own."""
+    outliers: tuple["Outlier", ...] = ()
 
     @classmethod
     def of(cls, found: Findings, data: Data, stopped: str, evaluations: int) -> "Report":
         """The report of a search's laws for ``data``."""
-        return cls(data.target, found.front, found.chosen, found.polisher, stopped, evaluations, data.set_names)
+        report = cls(data.target, found.front, found.chosen, found.polisher, stopped, evaluations, data.set_names)
+        return replace(report, outliers=tuple(_outliers(found, data)))
 
     def measured_on(self, polisher: Polisher) -> "Report":
         """The same laws with their errors on other data."""
@@ -95,6 +115,9 @@ class Report:
         error = math.sqrt(self.chosen.nmse)
         said = [f"error {error:.3g} of the target's standard deviation, on {n} rows"]
         said.append("exact up to rounding" if self.chosen.exact else LEFT[what_is_left(self.chosen, self.polisher)])
+        said += [f"outlier, left out: {outlier}" for outlier in self.outliers[:SHOWN]]
+        if len(self.outliers) > SHOWN:
+            said.append(f"... and {len(self.outliers) - SHOWN} more outliers")
         rivals = [f.bits for f in self.front if f is not self.chosen]
         if rivals:
             gap = min(rivals) - self.chosen.bits
@@ -127,6 +150,7 @@ class Report:
             "certainty": self.certainty(),
             "constants": [[asdict(c) for c in constants] for constants in self.constants()],
             "datasets": list(self.datasets),
+            "outliers": [asdict(outlier) for outlier in self.outliers],
         }
 
     def save(self, path: Path) -> None:

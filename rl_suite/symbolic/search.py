@@ -7,45 +7,44 @@ seed gives the same laws; the budget counts evaluations of programs on the data,
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.states import checked
 from envs.symbolic.tokens import Library
 from envs.symbolic.unit_algebra import program_unit
+from rl_suite.symbolic.beginnings import Offer, inner_openings, opening_laws
 from rl_suite.symbolic.data import Data, Options, Values
-from rl_suite.symbolic.evolution.frames import TRANSFORMS, Target, make_target
-from rl_suite.symbolic.evolution.genome import Alphabet, Dimensions
-from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island, Niche
-from rl_suite.symbolic.evolution.scoring import Scorer
+from rl_suite.symbolic.evolution.genome import Alphabet
+from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island
 from rl_suite.symbolic.findings import Findings, findings_of, findings_record, simple_laws
 from rl_suite.symbolic.forms.candidates import forms_of
-from rl_suite.symbolic.forms.inner import inner_laws
 from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
-from rl_suite.symbolic.forms.openings import openings, peeled_openings
+from rl_suite.symbolic.landscape import Landscape
 from rl_suite.symbolic.laws.archive import Archive, noise_is_left
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.pieces import Piece, piece_of
 from rl_suite.symbolic.laws.polish import Polisher
 from rl_suite.symbolic.laws.records import archive_record, read_archive
+from rl_suite.symbolic.robust import reweighed
 from rl_suite.symbolic.scaling import Scaling, scaling_of
 
 if TYPE_CHECKING:
     from rl_suite.symbolic.evolution.guidance import Guidance
     from rl_suite.symbolic.prior import Prior
 
-Rows = tuple[Values, Values, Values | None]  # columns for programs (n, c), target (n,), weights of one dataset
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
 GRACE = 4_000  # evaluations after an exact law
-MIN_SET_ROWS = 20  # of each of several datasets, for breeding
-INNER_AFTER, MOST_INNER = 2, 12  # generations before laws with inner constants are scanned for, and laws written
-MAX_OPENERS = 4  # datasets from which laws to begin with are made
+INNER_AFTER = 2  # generations before laws with inner constants are scanned for
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
+MOST_LOOKS = 4  # for outliers
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
 # With so few rows the tests for noise are weak, and so small an error is rarely noise: wait so many times longer.
 FEW_ROWS, FINE, DOUBT = 60, 1e-8, 4
@@ -74,37 +73,24 @@ class Search:
         self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
         self.archive = Archive()
         self.polisher = Polisher(data.X, data.y, data.sets, weights=data.weights)
-        self._whole = [self._rows(rows) for rows in self.polisher.rows]
         self.evaluations = self.generation = 0
         self.reason = ""
         self._findings: tuple[int, Findings] | None = None
+        self._looks = 0  # for outliers
         rng = np.random.default_rng(seed)
-        self._order = rng.permutation(len(data.y))
+        self.land = Landscape(self._inputs, self.alphabet, options.max_length, rng.permutation(len(data.y)))
         self._wide = False
-        units, self._target_units = self._unit_arrays()
-        self._dimensions = Dimensions(units, data.units is not None and data.units.free_constant)
         if data.units is not None:
             require_reachable(data.units, data.variables)
-        some = self._use_points(options.search_points)
+        self.land.use(data, self.polisher.rows, options.search_points)
         self.islands: list[Island] = []
-        self._full: dict[tuple[str, bool], list[Target]] = {}
         for niche in (*options.niches, *(PURE_NICHES if self._inputs.scale else ())):
-            targets, full = self._targets(niche, some), self._targets(niche, self._whole)
             stream = rng.integers(0, 2**64, dtype=np.uint64)
-            if targets is None or full is None or not (niche.scaled or self._fits_units(niche.transform)):
-                continue
-            self._full[niche.transform, niche.scaled] = full
-            self.islands.append(
-                Island(
-                    niche,
-                    targets,
-                    self._pure_alphabet if niche.scaled else self.alphabet,
-                    options.population,
-                    options.max_length,
-                    stream,
-                    sum(self.polisher.sizes),
-                )
-            )
+            targets = self.land.targets(niche)
+            if targets is not None:
+                alphabet = self._pure_alphabet if niche.scaled else self.alphabet
+                size = options.population, options.max_length
+                self.islands.append(Island(niche, targets, alphabet, *size, stream, sum(self.polisher.sizes)))
         self.guidance: Guidance | None = None
         if options.policy:
             from rl_suite.symbolic.evolution import guidance  # and torch, which a search without a policy does without
@@ -119,57 +105,65 @@ class Search:
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
 
-    def _rows(self, rows: NDArray[np.int64]) -> Rows:
-        weights = self.data.weights
-        return self._inputs.columns[rows], self.data.y[rows], None if weights is None else weights[rows]
-
-    def _use_points(self, count: int) -> list[Rows]:
-        """Breed on ``count`` random rows from now on, some of every dataset; returns them."""
-        sets = self.data.sets
-        share = max(MIN_SET_ROWS, count // len(self._whole))
-        if sets is None:
-            chosen = [np.sort(self._order[:count])]
-        else:
-            chosen = [np.sort(self._order[sets[self._order] == s][:share]) for s in range(len(self._whole))]
-        some = [self._rows(rows) for rows in chosen]
-        columns = [part for part, *_ in some]
-        length = self.options.max_length
-        self._scorer = Scorer(self.alphabet, columns, self._dimensions, self._target_units, length)
-        return some
-
-    def _targets(self, niche: Niche, datasets: list[Rows]) -> list[Target] | None:
-        """The target of a niche on every dataset; None if one of them does not allow it."""
-        found = []
-        for columns, y, weights in datasets:
-            scale = self._inputs.scale_of(columns) if niche.scaled else None
-            target = make_target(niche.transform, self._inputs.factor_rows(columns), y, scale, weights)
-            if target is None:
-                return None
-            found.append(target)
-        return found
-
     def _widen(self) -> None:
         """Where noise hides small differences, breed on more rows; all programs are measured again."""
         self._wide = True
-        some = self._use_points(WIDE_POINTS)
+        self._measure_again()
+
+    def _measure_again(self) -> None:
+        """Breed on the rows and weights that the data have now."""
+        self.land.use(self.data, self.polisher.rows, WIDE_POINTS if self._wide else self.options.search_points)
         for island in self.islands:
-            targets = self._targets(island.niche, some)
+            targets = self.land.targets(island.niche)
             if targets is not None:
-                island.change_targets(targets, self._scorer)
+                island.change_targets(targets, self.land.scorer)
 
-    def _unit_arrays(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        given = self._inputs.units
-        if given is None:
-            nothing = np.zeros(0, np.int64)
-            return np.zeros((len(self.library), 0), np.int64), dict.fromkeys(TRANSFORMS, nothing)
-        target = given.target
-        nothing = np.zeros_like(target)
-        by_transform = {"identity": target, "square": 2 * target, "inverse": -target, "exp": nothing, "sin": nothing}
-        return given.of_tokens(self.library), by_transform
+    def _forgive_in_time(self) -> None:
+        """Look for outliers at half of the budget and before the end; other losses follow the law as it grows."""
+        half = self._looks == 0 and 2 * self.evaluations > self.budget and not self.archive.solved
+        growing = self.options.loss != "squared" and self.generation.bit_count() == 1
+        if half or (self.done and self._looks < MOST_LOOKS):
+            self._looks += 1
+        elif not growing:
+            return
+        if self._forgive() and self.reason != "budget":
+            self.reason = ""
 
-    def _fits_units(self, transform: str) -> bool:
-        """exp(y) and sin(y) need a pure number."""
-        return transform not in ("exp", "sin") or not self._target_units["identity"].any()
+    def _forgive(self) -> bool:
+        """Weigh the rows by what is known of the law, outliers by 0; whether that changes anything."""
+        best, before = self.archive.best, self.data.weights
+        if best is None:
+            return False
+        weights = reweighed(self.scaling.apply(self.given), self.options.loss, best, list(self.archive))
+        if weights is before or (
+            weights is not None and before is not None and np.allclose(weights, before, rtol=0.01)
+        ):
+            return False
+        left_out = self.outliers
+        self._weigh(weights)
+        old, self.archive = list(self.archive), Archive()
+        for finished in old:
+            self._offer([piece_of(law) for law in finished.laws])
+        if not np.array_equal(left_out, self.outliers):  # what was found too poor before may be the law now
+            self._seen[:] = 0
+            self._finished.clear()
+            self._begin()
+            self._try_inner_constants()
+        return True
+
+    def _weigh(self, weights: Values | None) -> None:
+        """Give the rows other weights; programs are measured again."""
+        self.data = replace(self.data, weights=weights)
+        self.polisher = Polisher(self.data.X, self.data.y, self.data.sets, weights=weights)
+        self._findings = None
+        self._measure_again()
+
+    @property
+    def outliers(self) -> NDArray[np.int64]:
+        """Rows that are left out because the law that the others follow does not give them."""
+        given, weights = self.given.weights, self.data.weights
+        none = np.zeros(0, np.int64)
+        return none if weights is None else np.flatnonzero((weights == 0) & (True if given is None else given > 0))
 
     @property
     def done(self) -> bool:
@@ -187,7 +181,9 @@ class Search:
             laws = self.archive.front()
             if self.archive.best is not None and self.archive.best not in laws:
                 laws.append(self.archive.best)
-            self._findings = self.evaluations, findings_of(laws, self.given, self.scaling)
+            data = replace(self.given, weights=self.data.weights)
+            found = findings_of(laws, data, self.scaling)
+            self._findings = self.evaluations, replace(found, outliers=tuple(self.outliers.tolist()))
         return self._findings[1]
 
     def text(self) -> str:
@@ -221,21 +217,19 @@ class Search:
     def step(self) -> None:
         """One generation on every island, then the stopping rules."""
         if self.generation == 0:
-            self._begin_with_baselines()
-            if self.options.polynomials:
-                self._begin_with_openings()
+            self._begin()
             self._check_stop()
         if self.generation == 0 and self._prior is not None and not self.archive.solved:
             self._ask_prior(self._prior)
             self._check_stop()
         for place, island in enumerate(self.islands):
             if self.done:
-                return
+                break
             guests = self._migrants(place) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
             guided = self.guidance is not None and guests is None and place == self.generation % len(self.islands)
             if guided and self.guidance is not None:
-                guests = self.guidance.propose(self._dimensions)
-            evaluated, candidates = island.step(self._scorer, self._seen, guests)
+                guests = self.guidance.propose(self.land.dimensions)
+            evaluated, candidates = island.step(self.land.scorer, self._seen, guests)
             self.evaluations += evaluated
             if guided and self.guidance is not None and guests is not None:
                 last = island.newcomers
@@ -244,13 +238,14 @@ class Search:
                 self._finish(island, candidate)
             self._check_exact()
         self.generation += 1
-        if self.generation == INNER_AFTER and self.options.inner_constants and not self.archive.solved:
+        if self.generation == INNER_AFTER:
             self._try_inner_constants()
         best = self.archive.best
         more = len(self.data.y) > self.options.search_points
         if more and not self._wide and self.evaluations > WIDEN_AFTER and best is not None and best.nmse > NOISY:
             self._widen()
         self._check_stop()
+        self._forgive_in_time()
 
     def _check_exact(self) -> None:
         """An exact law ends the search after a while in which a shorter form of it may turn up."""
@@ -270,38 +265,19 @@ class Search:
             if waited > max(patience, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
                 self.reason = "noise"
 
-    def _begin_with_baselines(self) -> None:
-        for _, form in simple_laws(self.data, self.polisher.rows):
-            self.evaluations += 1
-            self._offer(form)
-
-    def _begin_with_openings(self) -> None:
-        inputs = self._inputs
-        for targets in self._full.values():
-            which = inputs.pure if targets[0].scaled else np.arange(len(inputs.factors))
-            if len(which) == 0:
-                continue
-            for target, (columns, *_) in list(zip(targets, self._whole, strict=True))[:MAX_OPENERS]:
-                X = np.ascontiguousarray(columns[:, which].T)
-                for piece, tried in openings(target, X, inputs.pieces(which)):
-                    self.evaluations += tried
-                    self._offer([inputs.scaled(piece) if target.scaled else piece])
-        if not self.archive.solved:
-            for columns, y, _ in self._whole[:MAX_OPENERS]:
-                for piece, tried in peeled_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
-                    self.evaluations += tried
-                    self._offer([piece])
+    def _begin(self) -> None:
+        self._offer_all(([*form], 1) for _, form in simple_laws(self.data, self.polisher.rows))
+        if self.options.polynomials:
+            self._offer_all(opening_laws(self._inputs, self.land, lambda: self.archive.solved))
 
     def _try_inner_constants(self) -> None:
-        """Laws with constants inside functions of one variable; with units, of pure numbers only they would be."""
-        if self.data.units is not None and not self.data.units.free_constant:
-            return
-        pieces = [Piece((name,)) for name in self.data.variables]
-        for rows in self.polisher.rows[:MAX_OPENERS]:
-            X, y = np.ascontiguousarray(self.data.X[rows].T), self.data.y[rows]
-            for piece, tried in inner_laws(X, y, pieces, self.options.functions, MOST_INNER):
-                self.evaluations += tried
-                self._offer([piece])
+        if self.options.inner_constants and not self.archive.solved:
+            self._offer_all(inner_openings(self.data, self.polisher.rows, self.options.functions))
+
+    def _offer_all(self, offers: Iterable[Offer]) -> None:
+        for form, tried in offers:
+            self.evaluations += tried
+            self._offer(form)
 
     def _ask_prior(self, prior: "Prior") -> None:
         """Offer what a learned prior proposes for the first dataset, in its own order."""
@@ -309,9 +285,8 @@ class Search:
 
         data, rows = self.data, self.polisher.rows[0]
         n = min(self.options.proposals, max(0, self.budget - self.evaluations))
-        for piece, tried in proposals(prior, data.X[rows], data.y[rows], data.variables, n, self.seed):
-            self.evaluations += tried
-            self._offer([piece])
+        tried = proposals(prior, data.X[rows], data.y[rows], data.variables, n, self.seed)
+        self._offer_all(([piece], count) for piece, count in tried)
 
     def _migrants(self, number: int) -> tuple[NDArray[np.int16], Values] | None:
         """The best programs of the island before this one; their worth is measured anew by the new frame."""
@@ -328,8 +303,8 @@ class Search:
         if key in self._finished:
             return False
         self._finished.add(key)
-        targets = self._full[island.niche.transform, island.niche.scaled]
-        datasets = [columns for columns, *_ in self._whole]
+        targets = self.land.full[island.niche.transform, island.niche.scaled]
+        datasets = [columns for columns, *_ in self.land.whole]
         forms = forms_of(candidate, island.niche.split, self.alphabet, self._inputs, datasets, targets)
         scaled = island.niche.scaled
         better = [self._offer([self._inputs.scaled(p) if scaled else p for p in form]) for form in forms]
@@ -338,8 +313,8 @@ class Search:
     def _offer(self, pieces: Sequence[Piece]) -> bool:
         """Finish a form and keep it if it is good; ``pieces`` are the laws of each dataset, or one for all."""
         laws = [piece.law(self.output) for piece in pieces]
-        if len(laws) < len(self._whole):
-            laws = laws * len(self._whole)
+        if len(laws) < len(self.land.whole):
+            laws = laws * len(self.land.whole)
         program = laws[0].program
         if len(program) > 4 * self.options.max_length or not self._units_agree(program):
             return False
@@ -359,8 +334,10 @@ class Search:
             return True
         unit = np.zeros(len(self.data.units.base), np.int64)
         units = self.data.units.of_tokens(self.output)
-        known = program_unit(program, len(program), self.output.opcode, units, self._dimensions.wild_constants, unit)
-        return known == 0 or (known == 1 and bool((unit == self._target_units["identity"]).all()))
+        known = program_unit(
+            program, len(program), self.output.opcode, units, self.land.dimensions.wild_constants, unit
+        )
+        return known == 0 or (known == 1 and bool((unit == self.land.target_units["identity"]).all()))
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, as arrays and plain values."""
@@ -369,6 +346,8 @@ class Search:
             "generation": self.generation,
             "reason": self.reason,
             "wide": self._wide,
+            "looks": self._looks,
+            "weights": self.data.weights,
             "islands": [island.state() for island in self.islands],
             "seen": self._seen[self._seen != 0],
             "slots": np.flatnonzero(self._seen),
@@ -381,7 +360,12 @@ class Search:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state`, with the same bits as if there had been no stop."""
         self.evaluations, self.generation = state["evaluations"], state["generation"]
-        self.reason = state["reason"]
+        self.reason, self._looks = state["reason"], int(state["looks"])
+        if state["weights"] is not None:
+            weights = checked("weights", np.asarray(state["weights"]), np.ones(len(self.data.y)), (0.0, np.inf))
+            if not weights.any():
+                raise ValueError("state 'weights' leaves no row")
+            self._weigh(weights)
         if state["wide"]:
             self._widen()
         for island, part in zip(self.islands, state["islands"], strict=True):

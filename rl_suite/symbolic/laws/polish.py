@@ -133,7 +133,7 @@ class Polisher:
     """Fits and prices laws on fixed data X (n, d), y (n,); ``sets`` (n,) are the numbers of several datasets.
 
     ``most_rows`` are fitted, evenly fewer of more; ``iterations`` are the steps of a fit; ``weights`` (n,)
-    are those of the rows.
+    are those of the rows; rows of weight 0 are left out.
     """
 
     def __init__(
@@ -145,7 +145,8 @@ class Polisher:
         iterations: int = MAX_ITERATIONS,
         weights: Values | None = None,
     ):
-        self.rows = thinned(len(y), sets, most_rows)
+        rows = thinned(len(y), sets, most_rows)
+        self.rows = rows if weights is None else [own[weights[own] > 0] for own in rows]
         self.iterations = iterations
         self.datasets = tuple(
             Dataset.of(X[rows], y[rows], None if weights is None else weights[rows]) for rows in self.rows

@@ -1,0 +1,44 @@
+"""Laws that a search offers before and beside what it breeds: (law of each dataset or one for all, columns tried)."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.forms.inner import inner_laws
+from rl_suite.symbolic.forms.inputs import Inputs
+from rl_suite.symbolic.forms.openings import openings, peeled_openings
+from rl_suite.symbolic.landscape import Landscape
+from rl_suite.symbolic.laws.pieces import Piece
+
+Offer = tuple[list[Piece], int]
+MAX_OPENERS = 4  # datasets from which laws to begin with are made
+MOST_INNER = 12  # laws with inner constants that are written
+
+
+def opening_laws(inputs: Inputs, land: Landscape, solved: Callable[[], bool]) -> Iterator[Offer]:
+    """Polynomials and quotients for every target; behind a power law as long as the law is not ``solved``."""
+    for targets in list(land.full.values()):
+        which = inputs.pure if targets[0].scaled else np.arange(len(inputs.factors))
+        if len(which) == 0:
+            continue
+        for target, (columns, *_) in list(zip(targets, land.whole, strict=True))[:MAX_OPENERS]:
+            X = np.ascontiguousarray(columns[:, which].T)
+            for piece, tried in openings(target, X, inputs.pieces(which)):
+                yield [inputs.scaled(piece) if target.scaled else piece], tried
+    if not solved():
+        for columns, y, _ in land.whole[:MAX_OPENERS]:
+            for piece, tried in peeled_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
+                yield [piece], tried
+
+
+def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str]) -> Iterator[Offer]:
+    """Laws with constants inside functions of one variable; with units, of pure numbers only they would be."""
+    if data.units is not None and not data.units.free_constant:
+        return
+    pieces = [Piece((name,)) for name in data.variables]
+    for own in rows[:MAX_OPENERS]:
+        X, y = np.ascontiguousarray(data.X[own].T), data.y[own]
+        for piece, tried in inner_laws(X, y, pieces, functions, MOST_INNER):
+            yield [piece], tried
