@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from envs.symbolic.benchmarks import SETS, Problem, add_noise, problems
+from rl_suite.benchmarks import symbolic_real
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.symbolic_peers import available_peers
 from rl_suite.symbolic.data import Data
@@ -28,6 +29,7 @@ SUMMARY = "recovery of laws (Nguyen, Livermore, Feynman, Strogatz, ...) beside g
 DEFAULT_BUDGET = {"nguyen": 2_000_000, "livermore": 2_000_000, "feynman": 1_000_000}
 OTHER_BUDGET = 500_000
 QUICK_BUDGET = 5_000
+REAL = "real"  # measured tables, whose true laws nobody knows
 KOZA = ("add", "sub", "mul", "div", "sin", "cos", "exp", "log")
 NOISY_POINTS = 1000  # training points of the Feynman problems with noise; 200 without
 
@@ -53,7 +55,7 @@ class Trial:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Arguments after the benchmark's name."""
     parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks symbolic", description=__doc__)
-    parser.add_argument("--set", dest="group", choices=SETS, default="nguyen")
+    parser.add_argument("--set", dest="group", choices=(*SETS, REAL), default="nguyen")
     parser.add_argument("--seeds", type=int, default=1, help="runs per problem")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation over the rms of the target")
     parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman)")
@@ -62,9 +64,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="every n-th problem of the set only")
     parser.add_argument("--policy", action="store_true", help="let the recurrent policy seed the search")
     parser.add_argument("--peer-seeds", type=int, default=1, help="runs per problem of the peers; 0: none")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (--set real)")
     parsed = parser.parse_args(list(arguments))
-    if parsed.seeds < 1 or parsed.every < 1 or parsed.noise < 0 or (parsed.units and parsed.group != "feynman"):
-        parser.error("--seeds, --every from 1 on, --noise not negative, --units only with --set feynman")
+    if (
+        parsed.seeds < 1
+        or parsed.every < 1
+        or parsed.jobs < 1
+        or parsed.noise < 0
+        or (parsed.units and parsed.group != "feynman")
+    ):
+        parser.error("--seeds, --every, --jobs from 1 on, --noise not negative, --units only with --set feynman")
     return parsed
 
 
@@ -120,6 +129,8 @@ def solve(
 def run(options: Options) -> BenchmarkResult:
     """Ours on every problem and seed, then each peer that is installed."""
     a = parse(options.extra)
+    if a.group == REAL:
+        return symbolic_real.run(options.seed, a.budget, options.quick, a.peer_seeds > 0, a.every, a.jobs)
     budget = QUICK_BUDGET if options.quick else a.budget or DEFAULT_BUDGET.get(a.group, OTHER_BUDGET)
     chosen = [p for p in problems(a.group) if a.only in (None, p.name)][:: a.every]
     chosen = chosen[:2] if options.quick else chosen

@@ -24,6 +24,7 @@ GPLEARN_ZERO = 0.001  # gplearn's a / b is 1 and its log(b) is 0 where |b| is no
 LARGEST_EXPONENT = 100.0
 GENERATIONS, POPULATION = 20, 5000
 WITHOUT_CONSTANTS = ("nguyen", "r", "livermore")  # their formulas are usually searched without numbers
+OPERON_SYMBOLS = "add,sub,mul,div,sin,cos,exp,log,sqrt,constant,variable"
 OPERON_EVALUATIONS, OPERON_SECONDS = 500_000, 120
 
 
@@ -94,7 +95,7 @@ def fit_operon(X: Values, y: Values, problem: Problem, seed: int) -> tuple[Law, 
     from pyoperon.sklearn import SymbolicRegressor
 
     model = SymbolicRegressor(
-        allowed_symbols="add,sub,mul,div,sin,cos,exp,log,sqrt,constant,variable",
+        allowed_symbols=OPERON_SYMBOLS,
         population_size=1000,
         pool_size=1000,
         generations=1000,
