@@ -84,7 +84,7 @@ def test_sixty_columns_and_a_binary_file(write: Write, tmp_path: Path) -> None:
     (tmp_path / "image.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
     with pytest.raises(UserError, match="cannot be read"):
         read_table(tmp_path / "image.csv", "y")
-    with pytest.raises(UserError, match=r"shipped examples are: planets\.csv"):
+    with pytest.raises(UserError, match=r"shipped examples are: .*planets\.csv"):
         read_table(Path("nowhere.csv"), "y")
 
 
