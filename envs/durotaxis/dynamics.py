@@ -20,7 +20,7 @@ from envs.streams import Streams, uniform_at
 GONE = -2  # in ``parent`` of a node that was deleted in this step
 
 
-@kernel()
+@kernel(allocates=False)
 def hill_reach(intensity: float, gamma: float, alpha: float, exponent: float) -> float:
     """How far a node spawns (px): gamma / (1 + (alpha / intensity)^exponent), the Hill equation.
 
@@ -31,7 +31,7 @@ def hill_reach(intensity: float, gamma: float, alpha: float, exponent: float) ->
     return float(gamma / (1.0 + (q * q if exponent == 2.0 else q**exponent)))
 
 
-@kernel()
+@kernel(allocates=False)
 def clutch_reach(intensity: float, gamma: float, optimum: float) -> float:
     """Reach with maximal traction at an intermediate stiffness: gamma * 2q / (1 + q^2), q = intensity / optimum.
 
@@ -44,7 +44,7 @@ def clutch_reach(intensity: float, gamma: float, optimum: float) -> float:
     return gamma * 2.0 * q / (1.0 + q * q)
 
 
-@kernel()
+@kernel(allocates=False)
 def fold_into_dish(x: float, y: float, radius: float) -> tuple[float, float]:
     """Reflect a point at the wall along its radius, as often as needed.
 
@@ -59,7 +59,7 @@ def fold_into_dish(x: float, y: float, radius: float) -> tuple[float, float]:
     return x * folded / r, y * folded / r
 
 
-@kernel()
+@kernel(allocates=False)
 def point_in_disc(streams: Streams, b: int) -> tuple[float, float, float]:
     """A uniform point (u, v) of the unit disc without its centre, and u^2 + v^2, by rejection."""
     while True:
@@ -69,7 +69,7 @@ def point_in_disc(streams: Streams, b: int) -> tuple[float, float, float]:
             return u, v, square
 
 
-@kernel()
+@kernel(allocates=False)
 def unit_vector(streams: Streams, b: int) -> tuple[float, float]:
     """A uniform direction."""
     u, v, square = point_in_disc(streams, b)
@@ -77,7 +77,7 @@ def unit_vector(streams: Streams, b: int) -> tuple[float, float]:
     return u / length, v / length
 
 
-@kernel()
+@kernel(allocates=False)
 def normal_pair(streams: Streams, b: int) -> tuple[float, float]:
     """Two independent standard normal numbers (Marsaglia and Bray 1964: a polar method without trigonometry)."""
     u, v, square = point_in_disc(streams, b)
@@ -85,7 +85,7 @@ def normal_pair(streams: Streams, b: int) -> tuple[float, float]:
     return u * factor, v * factor
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def choose_rearmost(
     colonies: Colonies, b: int, ratio: float, cos: float, sin: float, operations: NDArray[np.int64],
     keys: NDArray[np.float64], order: NDArray[np.int64],
@@ -103,7 +103,7 @@ def choose_rearmost(
         operations[order[i]] = DELETE
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def list_children(parent: NDArray[np.int16], n: int, first: NDArray[np.int64], following: NDArray[np.int64]) -> None:
     """Chain the children of every node: ``first[i]``, then ``following`` of that, and so on until -1."""
     for i in range(n):
@@ -113,7 +113,7 @@ def list_children(parent: NDArray[np.int16], n: int, first: NDArray[np.int64], f
             following[j], first[parent[j]] = first[parent[j]], j
 
 
-@kernel()
+@kernel(allocates=False)
 def adopt(
     child: int, new: int, parent: NDArray[np.int16], first: NDArray[np.int64], following: NDArray[np.int64]
 ) -> None:
@@ -123,7 +123,7 @@ def adopt(
         following[child], first[new] = first[new], child
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def repair(
     x: NDArray[np.float64], y: NDArray[np.float64], parent: NDArray[np.int16], first: NDArray[np.int64],
     following: NDArray[np.int64], gone: int, neighbourly: bool, waiting: NDArray[np.int64], joined: NDArray[np.int64],
@@ -174,7 +174,7 @@ def repair(
         joined[size], waiting[best] = waiting[best], -1
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def delete_nodes(
     colonies: Colonies, b: int, operations: NDArray[np.int64], neighbourly: bool, kept: NDArray[np.int64],
     slot_of: NDArray[np.int64], spare: NDArray[np.int64],
@@ -215,7 +215,7 @@ def delete_nodes(
     colonies.deaths[b] += n - left
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def spawn_nodes(
     colonies: Colonies, b: int, physics: Physics, operations: NDArray[np.int64], controls: NDArray[np.float64],
     kept: NDArray[np.int64], streams: Streams,
@@ -268,7 +268,7 @@ def spawn_nodes(
     return crowded
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def relax_springs(colonies: Colonies, b: int, stiffness: float, rest: float) -> None:
     """Junctions pull and push: each edge in turn loses a fraction of its strain, half at either end.
 
@@ -286,7 +286,7 @@ def relax_springs(colonies: Colonies, b: int, stiffness: float, rest: float) -> 
                 x[j], y[j] = x[j] - share * dx, y[j] - share * dy
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def wander(
     colonies: Colonies, b: int, physics: Physics, field: Field, measured: MeasuredField, streams: Streams
 ) -> None:
@@ -303,14 +303,14 @@ def wander(
         colonies.y[b, i] += physics.motility * math.sin(colonies.heading[b, i])
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def fold_nodes(colonies: Colonies, b: int, radius: float) -> None:
     """Reflect all nodes at the wall of the dish."""
     for i in range(colonies.nodes[b]):
         colonies.x[b, i], colonies.y[b, i] = fold_into_dish(colonies.x[b, i], colonies.y[b, i], radius)
 
 
-@kernel()
+@kernel(allocates=False)
 def allowed_operation(choice: int, n: int, limit: int, allow_stay: bool) -> bool:
     """Whether a node of a colony of n may do this; a forbidden choice is carried out as ``stay``."""
     if choice == SPAWN:

@@ -22,6 +22,7 @@ from envs.durotaxis.state import (
     RUNNING,
     Colonies,
     new_colonies,
+    new_scratch,
     pack,
     physics_of,
 )
@@ -126,6 +127,7 @@ class Durotaxis(World):
             window=self.options.advance_window,
             n_metrics=len(METRICS),
         )
+        self._scratch = new_scratch(self.colonies.x.shape[1])
         self._seen = Observations._fields if per_node else Observations._fields[:-1]
         self._part_size, self._n_choices = (1 + len(CONTROLS), len(OPERATIONS)) if per_node else (1, 0)
 
@@ -175,7 +177,7 @@ class Durotaxis(World):
     def start_episodes(self, rows: Rows, streams: Streams) -> None:
         """Scatter the first nodes around the centre of the dish."""
         radii = np.array([stage.start_radius for stage in self.curriculum.stages])[self.colonies.stage]
-        start_rows(rows, self.colonies, self._constants, self.measured, radii, streams)
+        start_rows(rows, self.colonies, self._constants, self.measured, radii, streams, self._scratch)
 
     def step(self, actions: NDArray[Any], streams: Streams) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Advance every colony by one step."""
@@ -190,14 +192,14 @@ class Durotaxis(World):
                 + (f", choices whole numbers in 0..{self._n_choices - 1}{ADVICE}" if self._n_choices else "")
             )
         rewards = np.empty(self.num_envs)
-        step_rows(self.colonies, self._constants, self.measured, actions, streams, rewards)
+        step_rows(self.colonies, self._constants, self.measured, actions, streams, rewards, self._scratch)
         return rewards, self.colonies.ending != RUNNING
 
     def observe(self, rows: Rows) -> dict[str, NDArray[Any]]:
         """The padded graph of each of ``rows``; see ``layout``."""
         per_node = self.physics.per_node
         out = blank_observations(len(rows), self.options.max_nodes, self.options.max_edges, per_node)
-        write_observations(rows, self.colonies, self._constants, out)
+        write_observations(rows, self.colonies, self._constants, out, self._scratch)
         return dict(zip(self._seen, out, strict=False))  # without action_mask in delete_ratio mode
 
     def info(self, rows: Rows) -> Info:

@@ -59,6 +59,7 @@ from envs.durotaxis.state import (
     WEIGHT_TERMINATION,
     Colonies,
     Physics,
+    Scratch,
 )
 from envs.kernel_cache import kernel
 from envs.streams import Rows, Streams, uniform_at
@@ -66,7 +67,7 @@ from envs.streams import Rows, Streams, uniform_at
 RESETTLED = LENGTH_SCALE / 4.0  # px; a node that moved further than this has not stagnated
 
 
-@kernel()
+@kernel(allocates=False)
 def start_rows(
     rows: Rows,
     colonies: Colonies,
@@ -74,13 +75,10 @@ def start_rows(
     measured: MeasuredField,
     radii: NDArray[np.float64],
     streams: Streams,
+    scratch: Scratch,
 ) -> None:
     """Scatter the first nodes of each row evenly over a disc of radius ``radii[b]``, centred on its centroid."""
     physics: Physics = constants[0]
-    capacity = colonies.x.shape[1]
-    order, hull = np.empty(capacity, np.int64), np.empty(2 * capacity + 2, np.int64)
-    distances = np.empty(capacity)
-    coarse = np.empty((2, capacity), np.float32)
     for b in rows:
         n, cos, sin = int(colonies.task[b, START_NODES]), colonies.task[b, COS], colonies.task[b, SIN]
         colonies.step[b] = colonies.births[b] = colonies.deaths[b] = 0
@@ -103,11 +101,11 @@ def start_rows(
             colonies.anchor_step[b, i] = colonies.born[b, i] = colonies.deadline[b, i] = 0
             colonies.identity[b, i], colonies.mother[b, i] = i, -1
             colonies.mark[b, i] = UNMARKED
-        spanning_tree(x, y, n, colonies.parent[b], distances)
-        measure(colonies, b, physics, measured, order, hull, distances, coarse)
+        spanning_tree(x, y, n, colonies.parent[b], scratch.reals)
+        measure(colonies, b, physics, measured, scratch)
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def visible_slots(
     colonies: Colonies, b: int, max_nodes: int, order: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> int:
@@ -125,11 +123,16 @@ def visible_slots(
             slots[i] = order[i]
         for i in range(max_nodes // 2, max_nodes):
             slots[i] = order[n - max_nodes + i]
-        slots[:max_nodes] = np.sort(slots[:max_nodes])
+        for i in range(1, max_nodes):  # back into the order of birth
+            slot, j = slots[i], i
+            while j > 0 and slots[j - 1] > slot:
+                slots[j] = slots[j - 1]
+                j -= 1
+            slots[j] = slot
     return shown
 
 
-@kernel()
+@kernel(allocates=False)
 def between(low: float, high: float, value: float) -> float:
     """Map a value in [-1, 1] to [low, high].
 
@@ -139,7 +142,7 @@ def between(low: float, high: float, value: float) -> float:
     return low + 0.5 * (1.0 + value) * (high - low)
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def read_actions(
     colonies: Colonies, b: int, physics: Physics, action: NDArray[np.float32], operations: NDArray[np.int64],
     controls: NDArray[np.float64], order: NDArray[np.int64], slots: NDArray[np.int64],
@@ -158,7 +161,7 @@ def read_actions(
         controls[slot, 3] = math.pi * action[first + 4]
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, before_y: float, crowded: bool) -> int:
     """Whether and how the episode ends, from the last two centroids.
 
@@ -187,7 +190,7 @@ def how_it_ends(colonies: Colonies, b: int, physics: Physics, before_x: float, b
     return RETREATED if colonies.sums[b, RETREAT] >= physics.retreat_steps else RUNNING
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def pay(
     colonies: Colonies, b: int, physics: Physics, nodes_before: int, overdue_before: float, of_deletions: float
 ) -> float:
@@ -219,19 +222,15 @@ def pay(
     )
 
 
-@kernel()
+@kernel(allocates=False)
 def step_rows(
     colonies: Colonies, constants: NDArray[np.void], measured: MeasuredField, actions: NDArray[np.float32],
-    streams: Streams, rewards: NDArray[np.float64],
+    streams: Streams, rewards: NDArray[np.float64], scratch: Scratch,
 ) -> None:  # fmt: skip
     """Advance every row by one step and write its reward; endings are left in ``colonies.ending``."""
     physics: Physics = constants[0]
-    capacity = colonies.x.shape[1]
-    operations, controls = np.empty(capacity, np.int64), np.empty((capacity, 4))
-    kept, slot_of, order = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-    hull = np.empty(2 * capacity + 2, np.int64)
-    keys = np.empty(capacity)
-    coarse = np.empty((2, capacity), np.float32)
+    operations, controls, kept, slot_of = scratch.operations, scratch.controls, scratch.kept, scratch.slots
+    order, keys = scratch.order, scratch.reals
     for b in range(len(actions)):
         colonies.step[b] += 1
         nodes_before = int(colonies.nodes[b])
@@ -243,7 +242,7 @@ def step_rows(
             ratio = between(0.0, physics.max_ratio, actions[b, 0])
             choose_rearmost(colonies, b, ratio, actions[b, 1], actions[b, 2], operations, keys, order)
         of_deletions = reward_of_deletions(colonies, b, operations, physics.mark_delay)
-        delete_nodes(colonies, b, operations, physics.neighbour_repair, kept, slot_of, hull)
+        delete_nodes(colonies, b, operations, physics.neighbour_repair, kept, slot_of, scratch.hull)
         crowded = spawn_nodes(colonies, b, physics, operations, controls, kept, streams)
         if physics.spring_stiffness > 0.0:
             relax_springs(colonies, b, physics.spring_stiffness, physics.spring_rest)
@@ -253,13 +252,13 @@ def step_rows(
         if physics.spring_stiffness > 0.0 or physics.motility > 0.0:
             fold_nodes(colonies, b, physics.dish_radius)
             notice_moves(colonies, b)
-        measure(colonies, b, physics, measured, order, hull, keys, coarse)
+        measure(colonies, b, physics, measured, scratch)
         update_marks(colonies, b, physics)
         colonies.ending[b] = how_it_ends(colonies, b, physics, before_x, before_y, crowded)
         rewards[b] = pay(colonies, b, physics, nodes_before, overdue_before, of_deletions)
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def notice_moves(colonies: Colonies, b: int) -> None:
     """Restart the stagnation of every node that has moved away from where it was."""
     for i in range(colonies.nodes[b]):
@@ -269,7 +268,7 @@ def notice_moves(colonies: Colonies, b: int) -> None:
             colonies.anchor_step[b, i] = colonies.step[b]
 
 
-@kernel()
+@kernel(allocates=False)
 def first_bad_action(actions: NDArray[np.float32], part_size: int, n_options: int) -> int:
     """The first row with an entry that is not finite, out of bounds or no choice; -1 if all is well.
 

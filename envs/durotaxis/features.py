@@ -22,7 +22,7 @@ from envs.durotaxis.layout import (
     STAY,
 )
 from envs.durotaxis.metrics import AREA, CENTROID_X, CENTROID_Y
-from envs.durotaxis.state import CRITICAL, DIRECTION, LIMIT, SAFE, Colonies, Physics
+from envs.durotaxis.state import CRITICAL, DIRECTION, LIMIT, SAFE, Colonies, Physics, Scratch
 from envs.kernel_cache import kernel
 from envs.streams import FACTOR_1, FACTOR_2, INCREMENT, Rows, draw_at, normal_at
 
@@ -56,7 +56,7 @@ def blank_observations(n: int, max_nodes: int, max_edges: int, per_node: bool) -
     )
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def write_edges(
     colonies: Colonies, b: int, physics: Physics, out: Observations, k: int, of: NDArray[np.int64],
     incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
@@ -67,8 +67,8 @@ def write_edges(
     """
     n, x, y = int(colonies.nodes[b]), colonies.x[b], colonies.y[b]
     index, attributes = out.edge_index[k], out.edge_attr[k]
-    incoming[:n] = 0
-    outgoing[:n] = 0
+    for i in range(n):
+        incoming[i] = outgoing[i] = 0
     edges, written = 0, 0
     for i in range(n):
         for m in range(max(physics.neighbours, 1)):
@@ -90,7 +90,7 @@ def write_edges(
     return edges
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def feel(colonies: Colonies, b: int, noise: float, felt: NDArray[np.float64], word: NDArray[np.uint64]) -> None:
     """What the nodes feel of the intensity under them, with an independent error for every node and step.
 
@@ -98,7 +98,8 @@ def feel(colonies: Colonies, b: int, noise: float, felt: NDArray[np.float64], wo
     and no state is needed. ``word`` (1,) is scratch.
     """
     n = int(colonies.nodes[b])
-    felt[:n] = colonies.intensity[b, :n]
+    for i in range(n):
+        felt[i] = colonies.intensity[b, i]
     if noise > 0.0:
         episode = colonies.task[b].view(np.uint64)[DIRECTION]
         x, y = colonies.x[b].view(np.uint64), colonies.y[b].view(np.uint64)
@@ -109,7 +110,7 @@ def feel(colonies: Colonies, b: int, noise: float, felt: NDArray[np.float64], wo
             felt[i] += noise * normal_at(word, 0)
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def write_nodes(
     colonies: Colonies, b: int, out: Observations, k: int, slots: NDArray[np.int64], shown: int,
     felt: NDArray[np.float64], mean: float, incoming: NDArray[np.int64], outgoing: NDArray[np.int64],
@@ -134,15 +135,18 @@ def write_nodes(
     out.num_nodes[k, 0] = shown
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def write_graph(
     colonies: Colonies, b: int, physics: Physics, graph: NDArray[np.float32], edges: int, total: float, highest: float,
     max_degree: float,
 ) -> None:  # fmt: skip
     """Write ``GRAPH_FEATURES``; ``total`` and ``highest`` are the sum and the maximum of what is felt."""
     n, critical, safe = int(colonies.nodes[b]), colonies.task[b, CRITICAL], colonies.task[b, SAFE]
-    x, y = colonies.x[b, :n], colonies.y[b, :n]
-    low_x, high_x, low_y, high_y = np.min(x) / safe, np.max(x) / safe, np.min(y) / safe, np.max(y) / safe
+    x, y = colonies.x[b], colonies.y[b]
+    low_x, high_x, low_y, high_y = x[0], x[0], y[0], y[0]
+    for i in range(1, n):
+        low_x, high_x, low_y, high_y = min(low_x, x[i]), max(high_x, x[i]), min(low_y, y[i]), max(high_y, y[i])
+    low_x, high_x, low_y, high_y = low_x / safe, high_x / safe, low_y / safe, high_y / safe
     graph[0] = n / critical
     graph[1] = edges / critical
     graph[2] = 10.0 * edges / (n * (n - 1)) if n > 1 else 0.0
@@ -160,7 +164,7 @@ def write_graph(
     graph[18] = total / INTENSITY_SCALE / critical
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def write_action_mask(colonies: Colonies, b: int, physics: Physics, mask: NDArray[np.int8], shown: int) -> None:
     """Allowed operations of each part; padding may only stay, so that no choice is without an option."""
     n, limit = int(colonies.nodes[b]), int(colonies.task[b, LIMIT])
@@ -172,14 +176,14 @@ def write_action_mask(colonies: Colonies, b: int, physics: Physics, mask: NDArra
         mask[part * N_OPERATIONS + STAY] = 1
 
 
-@kernel()
-def write_observations(rows: Rows, colonies: Colonies, constants: NDArray[np.void], out: Observations) -> None:
+@kernel(allocates=False)
+def write_observations(
+    rows: Rows, colonies: Colonies, constants: NDArray[np.void], out: Observations, scratch: Scratch
+) -> None:
     """Write the observation of each of ``rows`` to the blank arrays ``out``."""
     physics: Physics = constants[0]
-    capacity = colonies.x.shape[1]
-    order, slots, of = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-    incoming, outgoing = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-    felt, word = np.empty(capacity), np.empty(1, np.uint64)
+    order, slots, of, felt, word = scratch.order, scratch.slots, scratch.kept, scratch.reals, scratch.word
+    incoming, outgoing = scratch.incoming, scratch.outgoing
     for k in range(len(rows)):
         b = rows[k]
         n = int(colonies.nodes[b])
@@ -188,7 +192,8 @@ def write_observations(rows: Rows, colonies: Colonies, constants: NDArray[np.voi
             write_action_mask(colonies, b, physics, out.action_mask[k], shown)
         if n == 0:
             continue
-        of[:n] = -1
+        for i in range(n):
+            of[i] = -1
         for r in range(shown):
             of[slots[r]] = r
         edges = write_edges(colonies, b, physics, out, k, of, incoming, outgoing)

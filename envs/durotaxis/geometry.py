@@ -16,7 +16,7 @@ Indices = NDArray[np.int64]
 FURTHEST = np.iinfo(np.int64).max
 
 
-@kernel()
+@kernel(allocates=False)
 def sort_slots(keys: Reals, n: int, order: Indices) -> None:
     """Write the slots 0..n-1 to ``order``, sorted by key; equal keys stay in the order of their slots."""
     for i in range(n):
@@ -27,13 +27,13 @@ def sort_slots(keys: Reals, n: int, order: Indices) -> None:
         order[j] = i
 
 
-@kernel()
+@kernel(allocates=False)
 def turn(x: Reals, y: Reals, a: int, b: int, c: int) -> float:
     """Twice the area of the triangle abc; positive if it runs counter-clockwise."""
     return float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))
 
 
-@kernel()
+@kernel(allocates=False)
 def outer_slots(x: Reals, y: Reals, n: int, slots: Indices) -> int:
     """Write the slots that may be on the hull to ``slots`` and return how many (Akl and Toussaint 1978).
 
@@ -63,7 +63,7 @@ def outer_slots(x: Reals, y: Reals, n: int, slots: Indices) -> int:
     return outer
 
 
-@kernel()
+@kernel(allocates=False)
 def convex_hull(x: Reals, y: Reals, n: int, order: Indices, hull: Indices) -> int:
     """Write the corners of the hull counter-clockwise to ``hull`` (2n long) and return how many there are.
 
@@ -96,7 +96,7 @@ def convex_hull(x: Reals, y: Reals, n: int, order: Indices, hull: Indices) -> in
     return size - 1
 
 
-@kernel()
+@kernel(allocates=False)
 def area_and_perimeter(x: Reals, y: Reals, hull: Indices, size: int) -> tuple[float, float]:
     """Of the polygon with these corners; two corners enclose no area and are walked there and back."""
     area, perimeter = 0.0, 0.0
@@ -107,7 +107,7 @@ def area_and_perimeter(x: Reals, y: Reals, hull: Indices, size: int) -> tuple[fl
     return 0.5 * area, perimeter
 
 
-@kernel()
+@kernel(allocates=False)
 def spanning_tree(x: Reals, y: Reals, n: int, parent: NDArray[np.int16], nearest: Reals) -> None:
     """Minimum spanning tree rooted in slot 0 (Prim 1957): ``parent[i]`` is the slot towards the root, -1 there."""
     for i in range(n):
@@ -126,7 +126,7 @@ def spanning_tree(x: Reals, y: Reals, n: int, parent: NDArray[np.int16], nearest
                 nearest[i], parent[i] = distance, best
 
 
-@kernel(fastmath={"reassoc", "contract"})
+@kernel(allocates=False, fastmath={"reassoc", "contract"})
 def sum_of_distances(x: NDArray[np.float32], y: NDArray[np.float32], i: int, n: int) -> float:
     """Sum of the distances from point i to all n points; free to add in any order, hence several at once."""
     a, b = x[i], y[i]
@@ -137,7 +137,7 @@ def sum_of_distances(x: NDArray[np.float32], y: NDArray[np.float32], i: int, n: 
     return float(total)
 
 
-@kernel()
+@kernel(allocates=False)
 def squared_distances(x: Reals, y: Reals, i: int, n: int, out: Reals) -> None:
     """Squared distances from point i to all n points."""
     a, b = x[i], y[i]
@@ -145,7 +145,7 @@ def squared_distances(x: Reals, y: Reals, i: int, n: int, out: Reals) -> None:
         out[j] = (x[j] - a) ** 2 + (y[j] - b) ** 2
 
 
-@kernel()
+@kernel(allocates=False)
 def nearest_slots(bits: Indices, i: int, n: int, nearest: NDArray[np.int16]) -> None:
     """Write the slots nearest to point i, nearest first, to ``nearest`` (k,); -1 where there are none.
 
@@ -168,7 +168,7 @@ def nearest_slots(bits: Indices, i: int, n: int, nearest: NDArray[np.int16]) -> 
             bits[least & mask] = FURTHEST
 
 
-@kernel()
+@kernel(allocates=False)
 def count_components(nearest: NDArray[np.int16], n: int, root: Indices) -> int:
     """Connected parts of the neighbour graph, edges taken both ways; ``root`` is scratch of length n."""
     for i in range(n):
@@ -192,12 +192,15 @@ def count_components(nearest: NDArray[np.int16], n: int, root: Indices) -> int:
     return parts
 
 
-@kernel()
+@kernel(allocates=False)
 def aspect_ratio(x: Reals, y: Reals, n: int) -> float:
     """Length over breadth: root of the ratio of the principal variances; 1 for a single place, at most 1414."""
     if n < 2:
         return 1.0
-    mean_x, mean_y = float(np.sum(x[:n]) / n), float(np.sum(y[:n]) / n)
+    mean_x, mean_y = 0.0, 0.0
+    for i in range(n):
+        mean_x, mean_y = mean_x + x[i], mean_y + y[i]
+    mean_x, mean_y = mean_x / n, mean_y / n
     xx, yy, xy = 0.0, 0.0, 0.0
     for i in range(n):
         dx, dy = x[i] - mean_x, y[i] - mean_y

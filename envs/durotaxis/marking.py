@@ -23,7 +23,7 @@ CROWDING = 10  # nodes above the critical number that force a decision on nodes 
 PATIENCE = 10  # steps that a node may stay unmarked before it is forced
 
 
-@kernel()
+@kernel(allocates=False)
 def next_mark(mark: int, intensity: float, average: float, margin: float, forced: bool) -> int:
     """The transition of one node's mark.
 
@@ -41,7 +41,7 @@ def next_mark(mark: int, intensity: float, average: float, margin: float, forced
     return UNMARKED
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def update_marks(colonies: Colonies, b: int, physics: Physics) -> None:
     """Mark the nodes of a colony above its critical size; the deadline of a new TO_DELETE is ``mark_delay`` away."""
     n, critical = colonies.nodes[b], colonies.task[b, CRITICAL]
@@ -59,7 +59,7 @@ def update_marks(colonies: Colonies, b: int, physics: Physics) -> None:
         colonies.mark[b, i] = mark
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def reward_of_deletions(colonies: Colonies, b: int, operations: NDArray[np.int64], mark_delay: int) -> float:
     """Sum over the nodes that are about to be deleted, within [-1, 1]."""
     total = 0.0
@@ -71,7 +71,7 @@ def reward_of_deletions(colonies: Colonies, b: int, operations: NDArray[np.int64
     return clip(total, 1.0)
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def overdue_nodes(colonies: Colonies, b: int) -> int:
     """Nodes marked for deletion that are still there after their deadline."""
     late = 0
@@ -80,7 +80,7 @@ def overdue_nodes(colonies: Colonies, b: int) -> int:
     return late
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def state_machine_reward(colonies: Colonies, b: int, of_deletions: float) -> float:
     """The ``delete`` component after a step, within [-1, 1].
 

@@ -41,6 +41,7 @@ from envs.durotaxis.state import (
     WIDTH,
     Colonies,
     Physics,
+    Scratch,
 )
 from envs.durotaxis.substrate import Field, fill_intensities, gradient_at, intensity_at
 from envs.kernel_cache import kernel
@@ -87,34 +88,37 @@ STILL = 1e-9  # px; a displacement below it has no direction
 LOG_LAGS = np.log(np.array(LAGS, dtype=np.float64))
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def field_of(colonies: Colonies, b: int) -> Field:
     """The field of row b."""
     task = colonies.task[b]
     return Field(int(task[KIND]), task[BASE], task[HEIGHT], task[PEAK], task[WIDTH], task[COS], task[SIN])
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def measure_nodes(
-    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, order: NDArray[np.int64],
-    hull: NDArray[np.int64], distances: NDArray[np.float64], coarse: NDArray[np.float32],
-) -> None:  # fmt: skip
+    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, scratch: Scratch
+) -> None:
     """Fill in what follows from where the nodes are: intensities, distances, neighbours, hull and shape.
 
-    The last four arguments are scratch; the copy of the positions in ``coarse`` (2, C) makes distances cheaper.
+    A copy of the positions in single precision makes distances cheaper.
     """
     n = colonies.nodes[b]
     x, y = colonies.x[b], colonies.y[b]
-    fill_intensities(field_of(colonies, b), measured, x[:n], y[:n], colonies.intensity[b, :n])
-    coarse[0, :n], coarse[1, :n] = x[:n], y[:n]
+    order, hull, distances = scratch.order, scratch.hull, scratch.reals
+    coarse_x, coarse_y = scratch.coarse_x, scratch.coarse_y
+    fill_intensities(field_of(colonies, b), measured, x, y, colonies.intensity[b], n)
     for i in range(n):
-        colonies.mean_distance[b, i] = sum_of_distances(coarse[0], coarse[1], i, n) / max(n - 1, 1)
+        coarse_x[i], coarse_y[i] = x[i], y[i]
+    for i in range(n):
+        colonies.mean_distance[b, i] = sum_of_distances(coarse_x, coarse_y, i, n) / max(n - 1, 1)
     if physics.neighbours > 0:
         for i in range(n):
             squared_distances(x, y, i, n, distances)
             nearest_slots(distances.view(np.int64), i, n, colonies.nearest[b, i])
     corners = convex_hull(x, y, n, order, hull)
-    colonies.on_hull[b, :n] = 0
+    for i in range(n):
+        colonies.on_hull[b, i] = 0
     for i in range(corners):
         colonies.on_hull[b, hull[i]] = 1
     area, perimeter = area_and_perimeter(x, y, hull, corners)
@@ -125,10 +129,13 @@ def measure_nodes(
     if physics.neighbours > 0:
         metrics[COMPONENTS] = count_components(colonies.nearest[b], n, order)
     else:
-        metrics[COMPONENTS] = np.sum(colonies.parent[b, :n] < 0)
+        roots = 0
+        for i in range(n):
+            roots += colonies.parent[b, i] < 0
+        metrics[COMPONENTS] = roots
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def measure_places(colonies: Colonies, b: int, physics: Physics, measured: MeasuredField) -> None:
     """Centroid, front and rear: where they are and how stiff the ground is there. Needs at least one node."""
     n, cos, sin = colonies.nodes[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -157,7 +164,7 @@ def measure_places(colonies: Colonies, b: int, physics: Physics, measured: Measu
     metrics[REAR_VELOCITY] = (rear_at - colonies.sums[b, START_REAR]) / max(step, 1)
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def follow_centroid(colonies: Colonies, b: int) -> None:
     """Add the last displacement of the centroid to the sums of the episode."""
     step, cos, sin = colonies.step[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -186,7 +193,7 @@ def follow_centroid(colonies: Colonies, b: int) -> None:
             sums[FIRST_LAG + lag] += (x - trail[then, 0]) ** 2 + (y - trail[then, 1]) ** 2
 
 
-@kernel()
+@kernel(allocates=False)
 def msd_exponent(sums: NDArray[np.float64], step: int) -> float:
     """Least-squares slope of log MSD on log lag; 0 while fewer than two lags have a displacement."""
     n, mean_x, mean_y, xx, xy = 0, 0.0, 0.0, 0.0, 0.0
@@ -200,7 +207,7 @@ def msd_exponent(sums: NDArray[np.float64], step: int) -> float:
     return xy / xx if n > 1 else 0.0
 
 
-@kernel(inline="always")
+@kernel(allocates=False, inline="always")
 def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
     """Velocities and indices of the episode so far; all are 0 while nothing has moved."""
     step, cos, sin = colonies.step[b], colonies.task[b, COS], colonies.task[b, SIN]
@@ -227,16 +234,15 @@ def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
     metrics[MSD_EXPONENT] = msd_exponent(sums, step)
 
 
-@kernel()
+@kernel(allocates=False)
 def measure(
-    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, order: NDArray[np.int64],
-    hull: NDArray[np.int64], distances: NDArray[np.float64], coarse: NDArray[np.float32],
-) -> None:  # fmt: skip
-    """Everything that follows from where the nodes of row b are now; the last four arguments are scratch.
+    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, scratch: Scratch
+) -> None:
+    """Everything that follows from where the nodes of row b are now.
 
     Called at the start and in every step, and not inlined: it is the larger half of what has to be compiled.
     """
-    measure_nodes(colonies, b, physics, measured, order, hull, distances, coarse)
+    measure_nodes(colonies, b, physics, measured, scratch)
     if colonies.nodes[b] > 0:
         measure_places(colonies, b, physics, measured)
     follow_centroid(colonies, b)

@@ -24,13 +24,13 @@ HOMEOSTATIC = (0.6, -0.2, -0.8)  # inside the band, outside but returning, outsi
 HOMEOSTATIC_BAND = 0.25  # of the critical number, below it
 
 
-@kernel()
+@kernel(allocates=False)
 def clip(value: float, limit: float) -> float:
     """``value`` within [-limit, limit]."""
     return min(max(value, -limit), limit)
 
 
-@kernel()
+@kernel(allocates=False)
 def growth_reward(nodes: int, critical: float) -> float:
     """Near the critical size: good from below, bad from above.
 
@@ -41,7 +41,7 @@ def growth_reward(nodes: int, critical: float) -> float:
     return size if nodes <= critical else -size
 
 
-@kernel()
+@kernel(allocates=False)
 def deletion_reward(to_delete: bool, step: int, deadline: int, mark_delay: int) -> float:
     """For deleting one node: good near the deadline of a node marked for deletion, bad for any other.
 
@@ -58,7 +58,7 @@ def deletion_reward(to_delete: bool, step: int, deadline: int, mark_delay: int) 
     return -DELETION
 
 
-@kernel()
+@kernel(allocates=False)
 def homeostatic_reward(before: int, after: int, critical: float) -> float:
     """Keep the number of nodes within a quarter below the critical one.
 
@@ -72,7 +72,7 @@ def homeostatic_reward(before: int, after: int, critical: float) -> float:
     return HOMEOSTATIC[1] if returning else HOMEOSTATIC[2]
 
 
-@kernel()
+@kernel(allocates=False)
 def progress(intensity: float, start: float, rise: float) -> float:
     """Intensity gained at the centroid as a fraction of the gain from start to goal line, within [-1, 1].
 
@@ -84,7 +84,7 @@ def progress(intensity: float, start: float, rise: float) -> float:
     return clip((intensity - start) / rise, 1.0) if rise > 0.0 else 0.0
 
 
-@kernel()
+@kernel(allocates=False)
 def distance_reward(before: float, after: float, goal: float, body_length: float) -> float:
     """Progress in units of (mean gradient between start and goal) x (body length).
 
@@ -94,7 +94,7 @@ def distance_reward(before: float, after: float, goal: float, body_length: float
     return (after - before) * goal / body_length
 
 
-@kernel()
+@kernel(allocates=False)
 def shaping_reward(before: float, after: float, gamma: float, terminated: bool) -> float:
     """Potential-based shaping (Ng, Harada and Russell 1999); the potential of a final state is 0.
 

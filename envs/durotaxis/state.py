@@ -113,6 +113,32 @@ class Physics(NamedTuple):
     kpa_per_intensity: float
 
 
+class Scratch(NamedTuple):
+    """Room in which kernels work on one row at a time; nothing in it outlives a call."""
+
+    operations: NDArray[np.int64]  # (C,)
+    controls: NDArray[np.float64]  # (C, 4)
+    kept: NDArray[np.int64]  # (C,)
+    slots: NDArray[np.int64]
+    order: NDArray[np.int64]
+    incoming: NDArray[np.int64]
+    outgoing: NDArray[np.int64]
+    hull: NDArray[np.int64]  # (2C + 2,)
+    reals: NDArray[np.float64]  # (C,)
+    coarse_x: NDArray[np.float32]
+    coarse_y: NDArray[np.float32]
+    word: NDArray[np.uint64]  # (1,)
+
+
+def new_scratch(capacity: int) -> Scratch:
+    """Room for colonies of at most ``capacity`` nodes."""
+    shapes = {"controls": (capacity, 4), "hull": (2 * capacity + 2,), "word": (1,)}
+    kinds: dict[str, type[np.generic]] = {
+        "controls": np.float64, "reals": np.float64, "coarse_x": np.float32, "coarse_y": np.float32, "word": np.uint64,
+    }  # fmt: skip
+    return Scratch(*[np.zeros(shapes.get(name, (capacity,)), kinds.get(name, np.int64)) for name in Scratch._fields])
+
+
 def physics_of(options: Options) -> Physics:
     """Read the constants off the options."""
     same = {name: getattr(options, name) for name in Physics._fields if hasattr(options, name)}

@@ -54,13 +54,13 @@ def make_field(options: Options, kind: int, gradient: float, angle: float = 0.0)
     return Field(kind, *numbers, math.cos(angle), math.sin(angle))
 
 
-@kernel()
+@kernel(allocates=False)
 def bell(squared_distance: float, width: float) -> float:
     """Gaussian of height 1."""
     return math.exp(-0.5 * squared_distance / (width * width))
 
 
-@kernel()
+@kernel(allocates=False)
 def intensity_at(field: Field, measured: MeasuredField, x: float, y: float) -> float:
     """Intensity at one point of the dish (px from its centre)."""
     u, v = x * field.cos + y * field.sin, y * field.cos - x * field.sin
@@ -81,7 +81,7 @@ def intensity_at(field: Field, measured: MeasuredField, x: float, y: float) -> f
     return measured_value(measured, u, v)
 
 
-@kernel()
+@kernel(allocates=False)
 def gradient_at(field: Field, measured: MeasuredField, x: float, y: float) -> tuple[float, float]:
     """Gradient of the intensity (per px) at one point, in the coordinates of the dish."""
     u, v = x * field.cos + y * field.sin, y * field.cos - x * field.sin
@@ -105,7 +105,7 @@ def gradient_at(field: Field, measured: MeasuredField, x: float, y: float) -> tu
     return du * field.cos - dv * field.sin, du * field.sin + dv * field.cos
 
 
-@kernel()
+@kernel(allocates=False)
 def measured_cell(measured: MeasuredField, u: float, v: float) -> tuple[int, int, float, float]:
     """Row and column of the grid cell that holds (u, v), and the position within it (each 0..1)."""
     column = measured.centre_column + measured.scale * (u * measured.up_x - v * measured.up_y)
@@ -115,7 +115,7 @@ def measured_cell(measured: MeasuredField, u: float, v: float) -> tuple[int, int
     return r, c, row - r, column - c
 
 
-@kernel()
+@kernel(allocates=False)
 def measured_value(measured: MeasuredField, u: float, v: float) -> float:
     """Bilinear interpolation of the measured grid."""
     r, c, down, right = measured_cell(measured, u, v)
@@ -125,7 +125,7 @@ def measured_value(measured: MeasuredField, u: float, v: float) -> float:
     return float(top + down * (bottom - top))
 
 
-@kernel()
+@kernel(allocates=False)
 def measured_gradient(measured: MeasuredField, u: float, v: float) -> tuple[float, float]:
     """Derivatives along u and v of the bilinear interpolation of the smoothed grid, per px of the world."""
     r, c, down, right = measured_cell(measured, u, v)
@@ -140,12 +140,13 @@ def measured_gradient(measured: MeasuredField, u: float, v: float) -> tuple[floa
     )
 
 
-@kernel()
+@kernel(allocates=False)
 def fill_intensities(
-    field: Field, measured: MeasuredField, x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
-    """Intensities at the points (x, y), written to ``out``; all (n,)."""
-    for i in range(len(x)):
+    field: Field, measured: MeasuredField, x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64],
+    n: int,
+) -> None:  # fmt: skip
+    """Intensities at the first n of the points (x, y), written to ``out``."""
+    for i in range(n):
         out[i] = intensity_at(field, measured, x[i], y[i])
 
 
@@ -158,7 +159,7 @@ def range_in_dish(field: Field, measured: MeasuredField, radius: float) -> tuple
     r, angle = np.meshgrid(np.linspace(0, radius, 61), np.linspace(0, 2 * np.pi, 121))
     values = np.empty(r.size)
     ahead = field._replace(cos=1.0, sin=0.0)
-    fill_intensities(ahead, measured, (r * np.cos(angle)).ravel(), (r * np.sin(angle)).ravel(), values)
+    fill_intensities(ahead, measured, (r * np.cos(angle)).ravel(), (r * np.sin(angle)).ravel(), values, r.size)
     return (float(values.min()), float(values.max())) if np.isfinite(values).all() else (math.nan, math.nan)
 
 
