@@ -72,15 +72,17 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
     _impl_class = _Stamped
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled kernel, or None where it is not in the cache."""
+        """The compiled kernel, or None where it is not in the cache; the listeners hear of that."""
+        found = None
         with suppress(OSError):
             try:
-                return super().load_overload(sig, target_context)
+                found = super().load_overload(sig, target_context)
             except EOFError:  # an empty file, as a crash of the machine leaves it
                 self.flush()
-        for tell in listeners:
-            tell(self._name)
-        return None
+        if found is None:
+            for tell in tuple(listeners):
+                tell(self._name)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled kernel, and drop those of the same name that were made from other sources."""

@@ -18,6 +18,7 @@ from rl_suite.errors import UserError
 from rl_suite.experiments import describe_experiments
 from rl_suite.loading import CONTROL
 from rl_suite.shipped import shipped_file
+from rl_suite.waiting import notice_compilation
 
 WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
@@ -49,13 +50,14 @@ def experiments_table(config: Path) -> str:
 
 
 def prepare_process(config: ExperimentConfig) -> None:
-    """Set torch's threads and check the device.
+    """Set torch's threads, check the device, and let kernels say that they are compiled.
 
     Raises:
         UserError: ``device=cuda`` on a machine without a usable one.
     """
     import torch
 
+    notice_compilation()
     torch.set_num_threads(config.torch_threads)
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("device=cuda, but torch finds no CUDA device: use device=cpu or device=auto")

@@ -9,6 +9,7 @@ from rl_suite.experiments import KINDS, load_attribute
 from rl_suite.reading import is_plain_file
 from rl_suite.report.page import write_report
 from rl_suite.run import Run
+from rl_suite.waiting import waiting
 from rl_suite.watch import keep_for_page
 
 
@@ -31,7 +32,9 @@ def run_job(config: ExperimentConfig) -> bool:
             again = command_line("evaluate.py", run.path)
             show(f"{run.path} is complete; {again} evaluates it, seed=... trains another")
             return True
-        load_attribute(KINDS[config.kind].train)(config, run)
+        with waiting("loading what it is made of"):
+            train = load_attribute(KINDS[config.kind].train)
+        train(config, run)
         if run.status == "complete":
             keep_for_page(config, run)
     if run.status == "stopped":

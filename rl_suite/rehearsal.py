@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import NothingFoundError, UserError
 from rl_suite.run import Run
+from rl_suite.waiting import waiting
 
 ConfigT = TypeVar("ConfigT", bound=ExperimentConfig)
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -53,7 +54,8 @@ def rehearse(train: Train[ConfigT], config: ConfigT) -> None:
     Raises:
         UserError: it cannot be run with these settings. Python's development mode (``python -X dev``) shows where.
     """
-    with tempfile.TemporaryDirectory(prefix="rl_suite-") as folder, _silence():
+    trying = "trying everything once on tiny sizes"
+    with tempfile.TemporaryDirectory(prefix="rl_suite-") as folder, waiting(trying), _silence():
         scratch = config.model_copy(update={"runs_dir": Path(folder)})
         try:
             with Run.start(scratch) as run:

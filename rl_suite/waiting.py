@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from envs import kernel_cache
-
 QUIET = 1.0  # seconds; what is over by then needs no word
 COMPILING = "compiling once what it computes with (about 20 s; kept on disk for the next start)"
 
@@ -95,7 +93,9 @@ def waiting(what: str, console: Console | None = None) -> Iterator[None]:
 
 def _notice(kernel: str) -> None:
     """A kernel is about to be compiled: said once, whether somebody waits already or not."""
-    kernel_cache.listeners.remove(_notice)
+    from envs.kernel_cache import listeners
+
+    listeners.remove(_notice)
     if _open:
         _open[0].say(COMPILING)
     else:
@@ -104,5 +104,7 @@ def _notice(kernel: str) -> None:
 
 def notice_compilation() -> None:
     """Let the first kernel that this process compiles say that it does."""
-    if _notice not in kernel_cache.listeners:
-        kernel_cache.listeners.append(_notice)
+    from envs.kernel_cache import listeners  # numba, which --help need not wait for
+
+    if _notice not in listeners:
+        listeners.append(_notice)

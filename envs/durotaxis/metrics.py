@@ -96,9 +96,7 @@ def field_of(colonies: Colonies, b: int) -> Field:
 
 
 @kernel(allocates=False, inline="always")
-def measure_nodes(
-    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, scratch: Scratch
-) -> None:
+def measure_nodes(colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, scratch: Scratch) -> None:
     """Fill in what follows from where the nodes are: intensities, distances, neighbours, hull and shape.
 
     A copy of the positions in single precision makes distances cheaper.
@@ -235,9 +233,7 @@ def measure_motion(colonies: Colonies, b: int, physics: Physics) -> None:
 
 
 @kernel(allocates=False)
-def measure(
-    colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, scratch: Scratch
-) -> None:
+def measure(colonies: Colonies, b: int, physics: Physics, measured: MeasuredField, scratch: Scratch) -> None:
     """Everything that follows from where the nodes of row b are now.
 
     Called at the start and in every step, and not inlined: it is the larger half of what has to be compiled.
