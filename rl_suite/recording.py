@@ -171,7 +171,7 @@ def _drawer(env: Batch) -> Callable[[], Picture | None]:
 def intensities(dish: Dish, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Stiffness at points (n,), in units of intensity."""
     values = np.empty(len(x))
-    fill_intensities(dish.field, dish.measured, np.ascontiguousarray(x), np.ascontiguousarray(y), values)
+    fill_intensities(dish.field, dish.measured, np.ascontiguousarray(x), np.ascontiguousarray(y), values, len(x))
     return values
 
 

@@ -101,7 +101,7 @@ def _values(x: NDArray[np.float64], y: NDArray[np.float64], dish: Dish) -> NDArr
     distance = np.hypot(x, y)
     inside = np.minimum(1.0, dish.radius / np.maximum(distance, 1e-9))  # beyond the wall, the value at the wall
     values = np.empty(x.size)
-    fill_intensities(dish.field, dish.measured, (x * inside).ravel(), (y * inside).ravel(), values)
+    fill_intensities(dish.field, dish.measured, (x * inside).ravel(), (y * inside).ravel(), values, x.size)
     return values.reshape(x.shape)
 
 
