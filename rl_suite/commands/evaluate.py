@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_suite.cli import make_parser, prepare_process, show
+from rl_suite.waiting import waiting
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from rl_suite.evaluation.command import read_request, write_result  # late: it imports torch
-    from rl_suite.experiments import KINDS, load_attribute
-    from rl_suite.report.page import write_report
+    with waiting("loading torch"):  # late, as --help need not wait for it
+        from rl_suite.evaluation.command import read_request, write_result
+        from rl_suite.experiments import KINDS, load_attribute
+        from rl_suite.report.page import write_report
 
     trusted = {"trust_pickle": arguments.trust_pickle, "trust_code": arguments.trust_code}
     config, request = read_request(arguments.config, arguments.words, **trusted)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_suite.cli import experiments_table, make_parser, module_command, show
+from rl_suite.waiting import waiting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(path: Path, words: Sequence[str], stopped: int) -> int:
-    from rl_suite.experiments import load_experiment
-    from rl_suite.job import run_job  # late, as all that imports torch: --help need not wait for it
-    from rl_suite.naming import beside_others, each_seed
-    from rl_suite.run import Run
-    from rl_suite.sweeps.plan import is_sweep
+    with waiting("loading torch"):  # late, as --help need not wait for it
+        from rl_suite.experiments import load_experiment
+        from rl_suite.job import run_job
+        from rl_suite.naming import beside_others, each_seed
+        from rl_suite.run import Run
+        from rl_suite.sweeps.plan import is_sweep
 
     if is_sweep(words):
         from rl_suite.sweeps.command import sweep_command
