@@ -12,12 +12,13 @@ class Coordinates(BaseFeaturesExtractor):
     combinations that it never saw; one-hot vectors do not.
 
     Args:
-        observation_space: a flat ``MultiDiscrete``.
+        observation_space: a flat ``MultiDiscrete`` from 0.
     """
 
     def __init__(self, observation_space: spaces.Space):
-        if not isinstance(observation_space, spaces.MultiDiscrete) or observation_space.nvec.ndim != 1:
-            raise ValueError(f"Coordinates reads a flat MultiDiscrete observation, not {observation_space}")
+        space = observation_space
+        if not isinstance(space, spaces.MultiDiscrete) or space.nvec.ndim != 1 or space.start.any():
+            raise ValueError(f"Coordinates reads a flat MultiDiscrete observation from 0, not {observation_space}")
         sizes = [int(n) for n in observation_space.nvec]
         super().__init__(observation_space, features_dim=len(sizes))
         values = torch.zeros(sum(sizes), len(sizes))

@@ -31,8 +31,13 @@ class WholeNumbers(spaces.MultiDiscrete):
     (<class 'int'>, True)
     """
 
-    def __init__(self, nvec: NDArray[np.integer[Any]] | list[int], dtype: Any = np.int64):
-        super().__init__(nvec, dtype=dtype)
+    def __init__(
+        self,
+        nvec: NDArray[np.integer[Any]] | list[int],
+        dtype: Any = np.int64,
+        start: NDArray[np.integer[Any]] | list[int] | None = None,
+    ):
+        super().__init__(nvec, dtype=dtype, start=start)
         self.nvec = self.nvec.view(_Sizes)
 
 

@@ -186,8 +186,9 @@ class Trial(World):
     def state_bounds(self) -> Mapping[str, Bound]:
         """Episodes and steps of a trial, and what was done and earned."""
         discrete = self._no_action.dtype.kind == "i"
+        least = int(np.min(getattr(self.action_space, "start", 0)))
         return {
-            "previous_action": (0, int(self._no_action.max())) if discrete else FINITE,
+            "previous_action": (least, int(self._no_action.max())) if discrete else FINITE,
             "previous_reward": FINITE,
             "previous_done": FLAG,
             "episode": (0, self.episodes_per_trial),
@@ -231,9 +232,11 @@ class Trial(World):
 def _previous_action_space(space: spaces.Space[Any]) -> tuple[spaces.Space[Any], NDArray[Any]]:
     """The space of previous actions, with room for "none yet", and that value."""
     if isinstance(space, spaces.Discrete):
-        return spaces.Discrete(int(space.n) + 1), np.asarray(space.n, dtype=np.int64)
+        first, options = int(space.start), int(space.n)
+        return spaces.Discrete(options + 1, start=first), np.asarray(first + options, dtype=np.int64)
     if isinstance(space, spaces.MultiDiscrete):
-        return WholeNumbers(space.nvec + 1), np.asarray(space.nvec, dtype=np.int64)
+        none = np.asarray(space.start + space.nvec, dtype=np.int64)
+        return WholeNumbers(space.nvec + 1, start=space.start), none
     if isinstance(space, spaces.Box):
         box = spaces.Box(np.minimum(space.low, 0), np.maximum(space.high, 0), dtype=np.float32)
         return box, np.zeros(space.shape, dtype=np.float32)

@@ -40,6 +40,14 @@ def _is_within(space: spaces.Box) -> bool:
     return bool(np.issubdtype(space.dtype, np.floating) and space.low.min() >= 0 and space.high.max() <= 1)
 
 
+def require_choices(space: spaces.Space[Any], name: str) -> None:
+    """ValueError for choices that stable-baselines3 cannot show as one-hot vectors: not from 0, or of several axes."""
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start):
+        raise ValueError(f"choices {name!r} must be counted from 0, as stable-baselines3 counts them, not {space}")
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim != 1:
+        raise ValueError(f"choices {name!r} must be a flat MultiDiscrete, not one of shape {space.shape}")
+
+
 class PixelInputs:
     """Images (B, C, H, W); the context is a coarse view of them."""
 
@@ -81,6 +89,8 @@ class DictInputs:
                 "pre-trained models need a Dict with at least one image (channels, height, width), all of one "
                 f"height and width, and else only vectors, or a padded graph with {', '.join(GRAPH_KEYS)}; not {space}"
             )
+        for key in self.vectors:
+            require_choices(space[key], key)
         channels = sum(shapes[key][0] for key in self.images)
         for key in self.images:
             require_image(space[key], f"images {key!r}")  # type: ignore[arg-type]

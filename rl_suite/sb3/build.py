@@ -51,6 +51,8 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
         env = make_vec_env(config.env.id, n_envs, max_episode_steps=steps, info_keys=keys, **options)
     except (gym.error.Error, ValueError, TypeError, AttributeError, ImportError, MemoryError) as error:
         raise UserError(f"env.id={config.env.id} with {options}: {first_line(error)}") from None
+    for name, space in (("actions", env.action_space), ("observations", env.observation_space)):
+        require_counted_from_zero(config.env.id, name, space)
     env = CheckFinite(VecMonitor(env))
     settings = config.normalize
     if settings.observation or settings.reward:
@@ -64,6 +66,20 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
             gamma=config.settings.gamma,
         )
     return env
+
+
+def require_counted_from_zero(env_id: str, name: str, space: gym.Space[Any]) -> None:
+    """Refuse choices that begin elsewhere: stable-baselines3 takes every first choice for 0.
+
+    Raises:
+        UserError: with what to do instead.
+    """
+    for part in _parts(space):
+        if isinstance(part, spaces.Discrete | spaces.MultiDiscrete) and np.any(part.start):
+            raise UserError(
+                f"env.id={env_id}: its {name} hold {part}, and stable-baselines3 counts choices from 0: "
+                "wrap the world so that they start there"
+            )
 
 
 def keys_to_normalize(space: gym.Space[Any]) -> list[str] | None:

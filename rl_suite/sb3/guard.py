@@ -50,8 +50,7 @@ class FiniteGuard:
         for name, parameter in policy.named_parameters():
             if parameter.requires_grad:
                 watched.add(name)
-                hook = self._gradient_hook(name)
-                self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
+                self._hooks.append(parameter.register_hook(self._gradient_hook(name)))
         optimizer = getattr(policy, "optimizer", None)
         if isinstance(optimizer, torch.optim.Optimizer):  # of parameters that thaw on the way
 
@@ -90,9 +89,8 @@ class FiniteGuard:
         return self.when or f"at step {self.model.num_timesteps}"
 
     def _gradient_hook(self, name: str) -> Any:
-        def look(parameter: Tensor) -> None:
-            assert parameter.grad is not None  # the hook is called after it was accumulated
-            self._look_at_gradient(name, parameter.grad)
+        def look(gradient: Tensor) -> None:  # called for ``torch.autograd.grad`` too, with which TRPO computes its own
+            self._look_at_gradient(name, gradient.detach())
 
         return look
 

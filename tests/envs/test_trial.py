@@ -137,3 +137,55 @@ def test_text_and_picture_show_the_returns() -> None:
 def test_empty_trials_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least one step and episode"):
         Trial(**options)
+
+
+class Steps(World):
+    """Takes choices and shows them, from a first one that need not be 0; rewards tell what was chosen."""
+
+    state_arrays = ("chosen",)
+
+    def __init__(self, num_envs: int = 1, start: int = 0, several: bool = False):
+        super().__init__(num_envs)
+        first = np.array([start, start - 2])
+        self.action_space = spaces.MultiDiscrete([3, 2], start=first) if several else spaces.Discrete(3, start=start)
+        self.observation_space = self.action_space
+        self.chosen = np.tile(first, (num_envs, 1)) if several else np.full(num_envs, start)
+        self.first = self.chosen.copy()
+
+    def state_bounds(self) -> Any:
+        return {"chosen": (-10, 10)}
+
+    def sample_tasks(self, rows: Any, streams: Any, options: Any) -> None:
+        pass
+
+    def start_episodes(self, rows: Any, streams: Any) -> None:
+        self.chosen[rows] = self.first[rows]
+
+    def step(self, actions: Any, streams: Any) -> Any:
+        self.chosen[...] = actions
+        return np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.bool_)
+
+    def observe(self, rows: Any) -> Any:
+        return self.chosen[rows]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("start", [-3, 0, 1, 7])
+def test_no_previous_action_is_none_of_the_actions(start: int, several: bool) -> None:
+    trial = Trial(2, inner=Steps, start=start, several=several, episode_steps=50)
+    trial.start_episodes(np.arange(2), None)  # type: ignore[arg-type]
+    space = trial.observation_space["previous_action"]
+    none = trial.observe(np.arange(2))["previous_action"]
+    assert none[0] in space
+    seen = set()
+    for seed in range(30):
+        trial.action_space.seed(seed)
+        action = trial.action_space.sample()
+        trial.step(np.stack([action, action]), None)  # type: ignore[arg-type]
+        shown = trial.observe(np.arange(2))["previous_action"]
+        assert np.array_equal(shown[0], action)
+        assert shown[0] in space
+        assert not (shown[0] == none[0]).any()
+        seen.add(tuple(np.atleast_1d(shown[0])))
+    assert len(seen) == (6 if several else 3)
+    trial.set_state(trial.get_state())  # in its bounds

@@ -60,3 +60,36 @@ def test_what_cannot_play_is_a_line_before_training_starts(words, message):
     config = load_experiment(DEFAULT_CONFIG, ["experiment=smoke", *words])
     with pytest.raises(UserError, match=message):
         build_model(config, build_env(config, {}, 2))
+
+
+CHOICES = {
+    "Discrete": gym.spaces.Discrete(3, start=1),
+    "MultiDiscrete": gym.spaces.MultiDiscrete([3, 2], start=[0, -1]),
+    "Dict": gym.spaces.Dict({"seen": gym.spaces.Box(0, 1, (2,)), "lamp": gym.spaces.Discrete(2, start=4)}),
+}
+
+
+class Choices(gym.Env):
+    """A world whose choices begin somewhere."""
+
+    def __init__(self, seen="Discrete", done="Discrete"):
+        flat = gym.spaces.Discrete(3)
+        self.observation_space, self.action_space = CHOICES.get(seen, flat), CHOICES.get(done, flat)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert action in self.action_space
+        return self.observation_space.sample(), 0.0, False, True, {}
+
+
+@pytest.mark.parametrize(("seen", "done"), [*((name, "") for name in CHOICES), ("", "Discrete"), ("", "MultiDiscrete")])
+def test_choices_that_do_not_begin_at_0_are_refused(seen, done, monkeypatch):
+    monkeypatch.setitem(gym.registry, "tests/Choices-v0", gym.envs.registration.EnvSpec("tests/Choices-v0", Choices))
+    kwargs = f"env.kwargs={{seen: '{seen}', done: '{done}'}}"
+    config = load_experiment(DEFAULT_CONFIG, ["experiment=smoke", "env.id=tests/Choices-v0", kwargs])
+    with pytest.raises(UserError, match="actions hold" if done else "observations hold") as caught:
+        build_env(config, {}, 2)
+    assert "counts choices from 0" in str(caught.value)

@@ -139,9 +139,18 @@ def test_numbers_that_are_none_are_refused_by_name(value):
         (spaces.Box(-1, 1, (3, 24, 24)), r"within \[0, 1\]"),
         (spaces.Box(0, 200, (3, 24, 24), np.uint8), "uint8 from 0 to 255"),
         (spaces.Dict({"camera": spaces.Box(0, 9, (3, 24, 24))}), "images 'camera' must be"),
+        (
+            spaces.Dict({"camera": spaces.Box(0, 1, (24, 24, 3)), "gears": spaces.MultiDiscrete([2, 3])}),
+            "channels last",
+        ),
+        (spaces.Dict({"eye": IMAGES, "gears": spaces.MultiDiscrete([[2, 3], [3, 2]])}), "'gears' must be a flat"),
+        (spaces.Dict({"eye": IMAGES, "gears": spaces.MultiDiscrete([2, 3], start=[0, 1])}), "'gears' .* from 0"),
+        (spaces.Dict({"eye": IMAGES, "lamp": spaces.Discrete(2, start=-1)}), "'lamp' .* from 0"),
+        (spaces.Dict({"eye": IMAGES, "word": spaces.Text(3)}), "else only vectors"),
+        (spaces.Dict({"eye": IMAGES, "small": spaces.Box(0, 255, (3, 8, 8), np.uint8)}), "all of one height and width"),
     ],
 )
-def test_images_that_sb3_would_hand_on_wrongly_are_refused(space, message):
+def test_what_sb3_would_hand_on_wrongly_is_refused(space, message):
     with pytest.raises(ValueError, match=message):
         MultiPTMFeatureExtractor(space, ptms=[FROZEN])
 

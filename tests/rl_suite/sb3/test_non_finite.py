@@ -87,7 +87,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(folder: Path, *words: str) -> SB3Config:
     sizes = ["train.total_timesteps=256", "train.evaluate_every=64", "train.checkpoint_every=64", "env.n_envs=2"]
     base = ["experiment=darkroom,smoke", *sizes]
-    if not any(word in ("algorithm=a2c", "algorithm=dqn") for word in words):
+    if not any(word in ("algorithm=a2c", "algorithm=dqn", "algorithm=trpo") for word in words):
         base += ["ppo.n_steps=32", "ppo.batch_size=32"]
     if not any(word.startswith("policy.kwargs=") for word in words):
         base.append("policy.kwargs.features_extractor_class=stable_baselines3.common.torch_layers:FlattenExtractor")
@@ -133,7 +133,14 @@ def play(**options: Any) -> None:
     evaluate_agent(agent, EvaluationSpec(env_id=ID, env_options=options, n_tasks=2, episodes_per_task=1, n_envs=2))
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "dqn"])
+OTHER_SETTINGS = {
+    "dqn": ["dqn.learning_starts=16", "dqn.batch_size=8"],
+    "recurrent_ppo": ["policy.name=MlpLstmPolicy"],
+    "trpo": ["trpo.n_steps=32", "trpo.batch_size=32"],
+}
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "a2c", "dqn", "recurrent_ppo", "trpo"])
 @pytest.mark.parametrize(
     ("what", "told"),
     [
@@ -145,7 +152,7 @@ def play(**options: Any) -> None:
 def test_networks(algorithm: str, what: str, told: str, tmp_path: Path) -> None:
     name = f"{__name__}:Extractor"
     kwargs = f"{{features_extractor_class: '{name}', features_extractor_kwargs: {{at: 40, what: {what}}}}}"
-    words = ["dqn.learning_starts=16", "dqn.batch_size=8"] if algorithm == "dqn" else []
+    words = OTHER_SETTINGS.get(algorithm, [])
     found, _ = complaint(tmp_path, f"policy.kwargs={kwargs}", *words, algorithm=algorithm)
     assert found.startswith(told)
     assert "at step" in found
@@ -180,7 +187,7 @@ def test_hooks_are_gone_after_training(make: Callable[..., Any]) -> None:
     with FiniteGuard(model):
         pass
     assert not any(module._forward_hooks for module in model.policy.modules())
-    assert not any(parameter._post_accumulate_grad_hooks for parameter in model.policy.parameters())
+    assert not any(parameter._backward_hooks for parameter in model.policy.parameters())
     assert not model.policy.optimizer._optimizer_step_pre_hooks
 
 
