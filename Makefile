@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+AUDIT := $(VENV)/audit
 PIP_ARGS ?=
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow drill test-explore lint format bench report tensorboard clean
+.PHONY: help train test test-slow test-explore drill fuzz fuzz-guided soak reproduce audit lint format bench report tensorboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,9 +24,28 @@ test: $(STAMP)  ## Run the tests on two processes
 test-slow: $(STAMP)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
-drill: $(STAMP)  ## Kill, stop and starve runs of every kind at random moments (DRILL_FAULTS=250 of each, DRILL_SEED=0)
-	DRILL_FAULTS=$(or $(DRILL_FAULTS),250) DRILL_SEED=$(or $(DRILL_SEED),0) \
+drill: $(STAMP)  ## Kill, stop, pause and starve runs of every kind at random moments (DRILL_FAULTS=150 of each, DRILL_SEED=0)
+	DRILL_FAULTS=$(or $(DRILL_FAULTS),150) DRILL_SEED=$(or $(DRILL_SEED),0) DRILL_PAUSE=$(or $(DRILL_PAUSE),2) \
 	  $(BIN)/python -m pytest -s -m slow tests/rl_suite/test_resume_bits.py
+
+fuzz: $(STAMP)  ## Random input on every surface (FUZZ_CASES=10000 of each, FUZZ_SEED=0, ARGS="-k tokens" for one of them)
+	FUZZ_CASES=$(or $(FUZZ_CASES),10000) $(BIN)/python -m pytest tests/fuzz/test_fuzz.py --hypothesis-profile=explore \
+	  --hypothesis-seed=$(or $(FUZZ_SEED),0) $(ARGS)
+
+fuzz-guided: $(STAMP)  ## The same, led by coverage (atheris; FUZZ_SURFACE=formulas, FUZZ_CASES=10000)
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -W ignore tests/fuzz/guided.py $(or $(FUZZ_SURFACE),formulas) -runs=$(or $(FUZZ_CASES),10000) $(ARGS)
+
+soak: $(STAMP)  ## All worlds and kinds in one process for long: invariants, slopes of memory and open files (SOAK_MINUTES=60)
+	SOAK_MINUTES=$(or $(SOAK_MINUTES),60) $(BIN)/python -m pytest -m slow tests/rl_suite/test_soak.py
+
+reproduce: $(STAMP)  ## Every experiment twice, in processes of other hash seeds, and under other threads and processors
+	$(BIN)/python -m pytest -s -m slow tests/rl_suite/test_reproducible.py
+
+audit: $(STAMP)  ## Known holes of the pins, a bill of materials (CycloneDX) and the licences, in build/audit
+	@test -x $(AUDIT)/bin/cyclonedx-py || { $(BIN)/python -m venv --clear --without-pip $(AUDIT) && $(BIN)/python -m pip \
+	  --python $(AUDIT)/bin/python install -q --disable-pip-version-check -c constraints.txt pip-audit cyclonedx-bom; }
+	$(BIN)/python .ci/audit $(AUDIT)/bin $(BIN)/python
 
 test-explore: $(STAMP)  ## Look for counterexamples with other random draws each time
 	$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=explore

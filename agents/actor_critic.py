@@ -9,6 +9,7 @@ for the whole graph (a plain Box)::
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from reprlib import repr as brief
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -146,19 +147,23 @@ class HybridOptions:
     shared_noise: bool = True
 
     def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {self.encoder!r}")
+        if not isinstance(self.encoder, str) or self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {brief(self.encoder)}")
         if self.wsa_placement not in ("actor", "features"):
-            raise ValueError(f"wsa_placement must be 'actor' or 'features', not {self.wsa_placement!r}")
+            raise ValueError(f"wsa_placement must be 'actor' or 'features', not {brief(self.wsa_placement)}")
         require_sizes(1, hidden_dim=self.hidden_dim)
         for name, value in (("use_wsa", self.use_wsa), ("shared_noise", self.shared_noise)):
             if not isinstance(value, bool):
-                raise ValueError(f"{name} must be true or false, not {value!r}")
+                raise ValueError(f"{name} must be true or false, not {brief(value)}")
         components = self.reward_components
-        if isinstance(components, str) or not components:
-            raise ValueError(f"reward_components must be a list with at least one name, not {components!r}")
+        if (
+            not isinstance(components, list | tuple)
+            or not components
+            or not all(isinstance(n, str) for n in components)
+        ):
+            raise ValueError(f"reward_components must be a list with at least one name, not {brief(components)}")
         if self.wsa_config is not None and not isinstance(self.wsa_config, Mapping):
-            raise ValueError(f"wsa_config must be a mapping, not {self.wsa_config!r}")
+            raise ValueError(f"wsa_config must be a mapping, not {brief(self.wsa_config)}")
         config = self.wsa_config or {}
         if self.ptms is not None and "ptms" in config:
             raise ValueError("ptms is given twice, beside wsa_config and in it")

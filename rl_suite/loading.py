@@ -86,9 +86,11 @@ class StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool):
-                raise yaml.constructor.ConstructorError(None, None, f"bad key {key!r}", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"bad key {BRIEF.repr(key)}", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"duplicate key {BRIEF.repr(key)}", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -134,11 +136,11 @@ def read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: '{key}:' must hold named settings")
     for name, block in data["experiments"].items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise UserError(f"{path}: experiment name {name!r} must be letters, digits, '_' and '-'")
+            raise UserError(f"{path}: experiment name {BRIEF.repr(name)} must be letters, digits, '_' and '-'")
         if not isinstance(block, dict):
-            raise UserError(f"{path}: experiments.{name} must hold settings")
+            raise UserError(f"{path}: experiments.{shortened(name)} must hold settings")
         if not isinstance(block.get(MODIFIER, False), bool):
-            raise UserError(f"{path}: experiments.{name}.{MODIFIER} must be true or false")
+            raise UserError(f"{path}: experiments.{shortened(name)}.{MODIFIER} must be true or false")
     return data
 
 
@@ -149,14 +151,14 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         parts = key.split(".")
         if not equals or not all(parts):
-            raise UserError(f"{word!r} is not of the form key=value, such as seed=3 or ppo.gamma=0.9")
+            raise UserError(f"{shortened(word)!r} is not of the form key=value, such as seed=3 or ppo.gamma=0.9")
         node = overrides
         for part in parts[:-1]:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
-                raise UserError(f"{word!r} sets inside a value that an earlier word has set")
+                raise UserError(f"{shortened(word)!r} sets inside a value that an earlier word has set")
         if parts[-1] in node:
-            raise UserError(f"{key!r} is given twice")
+            raise UserError(f"{shortened(key)!r} is given twice")
         node[parts[-1]] = parse_yaml(text, word)
     return overrides
 
@@ -196,7 +198,7 @@ def require_known(name: str, known: Iterable[str], what: str) -> None:
     known = list(known)
     if name not in known:
         hint = suggest(name, known) or f"; known: {', '.join(sorted(known))}"
-        raise UserError(f"unknown {what} {name!r}{hint}")
+        raise UserError(f"unknown {what} {shortened(name)!r}{hint}")
 
 
 def settings_of_block(block: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,7 +257,7 @@ def validate(
 
 def _explain(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     location: Sequence[Any] = item["loc"]
-    key = ".".join(str(part) for part in location)
+    key = shortened(".".join(str(part) for part in location))
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggest_key(model, [str(part) for part in location])}"
     if item["type"] == "missing":

@@ -5,8 +5,9 @@ concatenation with and without a fixed size, concatenation through convolutions,
 reservoir. Each maps feature maps (B, K_i, h_i, w_i), one per model, and a context to (B, features_dim).
 """
 
-import math
+import sys
 from collections.abc import Sequence
+from reprlib import repr as brief
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MapShape = tuple[int, int, int]
+LARGEST = sys.float_info.max
 GRID = 3  # fields per side that an embedding sees of a feature map
 
 
@@ -21,14 +23,14 @@ def require_sizes(low: int, **sizes: Any) -> None:
     """ValueError for the first of ``sizes`` that is no whole number from ``low`` on."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < low:
-            raise ValueError(f"{name} must be a whole number from {low} on, not {size!r}")
+            raise ValueError(f"{name} must be a whole number from {low} on, not {brief(size)}")
 
 
 def require_numbers(**values: Any) -> None:
     """ValueError for the first of ``values`` that is no finite number."""
     for name, value in values.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, not {value!r}")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST:
+            raise ValueError(f"{name} must be a finite number, not {brief(value)}")
 
 
 class _ExtraObjective(torch.autograd.Function):

@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Literal
 
 import torch
@@ -146,16 +147,18 @@ class PTMConfig:
         if isinstance(entry, PTMConfig):
             return entry
         if not isinstance(entry, Mapping):
-            raise ValueError(f"an entry of ptms is a mapping such as {{model_type: graph_cnn}}, not {entry!r}")
+            raise ValueError(f"an entry of ptms is a mapping such as {{model_type: graph_cnn}}, not {brief(entry)}")
         known = [field.name for field in fields(PTMConfig)]
         unknown = [key for key in entry if key not in known]
         if unknown or "model_type" not in entry:
-            raise ValueError(f"an entry of ptms needs model_type and may have {known[1:]}, not {dict(entry)}")
+            raise ValueError(f"an entry of ptms needs model_type and may have {known[1:]}, not {brief(dict(entry))}")
         values = dict(entry)
+        if not isinstance(values["model_type"], str):
+            raise ValueError(f"model_type must be a name, not {brief(values['model_type'])}")
         name, _, suffix = str(values["model_type"]).rpartition("_")
         if suffix in ("imagenet", "random") and name in REGISTRY and REGISTRY[name].imagenet is not None:
             if values.setdefault("weights", suffix) != suffix:
-                raise ValueError(f"model_type {values['model_type']} contradicts weights: {values['weights']}")
+                raise ValueError(f"model_type {values['model_type']} contradicts weights: {brief(values['weights'])}")
             values["model_type"] = name
         config = PTMConfig(**values)
         config._check_types()
@@ -166,9 +169,9 @@ class PTMConfig:
             ]
             near = difflib.get_close_matches(config.model_type, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-            raise ValueError(f"unknown pre-trained model {config.model_type!r}; {hint}")
+            raise ValueError(f"unknown pre-trained model {brief(config.model_type)}; {hint}")
         if config.missing_weights not in ("error", "random"):
-            raise ValueError(f"missing_weights must be 'error' or 'random', not {config.missing_weights!r}")
+            raise ValueError(f"missing_weights must be 'error' or 'random', not {brief(config.missing_weights)}")
         if config.unfreeze_at is not None and not config.freeze:
             raise ValueError(f"{config.model_type}: unfreeze_at needs freeze: true")
         return config
@@ -185,7 +188,9 @@ class PTMConfig:
         )
         for name, fits, wanted in rules:
             if not fits:
-                raise ValueError(f"{name} of {self.model_type} must be {wanted}, not {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} of {brief(self.model_type)} must be {wanted}, not {brief(getattr(self, name))}"
+                )
 
 
 def _is_step(value: object) -> bool:

@@ -19,6 +19,7 @@ from envs.symbolic.program import (
     input_columns,
     make_machine,
     mean_square,
+    real,
 )
 from envs.symbolic.tokens import VARIABLE, Library, TokenTable
 
@@ -101,7 +102,7 @@ def fit_constants(
 
 def _checked_targets(y: Floats, n_programs: int, n_points: int) -> Floats:
     """One target for all programs (1, n), or one for each (P, n)."""
-    y = np.ascontiguousarray(y, dtype=np.float64)
+    y = real("y", y)
     if y.shape not in ((n_points,), (n_programs, n_points)) or not np.isfinite(y).all():
         raise ValueError(f"y must be {n_points} finite numbers, or as many for each program, not {y.shape}")
     return y if y.ndim == 2 else y[None]
@@ -111,6 +112,7 @@ def _first_start(initial: Floats | None, n_programs: int, needed: int) -> Floats
     """Constants (P, >= 1) that the fits begin with."""
     constants = np.ones((n_programs, max(1, needed)))
     if initial is not None:
+        initial = real("initial", initial)
         if initial.ndim != 2 or len(initial) != n_programs or initial.shape[1] < needed:
             raise ValueError(f"initial must be ({n_programs}, >= {needed}), not {initial.shape}")
         constants[:, : initial.shape[1]] = initial[:, : constants.shape[1]]

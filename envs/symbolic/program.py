@@ -6,7 +6,7 @@ never copied, and a result goes to a row that is not one of its arguments, which
 aliasing and lets LLVM make vector code of them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def evaluate_programs(
 
 def input_columns(X: Floats, library: Library) -> Floats:
     """X (n, d) as contiguous finite columns (d, n), as the kernels take them."""
-    X = np.asarray(X, dtype=np.float64)
+    X = real("X", X)
     if X.ndim != 2 or X.shape[1] != library.n_variables or len(X) == 0:
         raise ValueError(f"X must have shape (n, {library.n_variables}) with n >= 1, not {X.shape}")
     if not np.isfinite(X).all():
@@ -84,8 +84,7 @@ def checked_programs(
     programs: NDArray[np.int16], lengths: NDArray[np.int64], library: Library
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """The batch as contiguous arrays of the right types, or ValueError naming the first bad row."""
-    programs = np.ascontiguousarray(programs, dtype=np.int16)
-    lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+    programs, lengths = _whole("programs", programs, np.int16), _whole("lengths", lengths, np.int64)
     if programs.ndim != 2 or lengths.shape != (len(programs),) or programs.shape[1] > MAX_LENGTH:
         raise ValueError(
             f"programs must be (P, L <= {MAX_LENGTH}) and lengths (P,), not {programs.shape} and {lengths.shape}"
@@ -96,6 +95,22 @@ def checked_programs(
     return programs, lengths
 
 
+def _whole(name: str, values: Any, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    """Whole numbers in another type, none of them changed by it."""
+    array, limits = np.asarray(values), np.iinfo(dtype)
+    if array.size and (array.dtype.kind not in "iu" or array.min() < limits.min or array.max() > limits.max):
+        raise ValueError(f"{name} must be whole numbers of {dtype.__name__}, not {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def real(name: str, values: Any) -> Floats:
+    """Numbers in double precision; ValueError for what holds none, or complex ones."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be real numbers, not {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
 def checked_constants(
     programs: NDArray[np.int16], lengths: NDArray[np.int64], library: Library, constants: Floats | None
 ) -> Floats:
@@ -103,7 +118,7 @@ def checked_constants(
     needed = int(count_constants(programs, lengths, library).max(initial=0))
     if constants is None:
         return np.ones((len(programs), needed))
-    constants = np.ascontiguousarray(constants, dtype=np.float64)
+    constants = real("constants", constants)
     if constants.ndim != 2 or len(constants) != len(programs) or constants.shape[1] < needed:
         raise ValueError(f"constants must be ({len(programs)}, >= {needed}), not {constants.shape}")
     return constants

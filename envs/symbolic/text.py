@@ -25,6 +25,7 @@ from envs.symbolic.tokens import (
 )
 
 MAX_TEXT = 10_000  # characters
+MOST_SHOWN = 100  # characters of a name in a message
 MAX_NESTING = 100  # open parentheses and pending operators
 MAX_EXPONENT = 64  # absolute value of a numeric exponent
 
@@ -135,6 +136,11 @@ def _binary_text(symbol: str, left: tuple[str, int], right: tuple[str, int]) -> 
     return f"{_bracket(left, 2)}{symbol}{tail}", 2
 
 
+def _brief(name: str) -> str:
+    """A name as a message can show it."""
+    return repr(name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}...")
+
+
 def _bracket(item: tuple[str, int], least: int) -> str:
     return item[0] if item[1] >= least else f"({item[0]})"
 
@@ -185,7 +191,7 @@ def _postfix(text: str, library: Library) -> list[tuple[str, str, int]]:
                 arguments.append(0 if is_call else -1)
                 pending.append(("(", position))
             elif name != "+":
-                raise ValueError(f"position {position}: a term is missing before {name!r}")
+                raise ValueError(f"position {position}: a term is missing before {_brief(name)}")
         elif name in _BINARY:
             while pending and _binds_first(pending[-1][0], name):
                 _emit(output, pending.pop())
@@ -205,7 +211,7 @@ def _postfix(text: str, library: Library) -> list[tuple[str, str, int]]:
                 if commas >= 0:
                     _close_call(output, pending.pop(), commas)
         else:
-            raise ValueError(f"position {position}: an operator is missing before {name!r}")
+            raise ValueError(f"position {position}: an operator is missing before {_brief(name)}")
     if operand_next:
         raise ValueError("the formula is empty" if not lexemes else "the formula ends where a term is expected")
     while pending:
@@ -234,7 +240,7 @@ def _close_call(output: list[tuple[str, str, int]], call: tuple[str, int], comma
 def _function(name: str, position: int) -> str:
     name = FUNCTION_ALIASES.get(name, name)
     if name not in OPERATIONS:
-        raise ValueError(f"position {position}: unknown function {name!r}; known: {', '.join(OPERATIONS)}")
+        raise ValueError(f"position {position}: unknown function {_brief(name)}; known: {', '.join(OPERATIONS)}")
     return name
 
 
@@ -247,7 +253,7 @@ def _operand(name: str, position: int, library: Library) -> tuple[str, str, int]
         raise ValueError(f"position {position}: {name} needs its argument in brackets")
     if library.constant_id >= 0 and name == library.tokens[library.constant_id].name:
         return "constant", name, position
-    raise ValueError(f"position {position}: unknown name {name!r}; variables: {', '.join(library.variables)}")
+    raise ValueError(f"position {position}: unknown name {_brief(name)}; variables: {', '.join(library.variables)}")
 
 
 @dataclass(slots=True)

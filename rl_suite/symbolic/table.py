@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from envs.symbolic.tokens import OPERATIONS, Library
 from envs.symbolic.units import Units
 from rl_suite.errors import UserError
+from rl_suite.loading import shortened
 from rl_suite.memory import require_memory
 from rl_suite.reading import read_bytes
 from rl_suite.symbolic.data import Data
@@ -23,6 +25,8 @@ MAX_COLUMNS = 30
 MAX_ROWS = 10_000  # rows that are searched; more are thinned out evenly at random
 MIN_ROWS = 4
 MAX_CELL = 400  # characters
+MAX_NAME = 100  # characters of the name of a column
+MOST_NAMED = 40  # columns that a message lists
 PER_BYTE = 12  # bytes of memory, as cells, for one byte of a file
 
 
@@ -73,10 +77,14 @@ def read_table(
     path = find_table(path)
     header, rows = _cells(path)
     if target not in header:
-        raise UserError(f"{path.name}: has no column {target!r}; target=... must be one of: {', '.join(header)}")
+        raise UserError(
+            f"{path.name}: has no column {shortened(target)!r}; target=... must be one of: {_listed(header)}"
+        )
     unknown = [name for name in columns if name not in header or name == target]
     if unknown:
-        raise UserError(f"{path.name}: {unknown[0]!r} cannot be an input; the columns are: {', '.join(header)}")
+        raise UserError(
+            f"{path.name}: {shortened(unknown[0])!r} cannot be an input; the columns are: {_listed(header)}"
+        )
     messages: list[str] = []
     if len(rows) > MAX_ROWS:
         keep = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
@@ -170,7 +178,10 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     if not rows:
         raise UserError(f"{path.name}: is empty; it needs a header and rows of numbers")
     header = [cell.strip() for cell in rows[0]]
-    twice = sorted({name for name in header if header.count(name) > 1})
+    long = next((name for name in header if len(name) > MAX_NAME), None)
+    if long is not None:
+        raise UserError(f"{path.name}: a column's name has {len(long)} characters, more than {MAX_NAME}; rename it")
+    twice = sorted({name for name, times in Counter(header).items() if times > 1})
     if twice or "" in header:
         name = (twice or [""])[0]
         raise UserError(f"{path.name}: column name {name!r} is empty or used twice; rename it in the header")
@@ -182,6 +193,11 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
         if len(row) != len(header):
             raise UserError(f"{path.name}: row {number} has {len(row)} cells, the header has {len(header)}")
     return header, rows[1:]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, or the first of very many."""
+    return ", ".join([*names[:MOST_NAMED], *(["..."] if len(names) > MOST_NAMED else [])])
 
 
 def _number(cell: str) -> float | None:
@@ -234,7 +250,7 @@ def _units(
     """Units of the inputs (under their names in formulas) and of the target."""
     missing = [name for name in (*inputs, target) if name not in units]
     if missing:
-        raise UserError(f"units lack {', '.join(missing)}; give every column one, '1' for pure numbers")
+        raise UserError(f"units lack {_listed(missing)}; give every column one, '1' for pure numbers")
     try:
         chosen = {n: units[old] for n, old in zip(names, inputs, strict=True)}
         return Units.from_text(names, chosen, units[target], free_constants)

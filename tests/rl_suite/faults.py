@@ -1,4 +1,4 @@
-"""Runs in a process of their own that die, are stopped or meet a full disk, and how runs are compared.
+"""Runs in a process of their own that die, are stopped, stand still or meet a full disk, and how runs are compared.
 
 A child is forked, so that it need not import or compile anything again. Moments are counted in calls to the disk
 (``os.write``, ``os.fsync``, renames), so that the same number always strikes at the same place, or lie after some
@@ -23,8 +23,10 @@ import train
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import run_command
 
-Kind = Literal["kill", "term", "full", "late kill"]
+Kind = Literal["kill", "term", "pause", "full", "late kill"]
 LONGEST = 120.0  # seconds that a child may take
+PAUSE = float(os.environ.get("DRILL_PAUSE", "0.5"))  # seconds that a paused child (SIGSTOP) stands still
+SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP}
 
 
 class Fault(NamedTuple):
@@ -41,25 +43,32 @@ class Ended(NamedTuple):
     """Exit code; minus the number of the signal that killed it."""
     said: str
     """On standard output and standard error."""
+    struck: bool
+    """Whether the fault came before the end."""
 
 
 def run_training(words: list[str], scratch: Path, fault: Fault | None = None) -> Ended:
     """``python train.py WORDS`` in a forked child that ``fault`` strikes."""
-    output = scratch / "output.txt"
+    output, struck = scratch / "output.txt", scratch / "struck"
+    struck.unlink(missing_ok=True)
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        _train(words, output, fault)
+        _train(words, output, fault, struck)
     deadline = began + (fault.moment if fault is not None and fault.kind == "late kill" else LONGEST)
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
+        ended, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+        if ended and os.WIFSTOPPED(status):
+            time.sleep(PAUSE)
+            os.kill(child, signal.SIGCONT)
+        elif ended:
             break
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
             deadline += LONGEST
         time.sleep(0.002)
-    return Ended(os.waitstatus_to_exitcode(status), output.read_text())
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(code, output.read_text(), struck.exists() or (fault is not None and code == -signal.SIGKILL))
 
 
 def run_undisturbed(words: list[str]) -> int:
@@ -67,7 +76,7 @@ def run_undisturbed(words: list[str]) -> int:
     plain, arguments = (os.write, os.fsync, Path.replace), sys.argv
     try:
         sys.argv = ["train.py", *words]
-        calls = _strike(None)
+        calls = _strike(None, Path())
         run_command(train.main)
         return calls()
     finally:
@@ -75,7 +84,7 @@ def run_undisturbed(words: list[str]) -> int:
         sys.argv = arguments
 
 
-def _train(words: list[str], output: Path, fault: Fault | None) -> None:
+def _train(words: list[str], output: Path, fault: Fault | None, struck: Path) -> None:
     """The child: it never returns."""
     code = 70
     try:
@@ -84,7 +93,7 @@ def _train(words: list[str], output: Path, fault: Fault | None) -> None:
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
         sys.argv = ["train.py", *words]
-        _strike(fault)
+        _strike(fault, struck)
         try:
             run_command(train.main)
             code = 0
@@ -94,18 +103,20 @@ def _train(words: list[str], output: Path, fault: Fault | None) -> None:
         os._exit(code)
 
 
-def _strike(fault: Fault | None) -> Callable[[], int]:
-    """Count calls to the disk and let ``fault`` happen; returns the counter."""
+def _strike(fault: Fault | None, struck: Path) -> Callable[[], int]:
+    """Count calls to the disk and let ``fault`` happen, which the file ``struck`` then says; returns the counter."""
     count = 0
 
     def wrapped(call: Callable[..., Any]) -> Callable[..., Any]:
         def counting(*arguments: Any, **options: Any) -> Any:
             nonlocal count
             count += 1
+            if fault is not None and fault.kind != "late kill" and count == fault.moment:
+                struck.touch()
             if fault is not None and fault.kind == "full" and count >= fault.moment:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if fault is not None and fault.kind in ("kill", "term") and count == fault.moment:
-                os.kill(os.getpid(), signal.SIGKILL if fault.kind == "kill" else signal.SIGTERM)
+            if fault is not None and fault.kind in SIGNALS and count == fault.moment:
+                os.kill(os.getpid(), SIGNALS[fault.kind])
             return call(*arguments, **options)
 
         return counting
@@ -136,7 +147,7 @@ def assert_same_bits(a: Any, b: Any, path: str = "") -> None:
 
 
 def _is_clock(key: Any) -> bool:
-    return key == "t" or (isinstance(key, str) and (key.startswith("time/") or key.endswith("cpu_seconds")))
+    return key == "t" or (isinstance(key, str) and (key.startswith("time/") or key.endswith("seconds")))
 
 
 def assert_same_run(whole: Path, resumed: Path) -> None:

@@ -1,4 +1,4 @@
-"""Killed, stopped or out of disk at any moment, and resumed: the run ends with the same bits as one that was not."""
+"""Killed, stopped, paused or out of disk at any moment, and resumed: a run ends with the bits of one that was not."""
 
 import json
 import os
@@ -20,14 +20,21 @@ KINDS = {
     "symbolic": ["experiment=symbolic_search,smoke", "search.polynomials=false", "search.checkpoint_every=400"],
     "meta_learning": ["experiment=sinusoid_maml,smoke", "meta_learning.loop.checkpoint_every=1"],
 }
+DRILLED = {  # in the drill only
+    **KINDS,
+    "meta_rl": ["experiment=meta_bandit,smoke"],
+    "law_prior": ["experiment=meta_symbolic,smoke", "law_prior.pretraining.checkpoint_every=64"],
+    "continual": ["experiment=continual_rooms,smoke"],
+}
 MAY_END = {  # exit codes; 0 as well, where the run was complete before the fault was due
     "kill": (-signal.SIGKILL, 0),
     "late kill": (-signal.SIGKILL, 0),
     "term": (-signal.SIGTERM, 0),
+    "pause": (0,),
     "full": (2, 0),
 }
-FAULTS = 5  # of each kind in every run of the tests
-DRILL_FAULTS = int(os.environ.get("DRILL_FAULTS", "25"))  # of each kind in the drill
+FAULTS = 5  # of each kind of experiment in every run of the tests
+DRILL_FAULTS = int(os.environ.get("DRILL_FAULTS", "25"))  # of each kind of experiment in the drill
 DRILL_SEED = int(os.environ.get("DRILL_SEED", "0"))
 
 
@@ -40,7 +47,7 @@ class Reference:
         self.path = self.run_of(folder / "whole")
 
     def words(self, runs: Path) -> list[str]:
-        return [*KINDS[self.kind], f"runs_dir={runs}"]
+        return [*DRILLED[self.kind], f"runs_dir={runs}"]
 
     def run_of(self, runs: Path) -> Path:
         return next(runs.glob("*/0"))
@@ -61,7 +68,7 @@ class Reference:
         """Some faults, one after the other; a run that goes on may end before the second is due."""
         faults = []
         for _ in range(rng.randint(1, 4)):
-            kind: Kind = rng.choice(("kill", "kill", "term", "full", "late kill"))
+            kind: Kind = rng.choice(("kill", "kill", "term", "pause", "full", "late kill"))
             moment = rng.uniform(0, 2) if kind == "late kill" else rng.randint(1, self.calls)
             faults.append(Fault(kind, moment))
         return faults
@@ -80,7 +87,7 @@ def strike(reference: Reference, seed: int, number: int, folder: Path) -> Counte
             return met
         faults = reference.draw(rng)
         struck = reference.survives(faults, folder / str(attempt))
-        met.update(f.kind for f, e in zip(faults, struck, strict=True) if e.code != 0 or f.kind == "term")
+        met.update(fault.kind for fault, ended in zip(faults, struck, strict=True) if ended.struck)
         shutil.rmtree(folder / str(attempt))
     raise AssertionError
 
@@ -90,9 +97,10 @@ def test_whatever_strikes_the_run_ends_with_the_same_bits(reference: Reference, 
 
 
 @pytest.mark.slow
-def test_drill(reference: Reference, tmp_path: Path) -> None:
-    met = strike(reference, DRILL_SEED, DRILL_FAULTS, tmp_path)
-    print(f"{reference.kind}: {dict(met)}, every run the same bits")
+@pytest.mark.parametrize("kind", DRILLED)
+def test_drill(kind: str, tmp_path: Path) -> None:
+    met = strike(Reference(kind, tmp_path), DRILL_SEED, DRILL_FAULTS, tmp_path)
+    print(f"{kind}: {met.total()} faults, {dict(met)}, every run the same bits")
 
 
 def test_a_kill_between_the_end_and_its_report_is_made_up_for(reference: Reference, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class AdapterConfig(BaseModel):
     def _as_tuple(cls, value: Any) -> Any:
         if isinstance(value, str):
             return (value,)
-        return value if value is None else tuple(value)
+        return tuple(value) if isinstance(value, list | tuple | set | frozenset) else value
 
     @field_validator("target_modules", "modules_to_save", "rank_pattern", "alpha_pattern")
     @classmethod

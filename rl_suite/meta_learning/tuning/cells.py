@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rl_suite.errors import UserError
+from rl_suite.loading import BRIEF
 from rl_suite.meta_learning.tuning.spaces import Architecture, Code, Space, spelled
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # from, to
@@ -21,6 +22,7 @@ CHANNELS = (8, 16, 32, 64)
 NONE, SKIP = "none", "skip"
 IMAGE_OPERATIONS = (NONE, SKIP, "conv1", "conv3", "separable3", "average3", "max3")
 VECTOR_OPERATIONS = (NONE, SKIP, "linear_relu", "linear_gelu", "linear_tanh")
+LARGEST = 2**16  # layers, channels, classes, and each side of an input
 GENES = ("num_layers", "channels", "operations", "input_shape", "num_classes")
 
 
@@ -183,6 +185,10 @@ class CellNetwork(nn.Module):
         return logits
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+
+
 def build_model_from_architecture(architecture: Mapping[str, Any]) -> CellNetwork:
     """The network that an architecture of :func:`create_nas_search_space` describes.
 
@@ -192,11 +198,16 @@ def build_model_from_architecture(architecture: Mapping[str, Any]) -> CellNetwor
     missing = [name for name in GENES if name not in architecture]
     if missing:
         raise UserError(f"an architecture needs {', '.join(GENES)}; missing: {', '.join(missing)}")
-    operations = architecture["operations"]
-    known = IMAGE_OPERATIONS if len(architecture["input_shape"]) == 3 else VECTOR_OPERATIONS
-    unknown = [name for name in operations if name not in known]
-    if unknown or len(operations) != len(EDGES):
-        raise UserError(f"a cell has {len(EDGES)} operations of {', '.join(known)}, not {operations}")
+    shape, operations = architecture["input_shape"], architecture["operations"]
+    if not isinstance(shape, list | tuple) or len(shape) not in (1, 3) or not all(map(_is_size, shape)):
+        raise UserError(f"input_shape is (channels, height, width) or (features,), not {BRIEF.repr(shape)}")
+    for name in ("num_layers", "channels", "num_classes"):
+        if not _is_size(architecture[name]):
+            raise UserError(f"{name} is a whole number from 1 to {LARGEST}, not {BRIEF.repr(architecture[name])}")
+    known = IMAGE_OPERATIONS if len(shape) == 3 else VECTOR_OPERATIONS
+    listed = isinstance(operations, list | tuple) and len(operations) == len(EDGES)
+    if not listed or any(name not in known for name in operations):
+        raise UserError(f"a cell has {len(EDGES)} operations of {', '.join(known)}, not {BRIEF.repr(operations)}")
     if not cell_expression(operations):
         raise UserError("the output of this cell does not depend on its input")
     return CellNetwork(architecture)

@@ -1,6 +1,6 @@
 """Names and ranges of settings, as users write them and as the engine reads them."""
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +12,10 @@ from optuna.distributions import (
 )
 
 from rl_suite.errors import UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import BRIEF, require_known, shortened
 
 LOG = "log"
+LARGEST = sys.float_info.max
 Params = dict[str, Any]
 Conditions = Mapping[str, tuple[str, Sequence[Any]]]
 
@@ -25,25 +26,25 @@ def read_ranges(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     >>> list(read_ranges({"rate": (1e-5, 1e-2, "log"), "size": (16, 128), "kind": ["adam", "sgd"]}))
     ['rate', 'size', 'kind']
     """
-    if not space:
+    if not isinstance(space, Mapping) or not space:
         raise UserError("an empty space: give names with (low, high) or lists of choices")
-    return {name: _read(name, value) for name, value in space.items()}
+    return {name: _read(shortened(str(name)), value) for name, value in space.items()}
 
 
 def _read(name: str, value: Any) -> BaseDistribution:
     if isinstance(value, list):
         if not value or len({repr(choice) for choice in value}) < len(value):
-            raise UserError(f"{name}: a list of choices needs different choices, not {value!r}")
+            raise UserError(f"{name}: a list of choices needs different choices, not {BRIEF.repr(value)}")
         if not all(isinstance(choice, str | int | float | bool | type(None)) for choice in value):
             raise UserError(f"{name}: choices are text, numbers, true, false or null")
         return CategoricalDistribution(value)
     if not isinstance(value, tuple) or len(value) not in (2, 3) or value[2:] not in ((), (LOG,)):
-        raise UserError(f'{name}: give (low, high), (low, high, "log") or a list of choices, not {value!r}')
+        raise UserError(f'{name}: give (low, high), (low, high, "log") or a list of choices, not {BRIEF.repr(value)}')
     low, high, log = value[0], value[1], len(value) == 3
     if not all(
-        isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high)
+        isinstance(end, int | float) and not isinstance(end, bool) and abs(end) <= LARGEST for end in (low, high)
     ):
-        raise UserError(f"{name}: bounds are finite numbers, not {low!r} and {high!r}")
+        raise UserError(f"{name}: bounds are finite numbers, not {BRIEF.repr(low)} and {BRIEF.repr(high)}")
     if low >= high:
         raise UserError(f"{name}: the lower bound {low} is not below the upper bound {high}")
     if log and low <= 0:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.errors import UserError
+from rl_suite.loading import BRIEF
 
 Code = tuple[int, ...]
 """One index per name, into its choices."""
@@ -33,9 +34,9 @@ class Space:
             raise UserError("an empty space: give names with lists of choices")
         for name, values in choices.items():
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise UserError(f"space: {name!r} needs a list of choices, not {values!r}")
+                raise UserError(f"space: {BRIEF.repr(name)} needs a list of choices, not {BRIEF.repr(values)}")
             if len({spelled(value) for value in values}) < len(values):
-                raise UserError(f"space: {name!r} has a choice twice")
+                raise UserError(f"space: {BRIEF.repr(name)} has a choice twice")
         self.names = tuple(choices)
         self.choices = {name: tuple(values) for name, values in choices.items()}
         self.sizes = tuple(len(values) for values in self.choices.values())
@@ -59,13 +60,13 @@ class Space:
             UserError: other names, or something that is no choice.
         """
         if set(architecture) != set(self.names):
-            raise UserError(f"an architecture names {', '.join(self.names)}, not {', '.join(map(str, architecture))}")
+            raise UserError(f"an architecture names {', '.join(self.names)}, not {BRIEF.repr(list(architecture))}")
         code = []
         for name in self.names:
             known = [spelled(value) for value in self.choices[name]]
             value = spelled(architecture[name])
             if value not in known:
-                raise UserError(f"{name}: {architecture[name]!r} is no choice")
+                raise UserError(f"{name}: {BRIEF.repr(architecture[name])} is no choice")
             code.append(known.index(value))
         return tuple(code)
 
