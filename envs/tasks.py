@@ -7,6 +7,7 @@ A task is a whole number (a goal cell, a bandit's seed); its world knows what th
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from reprlib import repr as brief
 from typing import Any, overload
 
 import numpy as np
@@ -125,9 +126,9 @@ class TaskSplit:
 
     def select(self, split: str) -> TaskSet:
         """The tasks of one part, of several joined by "+" (as "train+validation"), or of "all"."""
-        names = list(PARTS) if split == "all" else split.split("+")
+        names = list(PARTS) if split == "all" else str(split).split("+")
         if not set(names) <= set(PARTS) or len(set(names)) != len(names):
-            raise ValueError(f"split must be 'all', or of {PARTS} joined by '+', not {split!r}")
+            raise ValueError(f"split must be 'all', or of {PARTS} joined by '+', not {brief(split)}")
         parts = [getattr(self, name)._tasks for name in names if len(getattr(self, name))]
         if not parts:
             raise ValueError(f"the {split} split of this world has no tasks")

@@ -154,7 +154,7 @@ class PTMConfig:
             raise ValueError(f"an entry of ptms needs model_type and may have {known[1:]}, not {brief(dict(entry))}")
         values = dict(entry)
         if not isinstance(values["model_type"], str):
-            raise ValueError(f"model_type must be a name, not {brief(values['model_type'])}")
+            raise ValueError(f"model_type of {brief(values['model_type'])} must be a name")
         name, _, suffix = str(values["model_type"]).rpartition("_")
         if suffix in ("imagenet", "random") and name in REGISTRY and REGISTRY[name].imagenet is not None:
             if values.setdefault("weights", suffix) != suffix:

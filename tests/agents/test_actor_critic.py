@@ -291,6 +291,12 @@ def test_actor_and_critic_stand_alone():
     ("kwargs", "message"),
     [
         ({"encoder": "gcn"}, "encoder must be one of"),
+        ({"encoder": ["gnn"]}, "encoder must be one of"),
+        ({"encoder": {}}, "encoder must be one of"),
+        ({"reward_components": 5}, "at least one name"),
+        ({"reward_components": [1, None]}, "at least one name"),
+        ({"log_std_init": 10**400}, "log_std_init must be a finite number"),
+        ({"hidden_dim": {"a": "x" * 9000}}, "hidden_dim must be a whole number"),
         ({"use_wsa": True, "wsa_placement": "critic"}, "wsa_placement"),
         ({"use_wsa": True, "ptms": [{"model_type": "resnet19"}]}, "did you mean 'resnet18'"),
         ({"use_wsa": True, "ptms": SMALL_PTMS, "wsa_config": {"scorer": "deep"}}, "scorer must be"),

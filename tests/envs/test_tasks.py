@@ -1,6 +1,7 @@
 """Task sets are what they say, and their splits share nothing."""
 
 import random
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -74,8 +75,8 @@ def test_overlap_is_refused() -> None:
         TaskSplit(nothing, TaskSet([8, 9]), TaskSet([9]))
 
 
-@pytest.mark.parametrize("wrong", ["", "training", "train+", "train+train", "all+test"])
-def test_unknown_splits_are_refused(wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["", "training", "train+", "train+train", "all+test", 33, None, 0.5, ["train"]])
+def test_unknown_splits_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="split must be 'all', or of"):
         TaskSet(range(10)).split(0.2, 0.2).select(wrong)
 

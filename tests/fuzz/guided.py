@@ -19,8 +19,8 @@ WATCHED = [
 ]  # fmt: skip
 
 with atheris.instrument_imports(include=WATCHED):
+    import fuzzing
     import test_fuzz
-from fuzzing import LIBFUZZER_SECONDS, as_test
 
 
 def main() -> None:
@@ -30,8 +30,8 @@ def main() -> None:
         sys.exit(f"name one of: {', '.join(names)}")
     surface = names[sys.argv.pop(1)]
     surface.play(surface.plain)
-    test, _ = as_test(surface)
-    atheris.Setup([*sys.argv, f"-timeout={LIBFUZZER_SECONDS}"], test.hypothesis.fuzz_one_input)
+    test, _ = fuzzing.as_test(surface)
+    atheris.Setup([*sys.argv, f"-timeout={fuzzing.LIBFUZZER_SECONDS}"], test.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
 

@@ -78,23 +78,22 @@ def read_histories(case: tuple[list[dict[str, Any]], int, int]) -> None:
     if not any(finding.verdict == "problem" for finding in found):
         steps, labels = Windows(joined, 5, window, 0.5, False, "history", 0).batch(0, 4)
         assert len(labels) == 4
-        assert steps.actions.max() <= 5
+        assert steps.action.max() <= 5
 
 
 @st.composite
 def compressions(draw: st.DrawFn) -> tuple[list[Any], int, str]:
     """(states, actions, rewards, next states, attention; steps to keep; strategy)."""
     n = draw(st.integers(0, 9))
-    parts = []
-    for _ in range(4):
-        good = st.tuples(st.just(n), st.integers(0, 3)).flatmap(lambda shape: arrays.arrays("float32", shape))
-        parts.append(torch.as_tensor(draw(mostly(good, any_array(3)).map(np.ascontiguousarray)).astype(np.float64)))
-    finite = st.floats(0, 1, width=32)
-    attention = mostly(arrays.arrays("float32", (2, n), elements=finite), any_array(3))
-    parts.append(torch.as_tensor(draw(attention).astype(np.float64)))
+    good = arrays.arrays("float32", st.tuples(st.just(n), st.integers(0, 3)), elements=st.floats(-9, 9, width=32))
+    attention = arrays.arrays("float32", (2, n), elements=st.floats(0, 1, width=32))
+    parts = [draw(part) for part in (*[good] * 4, attention)]
+    if draw(st.booleans()):
+        parts[draw(st.integers(0, 4))] = draw(any_array(3))
+    tensors = [torch.as_tensor(part.astype(np.float64)) for part in parts]
     return (
-        parts,
-        draw(mostly(st.integers(0, n + 1), st.integers())),
+        tensors,
+        draw(mostly(st.integers(1, max(1, n)), st.integers())),
         draw(mostly(st.sampled_from([*STRATEGIES]), texts)),
     )
 
@@ -126,7 +125,7 @@ def adapters(draw: st.DrawFn) -> tuple[int, list[dict[str, Any]]]:
     configs = []
     for number in range(draw(st.integers(0, 2))):
         config: dict[str, Any] = {"adapter_type": draw(mostly(st.sampled_from(AdapterType), values))}
-        config |= draw(st.dictionaries(mostly(st.sampled_from(FIELDS), texts), st.integers(1, 8) | values, max_size=2))
+        config |= draw(st.dictionaries(mostly(st.sampled_from(FIELDS), texts), mostly(st.integers(1, 8)), max_size=2))
         if draw(st.booleans()):
             config["target_modules"] = draw(PATTERNS | st.lists(PATTERNS, max_size=2) | values)
         if draw(mostly(st.just(True), st.just(False))):

@@ -58,7 +58,7 @@ OF_EACH = {name: settings_of(name) for name in EXPERIMENTS}
 
 def load(words: list[str], raw: Any = RAW) -> None:
     """The experiment, and the sizes that it would ask the machine for; nothing is trained."""
-    with mock.patch.object(experiments, "read_config", lambda path: copy.deepcopy(raw)):
+    with mock.patch.object(experiments, "read_config", return_value=copy.deepcopy(raw)):
         config = load_experiment(DEFAULT_CONFIG, words)
     if config.kind in SHRINK:
         load_attribute(SHRINK[config.kind])(config)

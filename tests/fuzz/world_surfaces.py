@@ -17,6 +17,7 @@ from envs.world import world_class
 WORLDS = sorted(name for name in gym.registry if name.startswith("rl_suite/"))
 COPIES = 3
 STEPS = 3  # that a state, an option or an action is played on for
+ENOUGH = 40  # steps that use, and so compile, all that a world is made of
 
 
 @cache
@@ -24,6 +25,11 @@ def batch(name: str) -> BatchEnv:
     """One batch of each world for all cases."""
     env = gym.make_vec(name, num_envs=COPIES).unwrapped
     assert isinstance(env, BatchEnv)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    for _ in range(ENOUGH):
+        discrete = isinstance(env.single_action_space, gym.spaces.Discrete)
+        env.step(env.action_masks().argmax(1) if discrete else env.action_space.sample())
     return env
 
 

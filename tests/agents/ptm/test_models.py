@@ -171,6 +171,8 @@ def test_a_class_of_ones_own(monkeypatch):
         ({"model_type": "graph_cnn", "missing_weights": "perhaps"}, "missing_weights must be"),
         ({"model_type": "graph_cnn", "freeze": False, "unfreeze_at": 5}, "unfreeze_at needs freeze"),
         ({"model_type": 5}, "model_type of 5 must be a name"),
+        ({"model_type": ["graph_cnn"]}, "must be a name"),
+        ({"model_type": {}}, "must be a name"),
         ({"model_type": "graph_cnn", "freeze": "perhaps"}, "freeze of graph_cnn must be true or false"),
         ({"model_type": "graph_cnn", "join_at": -1}, "join_at of graph_cnn must be a number of steps"),
         ({"model_type": "graph_cnn", "unfreeze_at": "later"}, "unfreeze_at of graph_cnn must be a number of steps"),

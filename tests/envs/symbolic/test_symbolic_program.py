@@ -116,6 +116,13 @@ def test_mean_square_error_matches_numpy_and_is_inf_for_bad_programs():
         ({"programs": np.array([[99, 0, 0]])}, "row 0"),
         ({"constants": np.ones((1, 0))}, r"constants must be \(1, >= 1\)"),
         ({"programs": np.zeros(3, dtype=np.int16)}, "programs must be"),
+        ({"programs": np.array([[2**16 + 3, 0, 0]])}, "programs must be whole numbers of int16"),
+        ({"programs": np.array([[0.5, 1.0, 2.0]])}, "programs must be whole numbers"),
+        ({"programs": np.array([[None, 1, 2]])}, "programs must be whole numbers"),
+        ({"lengths": np.array([3.0])}, "lengths must be whole numbers"),
+        ({"lengths": np.array([2**63], dtype=np.uint64)}, "lengths must be whole numbers"),
+        ({"X": np.array([["1", "2"]])}, "X must be real numbers"),
+        ({"constants": np.array([[1j]])}, "constants must be real numbers"),
     ],
 )
 def test_bad_batches_are_refused(change, message):

@@ -118,11 +118,15 @@ def test_numbers_become_literals_or_constants_in_prefix_order():
         ("-" * 5000 + "x", "nested deeper"),
         ("+".join(["x"] * 3000), "more than 1024 tokens"),
         ("x+" * 50_000 + "x", f"the limit is {MAX_TEXT}"),
+        ("z" * 9000, "unknown name"),
+        ("z" * 9000 + "(x)", "unknown function"),
+        ("x " + "y" * 9000, "an operator is missing before"),
     ],
 )
 def test_bad_formulas_are_refused_with_the_place(text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         parse(text, FULL)
+    assert len(str(caught.value)) < 1000
 
 
 def test_printing_brackets_only_where_needed():

@@ -7,6 +7,7 @@ import torch
 from adapter_toys import FOLDING, NETWORKS, SHIPPED, Block, calls, config, perceptron, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import nn
 
 from rl_suite.errors import UserError
@@ -248,6 +249,13 @@ def test_what_cannot_be_adapted_is_said_in_one_line(base, asked, problem):
         AdapterModel(base, AdapterConfig(**{"adapter_type": AdapterType.LORA, **asked}))
     assert "\n" not in str(caught.value)
     assert all(parameter.requires_grad for parameter in base.parameters())
+
+
+@pytest.mark.parametrize("value", [7.5, 3, True, {"a": 1}, [[]], [None]])
+@pytest.mark.parametrize("name", ["target_modules", "modules_to_save"])
+def test_what_are_no_patterns_is_refused_by_name(name, value):
+    with pytest.raises(ValidationError, match=name):
+        config(AdapterType.LORA, **{name: value})
 
 
 def test_outputs_that_hold_no_tensor_first_are_refused():

@@ -95,6 +95,18 @@ def test_bad_input_is_one_line():
         search.search_architecture(value_of, 0)
     with pytest.raises(UserError, match="all 3 evaluations failed"):
         search.search_architecture(lambda architecture: math.nan, 3)
+    for change, problem in (
+        ({"operations": None}, "a cell has 6 operations"),
+        ({"operations": [{}] * 6}, "a cell has 6 operations"),
+        ({"input_shape": 5}, "input_shape is"),
+        ({"input_shape": [3, 0, 8]}, "input_shape is"),
+        ({"channels": 2**40}, "channels is a whole number"),
+        ({"num_layers": 1.5}, "num_layers is a whole number"),
+        ({"num_classes": True}, "num_classes is a whole number"),
+    ):
+        good = {"num_layers": 1, "channels": 4, "operations": ["skip"] * 6, "input_shape": (5,), "num_classes": 2}
+        with pytest.raises(UserError, match=problem):
+            build_model_from_architecture({**good, **change})
     with pytest.raises(UserError, match="is no choice"):
         Space(SPACE).encode({"link": "a", "op1": 9, "op2": 0, "op3": 0})
 
