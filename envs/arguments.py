@@ -23,7 +23,9 @@ def require_keywords(owner: str, given: Iterable[str], known: Sequence[str], nea
     """
     for name in given:
         if name not in known:
-            raise TypeError(f"{owner}() got an unexpected keyword argument {name!r}; {hint(name, (*known, *near))}")
+            raise TypeError(
+                f"{owner}() got an unexpected keyword argument {str(name)[:200]!r}; {hint(name, (*known, *near))}"
+            )
 
 
 def reset_options(owner: str, given: Any, known: Sequence[str]) -> dict[str, Any]:

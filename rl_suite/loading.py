@@ -219,6 +219,13 @@ def split_blocks(raw: Mapping[str, Any], blocks: str) -> list[str]:
     return [",".join([name, *modifiers]) for name in names if name not in modifiers] or [",".join(modifiers)]
 
 
+def require_counts(**counts: Any) -> None:
+    """Raise a ``UserError`` for the first of ``counts`` that is no whole number of at least 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UserError(f"{name} must be a whole number of at least 1, not {BRIEF.repr(count)}")
+
+
 def merge_blocks(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Apply the blocks that ``experiment`` names, then the overrides."""
     wanted = overrides.get("experiment", raw["defaults"].get("experiment"))

@@ -189,7 +189,7 @@ class PTMConfig:
         for name, fits, wanted in rules:
             if not fits:
                 raise ValueError(
-                    f"{name} of {brief(self.model_type)} must be {wanted}, not {brief(getattr(self, name))}"
+                    f"{name} of {str(self.model_type)[:60]} must be {wanted}, not {brief(getattr(self, name))}"
                 )
 
 

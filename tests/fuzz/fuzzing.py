@@ -23,7 +23,6 @@ from pydantic import ValidationError
 CASES = int(os.environ.get("FUZZ_CASES", "12"))
 CPU_SECONDS, SECONDS = 10.0, 300.0  # of one case: of computing, and on the clock of a machine that may be busy
 MEMORY = 2 * 2**30  # bytes that one case may take beyond what the process has
-LIBFUZZER_SECONDS = 60  # after which libFuzzer calls a case a hang
 LONGEST = 2500  # characters of a message
 PAGE = resource.getpagesize()
 

@@ -19,7 +19,7 @@ from rl_suite.experiments import KINDS, config_model, load_attribute, load_exper
 from rl_suite.loading import read_config
 
 RAW = read_config(DEFAULT_CONFIG)
-EXPERIMENTS = sorted(set(RAW["experiments"]) - {"smoke"})
+EXPERIMENTS = sorted(name for name, block in RAW["experiments"].items() if not block.get("modifier", False))
 SHRINK = {kind: f"rl_suite.{kind}.sizes:shrink" for kind in KINDS if find_spec(f"rl_suite.{kind}.sizes")}
 
 

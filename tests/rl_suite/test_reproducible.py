@@ -20,7 +20,9 @@ from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.loading import read_config
 
 ROOT = DEFAULT_CONFIG.parent
-EXPERIMENTS = sorted(set(read_config(DEFAULT_CONFIG)["experiments"]) - {"smoke"})
+EXPERIMENTS = sorted(
+    name for name, block in read_config(DEFAULT_CONFIG)["experiments"].items() if not block.get("modifier", False)
+)
 FEW = ("symbolic_search", "sinusoid_maml")
 SOME = ("darkroom", "durotaxis", "durotaxis_per_node", "darkroom_distillation", "omniglot_maml", "meta_bandit", *FEW)
 OTHERWISE: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {

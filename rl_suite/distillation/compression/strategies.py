@@ -239,6 +239,10 @@ def compress_history(
     """
     if attention_weights.ndim == 0 or attention_weights.numel() == 0:
         raise ValueError(f"attention_weights must be (..., n) with n of at least 1: {tuple(attention_weights.shape)}")
+    given = {"states": states, "actions": actions, "rewards": rewards, "next_states": next_states}
+    scalar = next((name for name, part in given.items() if part.ndim == 0), None)
+    if scalar is not None:
+        raise ValueError(f"{scalar} must have a first axis, the step, and not be a single number")
     n = len(states)
     attention = attention_weights.float().reshape(-1, attention_weights.shape[-1]).mean(0)
     if n == 0 or {len(actions), len(rewards), len(next_states), len(attention)} != {n}:

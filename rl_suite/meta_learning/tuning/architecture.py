@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl_suite.errors import UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import require_counts, require_known
 from rl_suite.meta_learning.tuning.spaces import SMALL, Architecture, Code, Space, as_space
 from rl_suite.meta_learning.tuning.strategies import (
     AgingEvolution,
@@ -60,8 +60,7 @@ class NeuralArchitectureSearch:
         random_state: int = 0,
     ):
         require_known(algorithm, ALGORITHMS, "algorithm")
-        if population_size < 1:
-            raise UserError(f"population_size must be at least 1, not {population_size}")
+        require_counts(population_size=population_size)
         self.space, self.algorithm = as_space(search_space_config), algorithm
         self.population_size, self.random_state = population_size, random_state
         self.history: list[Evaluation] = []
@@ -99,8 +98,7 @@ class NeuralArchitectureSearch:
         Raises:
             UserError: no budget, or every evaluation failed.
         """
-        if num_evaluations < 1:
-            raise UserError(f"num_evaluations must be at least 1, not {num_evaluations}")
+        require_counts(num_evaluations=num_evaluations)
         with ProgressBar("architectures", num_evaluations if verbose else 0) as progress:
             for done in range(num_evaluations):
                 code = self._next()

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rl_suite.errors import UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import require_counts, require_known
 from rl_suite.meta_learning.tuning.acquisition import (
     ACQUISITIONS,
     Acquisition,
@@ -66,8 +66,7 @@ class BayesianOptimizer:
         require_known(acquisition_function, ACQUISITIONS, "acquisition function")
         if exploration_weight is not None and acquisition_function != "ucb":
             raise UserError(f"exploration_weight is read by 'ucb' only, not by {acquisition_function!r}")
-        if n_initial_points < 1:
-            raise UserError(f"n_initial_points must be at least 1, not {n_initial_points}")
+        require_counts(n_initial_points=n_initial_points)
         self.ranges = read_ranges(parameter_space)
         self.conditions = read_conditions(conditions or {}, self.ranges)
         self.acquisition, self.maximize, self.random_state = acquisition_function, maximize, random_state
@@ -92,8 +91,7 @@ class BayesianOptimizer:
 
     def suggest_batch(self, size: int) -> list[Params]:
         """Settings to try at the same time; each knows that the others are being tried."""
-        if size < 1:
-            raise UserError(f"a batch has at least one point, not {size}")
+        require_counts(size=size)
         return [self.suggest_next_point() for _ in range(size)]
 
     def tell(self, params: Mapping[str, Any], score: float, constraints: Sequence[float] = ()) -> None:
@@ -133,8 +131,7 @@ class BayesianOptimizer:
         Raises:
             UserError: no budget, or every evaluation failed.
         """
-        if n_iterations < 1:
-            raise UserError(f"n_iterations must be at least 1, not {n_iterations}")
+        require_counts(n_iterations=n_iterations)
         with ProgressBar("settings", n_iterations if verbose else 0) as progress:
             for done in range(n_iterations):
                 params = self.suggest_next_point()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.errors import UserError
 from rl_suite.evaluation.statistics import Interval
+from rl_suite.loading import require_counts
 from rl_suite.meta_learning.metrics import TaskScores, compare, mean_interval
 from rl_suite.meta_learning.tuning.architecture import ALGORITHMS, Evaluate, NeuralArchitectureSearch
 from rl_suite.meta_learning.tuning.spaces import Space, as_space
@@ -63,8 +63,7 @@ def benchmark_nas_algorithms(
         seeds: searches per algorithm, with seeds 0, 1, ...
         algorithms: names of algorithms.
     """
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, not {seeds}")
+    require_counts(seeds=seeds)
     space = as_space(search_space)
     curves = {}
     with ProgressBar("searches", seeds * len(algorithms)) as progress:

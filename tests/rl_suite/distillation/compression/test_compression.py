@@ -155,6 +155,14 @@ def test_merging_replaces_tokens_by_what_is_most_like_them():
     assert notes.reward[0, :2].tolist() == [1.0, 0.0]
 
 
+def test_parts_without_steps_are_refused():
+    steps, number = torch.zeros(5, 2), torch.tensor(1.0)
+    for place, name in enumerate(("states", "actions", "rewards", "next_states")):
+        parts = [number if place == i else steps for i in range(4)]
+        with pytest.raises(ValueError, match=f"{name} must have a first axis"):
+            compress_history(*parts, torch.ones(5), k=1)
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (0, 5), (4,)])
 def test_attention_of_another_shape_is_refused(shape):
     steps = torch.zeros(5, 2)

@@ -93,6 +93,9 @@ def test_bad_input_is_one_line():
     search = NeuralArchitectureSearch(SPACE, "random")
     with pytest.raises(UserError, match="at least 1"):
         search.search_architecture(value_of, 0)
+    for budget in (1.0, None, True, "3", math.inf):
+        with pytest.raises(UserError, match="num_evaluations must be a whole number"):
+            search.search_architecture(value_of, budget)
     with pytest.raises(UserError, match="all 3 evaluations failed"):
         search.search_architecture(lambda architecture: math.nan, 3)
     for change, problem in (
