@@ -19,7 +19,7 @@ class Coordinates(BaseFeaturesExtractor):
         space = observation_space
         if not isinstance(space, spaces.MultiDiscrete) or space.nvec.ndim != 1 or space.start.any():
             raise ValueError(f"Coordinates reads a flat MultiDiscrete observation from 0, not {observation_space}")
-        sizes = [int(n) for n in observation_space.nvec]
+        sizes = [int(n) for n in space.nvec]
         super().__init__(observation_space, features_dim=len(sizes))
         values = torch.zeros(sum(sizes), len(sizes))
         start = 0
