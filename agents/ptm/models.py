@@ -153,8 +153,6 @@ class PTMConfig:
         if unknown or "model_type" not in entry:
             raise ValueError(f"an entry of ptms needs model_type and may have {known[1:]}, not {brief(dict(entry))}")
         values = dict(entry)
-        if not isinstance(values["model_type"], str):
-            raise ValueError(f"model_type of {brief(values['model_type'])} must be a name")
         name, _, suffix = str(values["model_type"]).rpartition("_")
         if suffix in ("imagenet", "random") and name in REGISTRY and REGISTRY[name].imagenet is not None:
             if values.setdefault("weights", suffix) != suffix:
@@ -163,10 +161,8 @@ class PTMConfig:
         config = PTMConfig(**values)
         config._check_types()
         if config.model_type not in REGISTRY:
-            names = [
-                *REGISTRY,
-                *(f"{n}_{s}" for n, m in REGISTRY.items() if m.imagenet for s in ("imagenet", "random")),
-            ]
+            weighted = [name for name, registered in REGISTRY.items() if registered.imagenet]
+            names = [*REGISTRY, *(f"{name}_{weights}" for name in weighted for weights in ("imagenet", "random"))]
             near = difflib.get_close_matches(config.model_type, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
             raise ValueError(f"unknown pre-trained model {brief(config.model_type)}; {hint}")
@@ -189,7 +185,7 @@ class PTMConfig:
         for name, fits, wanted in rules:
             if not fits:
                 raise ValueError(
-                    f"{name} of {str(self.model_type)[:60]} must be {wanted}, not {brief(getattr(self, name))}"
+                    f"{name} of {str(self.model_type)[:60]} must be {wanted}, not {brief(vars(self)[name])}"
                 )
 
 
