@@ -166,8 +166,6 @@ class PTMConfig:
             near = difflib.get_close_matches(config.model_type, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
             raise ValueError(f"unknown pre-trained model {brief(config.model_type)}; {hint}")
-        if config.missing_weights not in ("error", "random"):
-            raise ValueError(f"missing_weights must be 'error' or 'random', not {brief(config.missing_weights)}")
         if config.unfreeze_at is not None and not config.freeze:
             raise ValueError(f"{config.model_type}: unfreeze_at needs freeze: true")
         return config
@@ -178,6 +176,7 @@ class PTMConfig:
             ("model_type", isinstance(self.model_type, str), "a name"),
             ("freeze", isinstance(self.freeze, bool), "true or false"),
             ("weights", isinstance(self.weights, str), "imagenet, random or a path"),
+            ("missing_weights", self.missing_weights in ("error", "random"), "error or random"),
             ("join_at", _is_step(self.join_at), "a number of steps"),
             ("unfreeze_at", self.unfreeze_at is None or _is_step(self.unfreeze_at), "a number of steps or null"),
             ("options", self.options is None or isinstance(self.options, Mapping), "a mapping or null"),

@@ -21,6 +21,7 @@ WATCHED = (
     "rl_suite.meta_learning.tuning.ranges",
 )  # fmt: skip
 HANG = 60  # seconds after which libFuzzer calls a case one
+LONGEST = 8192  # bytes that a case is drawn from; with few of them Hypothesis can draw none
 
 
 def functions(module: ModuleType) -> Iterator[FunctionType]:
@@ -46,7 +47,8 @@ def main() -> None:
             atheris.instrument_func(function)
     surface.play(surface.plain)
     test, _ = fuzzing.as_test(surface)
-    atheris.Setup([*sys.argv, f"-timeout={HANG}"], test.hypothesis.fuzz_one_input)
+    limits = [f"-timeout={HANG}", f"-max_len={LONGEST}", "-len_control=0"]
+    atheris.Setup([*sys.argv, *limits], test.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
 

@@ -168,7 +168,10 @@ def test_a_class_of_ones_own(monkeypatch):
         ({"freeze": True}, "needs model_type"),
         ({"model_type": "graph_cnn", "frozen": True}, "needs model_type and may have"),
         ({"model_type": "resnet18_random", "weights": "imagenet"}, "contradicts"),
-        ({"model_type": "graph_cnn", "missing_weights": "perhaps"}, "missing_weights must be"),
+        (
+            {"model_type": "graph_cnn", "missing_weights": "perhaps"},
+            "missing_weights of graph_cnn must be error or random",
+        ),
         ({"model_type": "graph_cnn", "freeze": False, "unfreeze_at": 5}, "unfreeze_at needs freeze"),
         ({"model_type": 5}, "model_type of 5 must be a name"),
         ({"model_type": ["graph_cnn"]}, "must be a name"),
