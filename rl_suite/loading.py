@@ -8,6 +8,7 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, get_args
 
@@ -222,7 +223,7 @@ def split_blocks(raw: Mapping[str, Any], blocks: str) -> list[str]:
 def require_counts(**counts: Any) -> None:
     """Raise a ``UserError`` for the first of ``counts`` that is no whole number of at least 1."""
     for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
             raise UserError(f"{name} must be a whole number of at least 1, not {BRIEF.repr(count)}")
 
 
