@@ -5,7 +5,7 @@ Each kind of experiment adds its own sections in a subclass that stands beside i
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,9 @@ class Section(BaseModel):
 
 class ExperimentConfig(Section):
     """Settings of every experiment, whatever its kind."""
+
+    length: ClassVar[str | None] = None
+    """Dotted key of how long it trains; a run whose folder is the same but for a smaller one goes on in it."""
 
     experiment: str
     """Block names, comma-separated, in the order in which they were applied."""

@@ -49,7 +49,7 @@ class Run:
 
     @classmethod
     def start(cls, config: ExperimentConfig) -> "Run":
-        """Create the folder of ``config``, or continue in it if it holds the same configuration.
+        """Create the folder of ``config``, or continue in it if it holds the same configuration, or a shorter training.
 
         A folder in which nothing was found yet, such as that of a run that failed at once, starts afresh. Half-written
         files of killed processes are deleted; other versions or another commit than at the last start are said.
@@ -62,13 +62,16 @@ class Run:
         settings = _settings_of(config)
         try:
             fresh = run._is_empty() or not os.path.lexists(run.config_path)
-            if fresh:
-                run._write_config(yaml.safe_dump(settings, sort_keys=False).encode())
-            else:
+            longer = None if fresh else run._longer(settings, config.length)
+            if not fresh and longer is None:
                 run._require_same(settings)
             remove_leftovers(run.path)
-            if fresh or run.status != "complete":
+            if fresh or longer or run.status != "complete":
                 run._record_start(fresh)
+            if longer:
+                tell(f"{run.path}: goes on with {longer}; schedules are now those of the longer run")
+            if fresh or longer:
+                run._write_config(yaml.safe_dump(settings, sort_keys=False).encode())
         except UserError:
             run.close()
             raise
@@ -90,7 +93,8 @@ class Run:
             run = cls(path)
             if is_plain_file(run.config_path) and not run._is_empty():
                 old, new = run.settings(), _settings_of(config)
-                return _difference({**old, "seed": config.seed}, new)
+                longer = path == own and run._longer(new, config.length)
+                return None if longer else _difference({**old, "seed": config.seed}, new)
         return None
 
     @classmethod
@@ -277,6 +281,14 @@ class Run:
         logged = metrics.exists() and metrics.stat().st_size > 0
         return not logged and not any((self.path / "checkpoints").glob("*"))
 
+    def _longer(self, settings: Mapping[str, Any], key: str | None) -> str | None:
+        """ "key: old there, new now" if the folder holds the same but for a shorter training; None otherwise."""
+        old = self.settings()
+        before, now = (None if key is None else _at(content, key) for content in (old, settings))
+        if key is None or type(before) is not int or type(now) is not int or not before < now:
+            return None
+        return _difference(old, settings) if _difference(_with(old, key, now), settings) is None else None
+
     def _require_same(self, settings: Mapping[str, Any]) -> None:
         difference = _difference(self.settings(), settings)
         if difference:
@@ -300,6 +312,19 @@ def _settings_of(config: ExperimentConfig) -> dict[str, Any]:
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first difference that matters; what an experiment is about may be said in other words."""
     return _first_difference({**old, "about": ""}, {**new, "about": ""})
+
+
+def _at(content: Any, key: str) -> Any:
+    """What stands at a dotted key of nested settings, or None."""
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return content
+
+
+def _with(content: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Nested settings with another value at a dotted key."""
+    first, _, rest = key.partition(".")
+    return {**content, first: _with(content[first], rest, value) if rest else value}
 
 
 def _plain(name: str) -> str:

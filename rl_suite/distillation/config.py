@@ -211,6 +211,8 @@ class DistillationSection(Section):
 class DistillationConfig(ExperimentConfig):
     """Settings of ``kind: distillation``."""
 
+    length = "distillation.fit.steps"
+
     distillation: DistillationSection
     evaluation: EvaluationSection
     """An "episode" here is a trial: ``episodes_per_task`` trials are played on each held-out task."""

@@ -12,6 +12,8 @@ from rl_suite.meta_learning.used_settings import ROOT, unused
 class MetaLearningConfig(ExperimentConfig):
     """Settings of ``kind: meta_learning``."""
 
+    length = "meta_learning.loop.steps"
+
     meta_learning: MetaLearningSection
 
     def require_used(self, given: Mapping[str, Any]) -> None:

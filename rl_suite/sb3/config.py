@@ -175,6 +175,8 @@ SECTIONS = {
 class SB3Config(ExperimentConfig):
     """An agent trained by stock stable-baselines3 or sb3-contrib."""
 
+    length = "train.total_timesteps"
+
     kind: Literal["sb3"]
     algorithm: Literal["ppo", "a2c", "dqn", "maskable_ppo", "recurrent_ppo", "trpo", "sac", "td3", "tqc", "crossq"]
     env: EnvSection

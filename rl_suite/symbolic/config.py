@@ -51,6 +51,8 @@ class SearchSection(Section):
 class SymbolicConfig(ExperimentConfig):
     """A table, its target, and how to search."""
 
+    length = "search.budget"
+
     data: Files | None
     """CSV file with a header, or the name of a shipped example; null: the planets. Several files ``[a.csv,b.csv]``:
     one law for all, whose measured constants each file has for itself."""
