@@ -74,6 +74,13 @@ def _exponential(variable: Piece, rate: float) -> Piece:
     return unary("exp", binary("mul", number(rate), variable))
 
 
+def _planck(variable: Piece, power: float, exponent: Piece) -> Piece:
+    """variable^power/(exp(exponent) - 1), as in Planck's law."""
+    return binary(
+        "div", binary("pow", variable, number(power)), binary("sub", unary("exp", exponent), number(1.0, ONE))
+    )
+
+
 def _one_plus(a: Piece) -> Piece:
     return unary("inv", binary("add", number(1.0, ONE), a))
 
@@ -82,6 +89,16 @@ def _saturations(x: Values) -> Values:
     """Exponents and logarithms of half-way points; falling where the column holds 0, which x^-n could not take."""
     middle = np.log(np.quantile(x[x > 0], np.linspace(0.02, 0.98, 9)))
     return _pairs(np.geomspace(0.4, 9.0, 9) * (1.0 if x.min() > 0 else -1.0), middle)
+
+
+def _occupied(x: Values) -> Values:
+    """Powers and rates of x^p/(exp(r x) - 1)."""
+    return _pairs(np.arange(-1.0, 5.1, 1.0), np.geomspace(0.5, 60.0, 12) / float(x.max()))
+
+
+def _occupied_inverse(x: Values) -> Values:
+    """Powers and places of x^p/(exp(place/x) - 1)."""
+    return _pairs(np.arange(-6.0, 2.1, 1.0), np.geomspace(0.5, 60.0, 12) * float(x.min()))
 
 
 ONE = Exact.whole(1)
@@ -153,6 +170,18 @@ SHAPES = (
             binary("mul", _exponential(v, t[0]), unary("sin", binary("mul", number(t[1]), v))),
             binary("mul", _exponential(v, t[0]), unary("cos", binary("mul", number(t[1]), v))),
         ],
+    ),
+    Shape(
+        "occupation", ("exp",), True,
+        _occupied,
+        lambda x, t: (x ** t[:, :1] / np.expm1(t[:, 1:] * x))[:, None],
+        lambda v, t: [_planck(v, t[0], binary("mul", number(t[1]), v))],
+    ),
+    Shape(
+        "occupation of the inverse", ("exp",), True,
+        _occupied_inverse,
+        lambda x, t: (x ** t[:, :1] / np.expm1(t[:, 1:] / x))[:, None],
+        lambda v, t: [_planck(v, t[0], binary("div", number(t[1]), v))],
     ),
     Shape(
         "shifted logarithm", ("log",), False,

@@ -55,6 +55,17 @@ def test_other_variables_may_stand_before_the_function(law: Law, low: float, hig
     np.testing.assert_allclose(model.predict(1.2 * X), law(1.2 * X), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "law",
+    [lambda x: 2.6 * x**3 / np.expm1(1.7 * x), lambda x: 37 / x**5 / np.expm1(3.1 / x)],
+)
+def test_plancks_law_over_frequencies_and_wavelengths(law: Law) -> None:
+    x = np.linspace(0.5, 4.0, 60)
+    model = SymbolicRegressor(budget=20_000, random_state=0).fit(x[:, None], law(x))
+    assert model.stopped_ == "exact", str(model.law_)
+    np.testing.assert_allclose(model.predict(2 * x[:, None]), law(2 * x), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["wave with phase and offset", "decay", "peak"])
 def test_with_noise_the_constants_are_measured(name: str) -> None:
     truth = ONE_VARIABLE[name](X1)
