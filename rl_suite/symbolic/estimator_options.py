@@ -17,7 +17,7 @@ from rl_suite.progress import ProgressBar, tell
 from rl_suite.symbolic.data import Options
 from rl_suite.symbolic.search import Search
 
-LOSSES, SELECTIONS = ("squared", "relative"), ("bits", "accuracy")
+LOSSES, SELECTIONS = ("squared", "relative", "huber", "absolute"), ("bits", "accuracy")
 SHOWN_LAW = 60  # characters of the best law beside the progress bar
 LENGTHS, SMALLEST_POPULATION, FEWEST_POINTS = (3, 128), 10, 4
 
@@ -49,6 +49,7 @@ def require_options(model: Any) -> Options:
         inner_constants=model.inner_constants,
         stop_at_noise=model.stop_at_noise,
         known=model.known,
+        loss=model.loss,
         prior=None if model.prior is None else Path(model.prior),
     )
 

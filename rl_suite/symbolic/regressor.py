@@ -21,7 +21,7 @@ from rl_suite.symbolic.estimator_options import (
     seed_of,
     units_of,
 )
-from rl_suite.symbolic.laws.constants import Constant, constants_of
+from rl_suite.symbolic.laws.constants import Constant, bootstrapped, constants_of
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.laws.skeleton import Skeleton
@@ -50,7 +50,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         population: programs per island; None: as in ``config.yaml``.
         search_points: rows that programs are bred on; None: as in ``config.yaml``.
         inner_constants: scan for constants inside functions of one variable.
-        loss: "squared", or "relative" for errors in proportion to y.
+        loss: "squared"; "relative" for errors in proportion to y; "huber" or "absolute" for heavy tails.
         time_limit: seconds after which the best law so far is taken; None: none.
         verbose: show a progress bar.
         model_selection: "bits" for the law of least price, "accuracy" for that of least error.
@@ -61,6 +61,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         constants_: the numbers of the law with their standard errors; ``constants_of_``: by dataset.
         laws_: with several datasets, the law of each by its label.
         stopped_: why the search ended ("exact", "noise", "budget", "time", "interrupted").
+        outliers_: rows of X that are left out because the law of the others does not give them.
         evaluations_: programs it used; ``search_``: the search itself.
 
     Ctrl-C ends the search and keeps the best law so far.
@@ -169,6 +170,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.constants_: list[Constant] = numbers[0]
         self.constants_of_: dict[Any, list[Constant]] = dict(zip(self._labels, numbers, strict=True))
         self.law_: Law = chosen.law
+        self.outliers_ = kept[search.outliers]
+        self._measured = chosen, report.polisher
         self.evaluations_ = search.evaluations
         return self
 
@@ -215,6 +218,19 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             rows = labels == label
             values[rows] = laws[label.item()].predict(X[rows])
         return values
+
+    def bootstrap(self, samples: int = 200, random_state: Any = None) -> list[Constant]:
+        """The numbers of the law with errors and 95 % intervals of fits to resampled rows; they become ``constants_``.
+
+        Raises:
+            ValueError: fewer than two samples.
+        """
+        check_is_fitted(self)
+        if samples < 2:
+            raise ValueError(f"samples={samples}: must be a whole number from 2 on")
+        numbers = bootstrapped(*self._measured, samples, seed_of(random_state))
+        self.constants_, self.constants_of_ = numbers[0], dict(zip(self._labels, numbers, strict=True))
+        return self.constants_
 
     def sympy(self) -> sympy.Expr:
         """The law as a sympy expression with exact numbers where they were recognised.

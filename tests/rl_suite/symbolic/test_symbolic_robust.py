@@ -6,6 +6,7 @@ import pytest
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
 from rl_suite.checkpoint import load_checkpoint, save_checkpoint
+from rl_suite.symbolic import SymbolicRegressor
 from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.laws.pieces import from_program
 from rl_suite.symbolic.laws.polish import Finished, Polisher
@@ -113,3 +114,18 @@ def test_a_search_with_outliers_resumes_with_the_same_bits(tmp_path) -> None:
     assert second.outliers.tolist() == [3]
     second.run()
     assert (second.evaluations, second.law.infix()) == (whole.evaluations, whole.law.infix())
+
+
+def test_the_estimator_names_outliers_and_resamples_rows() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.uniform(1, 5, 60)
+    y = 2.3 * x + 0.7 + 0.1 * rng.standard_normal(60)
+    y[[5, 40]] = [30.0, -12.0]
+    model = SymbolicRegressor(budget=3_000, population=100, loss="huber", random_state=0)
+    model.fit(x[:, None], y, sample_weight=np.where(np.arange(60) == 3, 0.0, 1.0))
+    assert model.outliers_.tolist() == [5, 40]
+    before = model.constants_
+    assert [c.value for c in model.bootstrap(50)] == [c.value for c in before]
+    assert all(c.interval is not None for c in model.constants_)
+    with pytest.raises(ValueError, match="samples=1: must be"):
+        model.bootstrap(1)
