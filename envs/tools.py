@@ -28,7 +28,7 @@ from envs.tool_kernels import (
 from envs.world import Info, State, check_choices, discrete_actions
 
 SPLIT = TaskSet(range(2**40)).split(validation=1 / 8, test=1 / 8)
-CHANCES = 0.2, 0.95  # of success, before they drift: uniform between these
+CHANCES, SHORTCUT_CHANCES = (0.2, 0.95), (0.05, 0.5)  # of success, before they drift: uniform between these
 PERIODS = 50.0, 200.0  # calls in which the chance of a tool swings once
 COSTS, SHORTCUT_COSTS = (0.01, 0.08), (0.05, 0.25)  # of one call
 QUALITIES = 0.6, 1.0
@@ -155,6 +155,7 @@ class ToolUse(TaskWorld):
         drawn = uniform_of_seeds(self.task[rows], k * (j + 5)).reshape(len(rows), j + 5, k)
         tools = self.tools
         tools.chance[rows] = between(CHANCES, drawn[:, :j]).transpose(0, 2, 1)
+        tools.chance[rows, -1] = between(SHORTCUT_CHANCES, drawn[:, :j, -1])
         tools.period[rows], tools.phase[rows] = between(PERIODS, drawn[:, j]), drawn[:, j + 1]
         tools.cost[rows] = between(COSTS, drawn[:, j + 2])
         tools.cost[rows, -1] = between(SHORTCUT_COSTS, drawn[:, j + 2, -1])

@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, str] = {
     "symbolic_prior": "rl_suite.benchmarks.symbolic_prior",
     "symbolic_speed": "rl_suite.benchmarks.symbolic_speed",
     "taml": "rl_suite.benchmarks.taml",
+    "tools": "rl_suite.benchmarks.tools",
     "worlds": "rl_suite.benchmarks.worlds",
     "wsa_ab": "rl_suite.benchmarks.wsa_ab",
 }

@@ -1,0 +1,1 @@
+"""Which tools to call, in which order, at which price: learnt from how executions went."""
