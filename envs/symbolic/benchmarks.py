@@ -11,6 +11,9 @@ The tables are CSV files beside this module. Sources of the formulas and ranges:
   Number I.9.18 means volume I, chapter 9, equation 18. Units are SI base units.
 * Strogatz: Strogatz (2015), "Nonlinear Dynamics and Chaos"; choice by La Cava et al. (2016). The targets are
   the time derivatives along trajectories that are integrated here.
+* FastSRB: Martinek (2025), "FastSRB", arXiv 2508.14481 (MIT): laws of the Feynman set and its bonus with the constants
+  of nature and ranges over decades, those of Matsubara et al. (2024), "Rethinking symbolic regression datasets".
+  Its laws are ``problems("fastsrb")``; they are no part of ``SETS``, whose laws they repeat.
 """
 
 import csv
@@ -31,6 +34,7 @@ from envs.symbolic.units import Units
 DATA = Path(__file__).parent / "data"
 BASE_UNITS = ("m", "kg", "s", "A", "K")
 SETS = ("nguyen", "r", "livermore", "jin", "keijzer", "feynman", "strogatz")
+WIDE = "fastsrb"
 STROGATZ_POINTS = 100  # per trajectory
 Unit = tuple[int, ...]  # exponents of BASE_UNITS
 Values = NDArray[np.float64]
@@ -42,6 +46,8 @@ class Problem:
 
     ``low`` and ``high`` are the ranges of the variables; ``units`` (variables, then the target) are
     exponents of ``BASE_UNITS``, or None. ``sampling`` is "uniform", "grid", "integers" or "trajectories".
+    ``kinds`` of the variables, where they are not all uniform: "log" (uniform logarithms), "log+-" (of both signs),
+    "uni", "int".
     """
 
     name: str
@@ -57,6 +63,7 @@ class Problem:
     starts: tuple[tuple[float, ...], ...] = ()
     system: tuple[str, ...] = field(default=(), repr=False)
     t_end: float = 0.0
+    kinds: tuple[str, ...] = ()
 
     def dimensions(self) -> Units:
         """The units as the search and the environment take them; ValueError where the set has none."""
@@ -103,13 +110,10 @@ class Problem:
         Raises:
             ValueError: the formula is finite almost nowhere in the widened ranges.
         """
-        low, high = np.array(self.low), np.array(self.high)
-        middle, half = (low + high) / 2, (high - low) / 2 * stretch
-        least = np.where(low > 0, np.maximum(middle - half, low / 2), middle - half)
         rows: list[Values] = []
         found = 0
         for _ in range(100):
-            X = rng.uniform(least, middle + half, size=(2 * n, len(low)))
+            X = self._of_kinds(rng, 2 * n, stretch) if self.kinds else self._uniform(rng, 2 * n, stretch)
             keep = np.isfinite(self.value(X))
             rows.append(X[keep])
             found += int(keep.sum())
@@ -117,6 +121,28 @@ class Problem:
                 X = np.concatenate(rows)[:n]
                 return X, self.value(X)
         raise ValueError(f"{self.name}: finite at only {found} points of its ranges times {stretch}")
+
+    def _uniform(self, rng: np.random.Generator, n: int, stretch: float) -> Values:
+        low, high = np.array(self.low), np.array(self.high)
+        middle, half = (low + high) / 2, (high - low) / 2 * stretch
+        least = np.where(low > 0, np.maximum(middle - half, low / 2), middle - half)
+        return rng.uniform(least, middle + half, size=(n, len(low)))
+
+    def _of_kinds(self, rng: np.random.Generator, n: int, stretch: float) -> Values:
+        """Ranges of logarithms and of integers are widened as such."""
+        columns = []
+        for kind, low, high in zip(self.kinds, self.low, self.high, strict=True):
+            a, b = (np.log(low), np.log(high)) if kind.startswith("log") else (low, high)
+            middle, half = (a + b) / 2, (b - a) / 2 * stretch
+            if kind == "int":
+                least = max(1, round(middle - half)) if low > 0 else round(middle - half)
+                columns.append(rng.integers(least, round(middle + half) + 1, size=n).astype(np.float64))
+                continue
+            least = max(middle - half, a / 2) if kind == "uni" and a > 0 else middle - half
+            drawn = rng.uniform(least, middle + half, size=n)
+            drawn = np.exp(drawn) if kind.startswith("log") else drawn
+            columns.append(drawn * rng.choice([-1.0, 1.0], size=n) if kind.endswith("+-") else drawn)
+        return np.column_stack(columns)
 
 
 def add_noise(y: Values, level: float, rng: np.random.Generator) -> Values:
@@ -131,15 +157,17 @@ def unit_table() -> Mapping[str, Unit]:
         return {row["symbol"]: tuple(int(row[base]) for base in BASE_UNITS) for row in csv.DictReader(file)}
 
 
-@lru_cache(maxsize=len(SETS))
+@lru_cache(maxsize=len(SETS) + 1)
 def problems(group: str) -> tuple[Problem, ...]:
     """All problems of one set, in the order of its table.
 
     >>> [p.name for p in problems("nguyen")][:2], len(problems("feynman"))
     (['Nguyen-1', 'Nguyen-2'], 100)
     """
+    if group == WIDE:
+        return tuple(_wide(row) for row in _rows(WIDE))
     if group not in SETS:
-        raise ValueError(f"unknown benchmark set {group!r}; known: {', '.join(SETS)}")
+        raise ValueError(f"unknown benchmark set {group!r}; known: {', '.join((*SETS, WIDE))}")
     if group == "feynman":
         return tuple(_feynman(row) for row in _rows("feynman"))
     if group == "strogatz":
@@ -186,6 +214,16 @@ def _feynman(row: Mapping[str, str]) -> Problem:
     units = tuple(table[name] for name in (*names, row["output"]))
     low, high = tuple(float(p[1]) for p in parts), tuple(float(p[2]) for p in parts)
     return Problem(row["name"], "feynman", row["formula"], names, low, high, 200, target=row["output"], units=units)
+
+
+def _wide(row: Mapping[str, str]) -> Problem:
+    parts = [part.split() for part in row["ranges"].split(";")]
+    names, kinds = tuple(name for name, *_ in parts), tuple(kind for _, kind, *_ in parts)
+    low, high = tuple(float(p[2]) for p in parts), tuple(float(p[3]) for p in parts)
+    units = tuple(tuple(int(e) for e in unit.split()) for unit in row["units"].split(";"))
+    return Problem(
+        row["name"], WIDE, row["formula"], names, low, high, 200, target=row["output"], units=units, kinds=kinds
+    )
 
 
 def _strogatz(row: Mapping[str, str], rows: list[dict[str, str]]) -> Problem:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from envs.symbolic.benchmarks import SETS, Problem, add_noise, problems
+from envs.symbolic.benchmarks import SETS, WIDE, Problem, add_noise, problems
 from rl_suite.benchmarks import symbolic_real
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.benchmarks.symbolic_peers import available_peers
@@ -26,12 +26,12 @@ from rl_suite.symbolic.laws.judge import judge
 from rl_suite.symbolic.search import Search
 
 SUMMARY = "recovery of laws (Nguyen, Livermore, Feynman, Strogatz, ...) beside gplearn and pyoperon"
-DEFAULT_BUDGET = {"nguyen": 2_000_000, "livermore": 2_000_000, "feynman": 1_000_000}
+DEFAULT_BUDGET = {"nguyen": 2_000_000, "livermore": 2_000_000, "feynman": 1_000_000, WIDE: 1_000_000}
 OTHER_BUDGET = 500_000
 QUICK_BUDGET = 5_000
 REAL = "real"  # measured tables, whose true laws nobody knows
 KOZA = ("add", "sub", "mul", "div", "sin", "cos", "exp", "log")
-NOISY_POINTS = 1000  # training points of the Feynman problems with noise; 200 without
+NOISY_POINTS = 1000  # training points of the Feynman and FastSRB problems with noise; 200 without
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Trial:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Arguments after the benchmark's name."""
     parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks symbolic", description=__doc__)
-    parser.add_argument("--set", dest="group", choices=(*SETS, REAL), default="nguyen")
+    parser.add_argument("--set", dest="group", choices=(*SETS, WIDE, REAL), default="nguyen")
     parser.add_argument("--seeds", type=int, default=1, help="runs per problem")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation over the rms of the target")
     parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman)")
@@ -88,7 +88,7 @@ def stored_as(options: Options) -> str:
 def training_data(problem: Problem, seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """X (n, d), y (n,) of one run: the table's recipe, and the noise."""
     rng = np.random.default_rng([seed, 7])
-    points = NOISY_POINTS if noise > 0 and problem.group == "feynman" else None
+    points = NOISY_POINTS if noise > 0 and problem.group in ("feynman", WIDE) else None
     X, y = problem.sample(rng, points)
     return X, add_noise(y, noise, rng)
 

@@ -19,7 +19,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from envs.symbolic.benchmarks import Problem
+from envs.symbolic.benchmarks import WIDE, Problem
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact, simplest
@@ -35,6 +35,7 @@ EXACT = 1e-9  # held-out NMSE of a law that was found from data without noise
 STRETCH = 1.5  # ranges of the extrapolation test, around their middle
 CONSTANT_TOLERANCE = 1e-6  # relative, of measured constants, from data without noise
 ROUNDING = 1e-18  # of the variance: what constants change by less, arithmetic in double precision may have done
+FAR_STRETCH, SAME_VALUE, MOST_ROWS = 2.0, 1e-10, 0.99  # of values that are compared; differences cancel in a few rows
 NOISY_TOLERANCE = 0.2  # the same with noise; the limit of the held-out error is the stricter one
 
 
@@ -87,7 +88,10 @@ def judge(law: Law, problem: Problem, noise: float = 0.0, seed: int = 0, time_li
     limit = max(EXACT, 0.1 * noise**2 * scale)
     if not held_out < max(limit, 1e-3):
         return Verdict(False, held_out, far, limit, "the error on held-out data is too large")
-    symbolic, reason = equivalent(law, law_of(problem), X, y, noise > 0, time_limit)
+    if problem.group == WIDE:  # its constants of nature are no numbers to recognise
+        symbolic, reason = same_values(law, problem, noise > 0, rng)
+    else:
+        symbolic, reason = equivalent(law, law_of(problem), X, y, noise > 0, time_limit)
     return Verdict(symbolic, held_out, far, limit, reason)
 
 
@@ -112,8 +116,26 @@ def equivalent(law: Law, truth: Law, X: Values, y: Values, noisy: bool, time_lim
     return decided[0], "equivalent" if decided[0] else "another expression"
 
 
-def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law | None, str]:
-    """The law with its measured constants at the exact numbers that the truth gives them.
+def same_values(law: Law, problem: Problem, noisy: bool, rng: np.random.Generator) -> tuple[bool, str]:
+    """Whether a law, its measured constants settled, has the truth's values to ten digits far outside the ranges.
+
+    For laws with constants of nature, which are measured numbers: sympy cannot compare these.
+    """
+    X, y = problem.draw(rng, 1000)
+    settled, reason = settle_constants(law, X, y, noisy, recognise=False)
+    if settled is None:
+        return False, reason
+    try:
+        far, expected = problem.draw(rng, 1000, FAR_STRETCH)
+    except ValueError:  # the truth itself ends at the border of its domain
+        far, expected = X, y
+    off = np.abs(settled.predict(far) - expected) / np.maximum(np.abs(expected), ROUNDING * np.abs(expected).max())
+    agreed = float(np.mean(off < SAME_VALUE))
+    return agreed > MOST_ROWS, "the same values" if agreed > MOST_ROWS else "other values outside the ranges"
+
+
+def settle_constants(law: Law, X: Values, y: Values, noisy: bool, recognise: bool = True) -> tuple[Law | None, str]:
+    """The law with its measured constants at the exact numbers that the truth gives them, or as the fit has them.
 
     None if no constants make the law exact, or if the measured ones are not near those that do.
     """
@@ -128,6 +150,8 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool) -> tuple[Law |
         near = abs(value - measured) <= tolerance * abs(value)
         if not (near or _is_rounding(polisher, fitted, i, float(measured))):
             return None, f"constant {measured:.6g} should be {value:.6g}"
+    if not recognise:
+        return fitted, ""
     known = tuple(
         e if e is not None else simplest(float(value), max(1e-9 * abs(float(value)), 1e-13))
         for value, e in zip(fitted.constants, fitted.exact, strict=True)
