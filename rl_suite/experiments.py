@@ -76,6 +76,11 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.law_prior.experiment:train",
         evaluate="rl_suite.law_prior.experiment:evaluate",
     ),
+    "tuning": Kind(
+        config="rl_suite.tuning.config:TuningConfig",
+        train="rl_suite.tuning.experiment:train",
+        evaluate="rl_suite.tuning.experiment:evaluate",
+    ),
 }
 
 

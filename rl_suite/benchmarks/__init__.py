@@ -9,6 +9,7 @@ from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row, load, req
 from rl_suite.benchmarks.timing import Timing, interleave
 
 BENCHMARKS: dict[str, str] = {
+    "adapters": "rl_suite.benchmarks.adapters",
     "adaptive": "rl_suite.benchmarks.adaptive",
     "bayesian": "rl_suite.benchmarks.bayesian",
     "compression": "rl_suite.benchmarks.compression",
@@ -17,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "durotaxis": "rl_suite.benchmarks.durotaxis",
     "fairness": "rl_suite.benchmarks.fairness",
     "few_shot": "rl_suite.benchmarks.few_shot",
+    "graph_encoder": "rl_suite.benchmarks.graph_encoder",
     "meta_learning": "rl_suite.benchmarks.meta_learning",
     "meta_rl": "rl_suite.benchmarks.meta_rl",
     "meta_symbolic": "rl_suite.benchmarks.meta_symbolic",

@@ -4,18 +4,16 @@ import argparse
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 import optuna
 
+from rl_suite.benchmarks import searches
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.meta_learning.metrics import TaskScores, compare
 from rl_suite.meta_learning.tuning.bayesian import BayesianOptimizer
 from rl_suite.meta_learning.tuning.ranges import Params
-from rl_suite.progress import ProgressBar
 
 SUMMARY = "Bayesian optimisation: regret on Branin and Hartmann-6 against optuna's TPE, its Gaussian process and random"
 BUDGET = 60
@@ -61,13 +59,7 @@ def space_of(function: str) -> dict[str, tuple[float, float]]:
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """``--seeds`` and ``--jobs``."""
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks bayesian")
-    parser.add_argument("--seeds", type=int, default=30, help="searches per method and function")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parsed = parser.parse_args(list(words))
-    if parsed.seeds < 2 or parsed.jobs < 1:
-        parser.error("--seeds must be at least 2 and --jobs at least 1")
-    return parsed
+    return searches.parse(words, "bayesian", 30, "searches per method and function")
 
 
 def run(options: Options) -> BenchmarkResult:
@@ -76,11 +68,7 @@ def run(options: Options) -> BenchmarkResult:
     seeds, budget = (2, 12) if options.quick else (given.seeds, BUDGET)
     methods = (*OURS, *PEERS)
     work = [(function, method, seed) for function in FUNCTIONS for method in methods for seed in range(seeds)]
-    with ProgressBar("searches", len(work)) as progress, ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
-        regrets = []
-        for regret in pool.map(partial(search, budget=budget), work):
-            regrets.append(regret)
-            progress.update(len(regrets))
+    regrets = searches.measure(partial(search, budget=budget), work, given.jobs)
     found = np.array(regrets).reshape(len(FUNCTIONS), len(methods), seeds)
     rows, trials = [], []
     for function, table in zip(FUNCTIONS, found, strict=True):

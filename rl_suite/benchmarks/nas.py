@@ -2,17 +2,15 @@
 
 import argparse
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+from functools import cache, partial
 
 import numpy as np
 
+from rl_suite.benchmarks import searches
 from rl_suite.benchmarks.harness import BenchmarkResult, Options, Row
 from rl_suite.meta_learning.metrics import TaskScores, compare, mean_interval
 from rl_suite.meta_learning.tuning.architecture import ALGORITHMS, NeuralArchitectureSearch
-from rl_suite.meta_learning.tuning.tabular import DATASETS, load_architecture_table
-from rl_suite.progress import ProgressBar
+from rl_suite.meta_learning.tuning.tabular import DATASETS, ArchitectureTable, load_architecture_table
 
 SUMMARY = "architecture search: validation regret in points on Cora and Proteins, against random search"
 BUDGET = 150
@@ -23,13 +21,7 @@ QUICK_SEEDS, QUICK_BUDGET = 2, 20
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """``--seeds`` and ``--jobs``."""
-    parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks nas")
-    parser.add_argument("--seeds", type=int, default=200, help="searches per algorithm and table")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parsed = parser.parse_args(list(words))
-    if parsed.seeds < 2 or parsed.jobs < 1:
-        parser.error("--seeds must be at least 2 and --jobs at least 1")
-    return parsed
+    return searches.parse(words, "nas", 200, "searches per algorithm and table")
 
 
 def run(options: Options) -> BenchmarkResult:
@@ -37,18 +29,7 @@ def run(options: Options) -> BenchmarkResult:
     given = parse(options.extra)
     seeds, budget = (QUICK_SEEDS, QUICK_BUDGET) if options.quick else (given.seeds, BUDGET)
     work = [(table, algorithm, seed) for table in DATASETS for algorithm in ALGORITHMS for seed in range(seeds)]
-    search = partial(regrets, budget=budget)
-    found = []
-    with ProgressBar("searches", len(work)) as progress:
-        if given.jobs == 1:
-            for item in work:
-                found.append(search(item))
-                progress.update(len(found))
-        else:
-            with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
-                for curve in pool.map(search, work, chunksize=1):
-                    found.append(curve)
-                    progress.update(len(found))
+    found = searches.measure(partial(regrets, budget=budget), work, given.jobs)
     curves = np.array(found).reshape(len(DATASETS), len(ALGORITHMS), seeds, budget)
     rows, trials = [], []
     for table, by_algorithm in zip(DATASETS, curves, strict=True):
@@ -75,10 +56,16 @@ def run(options: Options) -> BenchmarkResult:
     return BenchmarkResult(tuple(rows), notes, tuple(trials))
 
 
+@cache
+def read_table(name: str) -> ArchitectureTable:
+    """Once per process."""
+    return load_architecture_table(name)
+
+
 def regrets(item: tuple[str, str, int], budget: int) -> list[float]:
     """Regret after each evaluation of one search."""
     name, algorithm, seed = item
-    table = load_architecture_table(name)
+    table = read_table(name)
     search = NeuralArchitectureSearch(table.space, algorithm, random_state=seed)
     search.search_architecture(table.evaluate, budget)
     return [table.regret(value) for value in search.best_so_far()]

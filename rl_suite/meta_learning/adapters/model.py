@@ -1,7 +1,7 @@
 """A frozen network with adapters inside it."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ class AdapterModel(nn.Module):
             self.copies[name] = nn.ModuleDict({_key(place): copy.deepcopy(part) for place, part in places.items()})
             self.replaced.update({_key(place): part for place, part in places.items()})
         self._insert(sites)
-        self._was_trained = {name: parameter.requires_grad for name, parameter in base_model.named_parameters()}
+        self._was_trained = {name: parameter.requires_grad for name, parameter in all_parameters(base_model)}
         base_model.requires_grad_(False)
         self._holds = [
             part.register_forward_pre_hook(_hold_statistics)
@@ -158,7 +158,7 @@ class AdapterModel(nn.Module):
             hold.remove()
         if getattr(self.base, "adapters", None) is self.adapters:  # a policy's guests
             del self.base.adapters
-        for name, parameter in self.base.named_parameters():
+        for name, parameter in all_parameters(self.base):
             parameter.requires_grad_(self._was_trained[name])
         return self.base
 
@@ -168,7 +168,7 @@ class AdapterModel(nn.Module):
         own = {id(parameter) for _, _, parameter in parts}
         hidden = [(BASE, f"{_place(key)}.{n}", p) for key, m in self.replaced.items() for n, p in m.named_parameters()]
         seen = {id(parameter) for _, _, parameter in hidden}
-        base = [(BASE, name, parameter) for name, parameter in self.base.named_parameters()]
+        base = [(BASE, name, parameter) for name, parameter in all_parameters(self.base)]
         base = [item for item in base if id(item[2]) not in own | seen] + hidden
         return [
             ParameterRow(part, _place(name), parameter.numel(), parameter.requires_grad)
@@ -320,3 +320,8 @@ def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:
     """Memory that an optimiser holds beside the parameters, in bytes."""
     tensors = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def all_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Frozen ones as well, also of a policy whose ``named_parameters`` lists only what is trained."""
+    return nn.Module.named_parameters(model)

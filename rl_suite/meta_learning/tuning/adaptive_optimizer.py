@@ -173,6 +173,11 @@ class AdaptiveOptimizer:
         return float(group["lr"]) * float(group.get("d", 1.0))
 
     @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of the base, so that what trains with an optimiser of torch trains with this one."""
+        return self.optimizer.param_groups
+
+    @property
     def converged(self) -> bool:
         """Whether the last losses show no change any more (:func:`trend`)."""
         return bool(trend(list(self.losses))["converged"])

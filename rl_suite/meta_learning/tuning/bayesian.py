@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ from rl_suite.meta_learning.tuning.acquisition import (
     ask_quietly,
     open_study,
 )
-from rl_suite.meta_learning.tuning.architecture import FAILURES
+from rl_suite.meta_learning.tuning.evaluations import Attempt, attempt
 from rl_suite.meta_learning.tuning.ranges import Conditions, Params, in_use, read_conditions, read_ranges
 from rl_suite.progress import ProgressBar
+from rl_suite.sweeps.executor import map_jobs
 
 INITIAL_POINTS = 10
 DEVIATIONS = 2.0  # above the mean, for "ucb"
 
-Objective = Callable[[Params], float]
+STOPPED = "stopped"  # mark of a trial that was ended early
+
+Objective = Callable[[Params], Any]
+"""Settings -> a score, or a generator of scores."""
 
 
 class BayesianOptimizer:
@@ -46,7 +51,8 @@ class BayesianOptimizer:
         maximize: whether a high score is good.
         conditions: name -> (other name, values of it for which the name is used); otherwise it is left out.
         random_state: seed.
-        storage: a file that keeps every evaluation; the search goes on from it.
+        storage: a file that keeps every evaluation; the search goes on from it, and :meth:`optimize` first finishes
+            the points whose evaluation was cut short. One process at a time.
 
     Raises:
         UserError: an empty space, inverted bounds, unknown names.
@@ -78,10 +84,17 @@ class BayesianOptimizer:
         if self.study.direction is not direction:
             raise UserError(f"{storage}: holds a search in the other direction")
         self._asked: list[tuple[Params, optuna.trial.Trial]] = []
+        for trial in self._trials():
+            if trial.state is TrialState.RUNNING:
+                self._ask_again(trial)
+
+    def __len__(self) -> int:
+        """Points that were asked for or told."""
+        return len(self._trials())
 
     def suggest_next_point(self) -> Params:
         """Settings to try next; several may be asked for before the first is told."""
-        number = len(self.study.get_trials(deepcopy=False))
+        number = len(self)
         seed = int(np.random.SeedSequence([self.random_state, number]).generate_state(1)[0])
         self.study.sampler = AcquisitionSampler(self.acquisition, self.exploration_weight, seed, self.n_initial_points)
         trial = ask_quietly(self.study, self.ranges)
@@ -123,26 +136,77 @@ class BayesianOptimizer:
         objective_function: Objective,
         n_iterations: int = 50,
         verbose: bool = False,
+        batch_size: int = 1,
+        executor: str = "serial",
+        workers: int | None = None,
     ) -> tuple[Params, float]:
         """Evaluate ``n_iterations`` points and return the best settings and their score so far.
 
-        A score that is no number, or an evaluation that raises, is recorded as failed, and the search goes on.
+        A score that is no number, or an evaluation that raises, is recorded as failed, and the search goes on. An
+        objective that yields scores while it works is ended early where it is worse than half of the others were then
+        (:func:`rl_suite.meta_learning.tuning.evaluations.is_behind`).
+
+        Args:
+            objective_function: settings -> a score, or a generator of scores whose last one counts.
+            n_iterations: how many points are paid for.
+            verbose: whether a progress bar is shown.
+            batch_size: points that are proposed together. The search depends on it, and not on the executor.
+            executor: ``"serial"`` or ``"processes"``.
+            workers: evaluations at the same time; as many as there are cores by default.
 
         Raises:
             UserError: no budget, or every evaluation failed.
         """
-        require_counts(n_iterations=n_iterations)
+        require_counts(n_iterations=n_iterations, batch_size=batch_size)
         with ProgressBar("settings", n_iterations if verbose else 0) as progress:
-            for done in range(n_iterations):
-                params = self.suggest_next_point()
-                try:
-                    score = float(objective_function(dict(params)))
-                except FAILURES:
-                    score = math.nan
-                self.tell(params, score)
+            done = 0
+            while done < n_iterations:
+                done += self.evaluate_batch(objective_function, min(batch_size, n_iterations - done), executor, workers)
                 if verbose:
-                    progress.update(done + 1)
+                    progress.update(done)
         return self.best()
+
+    def evaluate_batch(
+        self, objective_function: Objective, size: int, executor: str = "serial", workers: int | None = None
+    ) -> int:
+        """Evaluate points that are waiting, or else ``size`` that are suggested now; returns how many."""
+        batch = [dict(params) for params, _ in self._asked[:size]]  # what was cut short comes first
+        batch = batch or self.suggest_batch(size)
+        sign = 1.0 if self.maximize else -1.0
+        job = partial(attempt, objective_function, objectives=None, curves=self._curves(), sign=sign)
+        for params, found in zip(batch, map_jobs(job, batch, executor, workers), strict=True):
+            self._keep(params, found)
+        return len(batch)
+
+    def propose(self, params: Mapping[str, Any]) -> None:
+        """Let :meth:`optimize` evaluate a point of one's own next."""
+        if set(params) != set(self.ranges):
+            raise UserError(f"a point names {', '.join(self.ranges)}, not {', '.join(params)}")
+        self.study.enqueue_trial(dict(params))
+        self._asked.append((in_use(params, self.conditions), ask_quietly(self.study, self.ranges)))
+
+    def _keep(self, params: Params, found: Attempt) -> None:
+        """Tell what came of an attempt, with the scores that it yielded."""
+        trial = next(trial for asked, trial in self._asked if asked == params)
+        for step, value in enumerate(found.curve):
+            if math.isfinite(value):
+                trial.report(value, step)
+        if found.stopped:
+            trial.set_user_attr(STOPPED, True)
+        self.tell(params, found.values.get("", math.nan))
+
+    def _curves(self) -> tuple[tuple[float, ...], ...]:
+        """What the evaluations that were not ended early yielded."""
+        whole = [t for t in self._trials() if t.state is TrialState.COMPLETE and not t.user_attrs.get(STOPPED)]
+        return tuple(tuple(value for _, value in sorted(t.intermediate_values.items())) for t in whole)
+
+    def _ask_again(self, trial: FrozenTrial) -> None:
+        """Take over a point of an earlier process; one that it had not chosen in full counts as failed."""
+        asked = optuna.trial.Trial(self.study, trial._trial_id)
+        if set(trial.params) == set(self.ranges):
+            self._asked.append((in_use(trial.params, self.conditions), asked))
+        else:
+            self.study.tell(asked, state=TrialState.FAIL)
 
     def best(self) -> tuple[Params, float]:
         """The best settings and their score."""
@@ -155,7 +219,8 @@ class BayesianOptimizer:
         return in_use(found.params, self.conditions), float(found.value or 0.0)
 
     def get_optimization_history(self) -> list[dict[str, Any]]:
-        """Every evaluation in order: ``params``, ``score`` (NaN where it failed), ``best_score`` so far."""
+        """Every evaluation in order: ``params``, ``score`` (NaN where it failed), ``best_score`` so far, ``stopped``:
+        whether it was ended early."""
         history: list[dict[str, Any]] = []
         better = max if self.maximize else min
         best = math.nan
@@ -165,7 +230,8 @@ class BayesianOptimizer:
             score = math.nan if trial.value is None else float(trial.value)
             if math.isfinite(score):
                 best = score if math.isnan(best) else better(best, score)
-            history.append({"params": in_use(trial.params, self.conditions), "score": score, "best_score": best})
+            item = {"params": in_use(trial.params, self.conditions), "score": score, "best_score": best}
+            history.append({**item, "stopped": bool(trial.user_attrs.get(STOPPED))})
         return history
 
     def _trials(self) -> list[FrozenTrial]:

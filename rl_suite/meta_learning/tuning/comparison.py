@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from rl_suite.evaluation.statistics import Interval
 from rl_suite.loading import require_counts
 from rl_suite.meta_learning.metrics import TaskScores, compare, mean_interval
-from rl_suite.meta_learning.tuning.architecture import ALGORITHMS, Evaluate, NeuralArchitectureSearch
+from rl_suite.meta_learning.tuning.architecture import ALGORITHMS, NeuralArchitectureSearch
+from rl_suite.meta_learning.tuning.evaluations import Evaluate
 from rl_suite.meta_learning.tuning.spaces import Space, as_space
 from rl_suite.progress import ProgressBar
 

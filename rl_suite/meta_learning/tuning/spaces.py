@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rl_suite.errors import UserError
 from rl_suite.loading import BRIEF
+from rl_suite.meta_learning.tuning.graphs import describe_graphs, find_graph
 
 Code = tuple[int, ...]
 """One index per name, into its choices."""
@@ -43,6 +44,7 @@ class Space:
         lists = [spelled(values) for values in self.choices.values()]
         groups = [[i for i, other in enumerate(lists) if other == values] for values in dict.fromkeys(lists)]
         self._alike = [group for group in groups if len(group) > 1]  # names that share one list of choices
+        self.graph = find_graph(self.choices, self._alike)
 
     @property
     def size(self) -> int:
@@ -109,6 +111,12 @@ class Space:
         for group in self._alike:
             columns += [(array[:, group] == value).sum(1) for value in range(self.sizes[group[0]])]
         return np.stack(columns, 1).astype(float) if columns else np.zeros((len(codes), 0))
+
+    def describe_graph(self, codes: Sequence[Code]) -> NDArray[np.float64]:
+        """What the choices draw (n, width), where one name says which of the others reads which; width 0 otherwise."""
+        if self.graph is None:
+            return np.zeros((len(codes), 0))
+        return describe_graphs(np.asarray(codes).reshape(len(codes), len(self.names)), self.graph)
 
 
 class ListedSpace(Space):

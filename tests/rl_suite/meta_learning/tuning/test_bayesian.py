@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_suite.errors import UserError
-from rl_suite.meta_learning import BayesianOptimizer
+from rl_suite.meta_learning import BayesianOptimizer, draw_search
 
 SQUARE = {"x": (-5.0, 10.0), "y": (0.0, 15.0)}
 
@@ -164,3 +164,64 @@ def test_bad_input_is_one_line(space, more, problem):
 def test_no_budget_is_an_error():
     with pytest.raises(UserError, match="at least 1"):
         BayesianOptimizer({"x": (0, 1)}).optimize(lambda p: 0.0, 0)
+
+
+def valley(p):
+    """At module level, so that worker processes find it."""
+    return -((p["x"] - 3.0) ** 2) - (p["y"] - 4.0) ** 2
+
+
+def test_processes_give_the_serial_search():
+    def search(**more):
+        optimizer = BayesianOptimizer(SQUARE, random_state=7, n_initial_points=3)
+        optimizer.optimize(valley, 4, batch_size=2, **more)
+        return optimizer.get_optimization_history()
+
+    assert search() == search(executor="processes", workers=1)
+
+
+def test_what_was_cut_short_is_finished_first(tmp_path):
+    """A kill between two points of a batch changes nothing but the time that it takes."""
+    whole = BayesianOptimizer(SQUARE, random_state=5, n_initial_points=3)
+    whole.optimize(valley, 8, batch_size=4)
+
+    def make():
+        return BayesianOptimizer(SQUARE, random_state=5, n_initial_points=3, storage=tmp_path / "s.log")
+
+    killed = make()
+    batch = killed.suggest_batch(4)
+    for p in batch[:2]:
+        killed.tell(p, valley(p))
+    rest = make()
+    rest.optimize(valley, 6, batch_size=4)
+    assert points(rest) == points(whole)
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_what_is_behind_is_ended_early(maximize):
+    sign = 1 if maximize else -1
+    steps = []
+
+    def train(p):
+        for step in range(1, 6):
+            steps.append(step)
+            yield sign * (1 - (p["x"] - 0.3) ** 2) * (1 - 0.5**step)
+
+    search = BayesianOptimizer({"x": (0.0, 1.0)}, maximize=maximize, n_initial_points=12, random_state=1)
+    best, score = search.optimize(train, 14)
+    history = search.get_optimization_history()
+    stopped = [item for item in history if item["stopped"]]
+    assert 2 <= len(stopped) < 9
+    assert len(steps) < 14 * 5
+    assert abs(best["x"] - 0.3) < min(abs(item["params"]["x"] - 0.3) for item in stopped)
+    assert sign * score == max(sign * item["score"] for item in history if not item["stopped"])
+
+
+def test_a_search_is_drawn(tmp_path):
+    space = {"rate": (1e-6, 1.0, "log"), "kind": ["adam", "sgd"], "momentum": (0.0, 0.99)}
+    search = BayesianOptimizer(space, conditions={"momentum": ("kind", ["sgd"])})
+    with pytest.raises(UserError, match="nothing to draw"):
+        draw_search(search, tmp_path / "no.png")
+    search.optimize(lambda p: math.nan if p["rate"] > 0.1 else math.log10(p["rate"]), 8)
+    draw_search(search, tmp_path / "search.png")
+    assert (tmp_path / "search.png").read_bytes()[:4] == b"\x89PNG"
