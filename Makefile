@@ -10,7 +10,7 @@ PIP_ARGS ?=
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow test-explore drill fuzz fuzz-guided soak reproduce audit lint format bench report tensorboard clean
+.PHONY: help train test test-slow test-explore drill fuzz fuzz-guided soak reproduce audit lint format bench report docs tensorboard clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,11 @@ bench: $(STAMP)  ## Measure the speed of the worlds as ratios against peers (ARG
 
 report: $(STAMP)  ## Write the report of a run anew, or compare several (ARGS="runs/a/0 runs/b/0")
 	$(BIN)/python -m rl_suite.report $(ARGS)
+
+docs: $(STAMP)  ## Build the documentation as a site that works offline, build/site/index.html
+	@$(BIN)/python -c 'import mkdocs, material, mkdocstrings' 2>/dev/null || \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m rl_suite.site
 
 tensorboard: $(STAMP)  ## Look at the runs in a browser
 	$(BIN)/tensorboard --logdir runs

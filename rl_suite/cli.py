@@ -4,7 +4,9 @@ import argparse
 import errno
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.experiments import describe_experiments
 from rl_suite.loading import CONTROL
+from rl_suite.progress import be_quiet, be_verbose
 from rl_suite.shipped import shipped_file
 from rl_suite.waiting import notice_compilation
 
@@ -24,6 +27,14 @@ WIDTH_OF_FILES = 110  # characters, for tables that go into a file or a pipe
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 LONGEST_LINE = 2000  # characters of one error; the rest is cut
 CONSOLE = "rl-suite"
+LEARN_MORE = """\
+first steps:
+  python train.py experiment=darkroom,smoke           any experiment, in seconds
+  python train.py experiment=darkroom                 about a minute
+  python train.py experiment=darkroom ppo.gamma=0.9   any number of config.yaml
+
+results: runs/<experiment>/<seed>/report.html; the last line of a run names it
+documentation: make docs builds it as a site; as text it begins in docs/tutorials"""
 DEFAULT_CONFIG = shipped_file("config.yaml")
 
 
@@ -35,6 +46,9 @@ def make_parser(description: str, program: str) -> argparse.ArgumentParser:
         description=description.replace(f"python {program}.py", called),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    loud = parser.add_mutually_exclusive_group()
+    loud.add_argument("-q", "--quiet", action=_Loudness, nargs=0, help="results and errors only, no progress")
+    loud.add_argument("-v", "--verbose", action=_Loudness, nargs=0, help="more progress, and what libraries log")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: config.yaml")
     parser.add_argument(
         "words", nargs="*", metavar="key=value", help="settings, such as experiment=NAME,smoke seed=3 ppo.gamma=0.9"
@@ -42,11 +56,29 @@ def make_parser(description: str, program: str) -> argparse.ArgumentParser:
     return parser
 
 
+class _Loudness(argparse.Action):
+    """``-q`` and ``-v``, which count from the moment that they are read."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, *rest: object) -> None:
+        """Choose it."""
+        {"quiet": be_quiet, "verbose": be_verbose}[self.dest]()
+        setattr(namespace, self.dest, True)
+
+
 def experiments_table(config: Path) -> str:
     """The experiments of a configuration file, one line each, for ``--help``."""
     rows = describe_experiments(config)
     width = max(len(name) for name, _ in rows)
-    return "experiments:\n" + "\n".join(f"  {name:<{width}}  {about}" for name, about in rows)
+    listed = "\n".join(_within(f"  {name:<{width}}  ", about) for name, about in rows)
+    return f"experiments:\n{listed}\n\n{LEARN_MORE.replace('python train.py', command_line('train.py'))}"
+
+
+def _within(label: str, about: str) -> str:
+    """A label and lines of text beside it that fit the terminal."""
+    columns = max(shutil.get_terminal_size().columns, len(label) + 30)
+    return textwrap.fill(
+        about, columns, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
+    )
 
 
 def prepare_process(config: ExperimentConfig) -> None:

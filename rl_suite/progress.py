@@ -1,5 +1,6 @@
 """Progress that a person can read: a live bar on a terminal, a line now and then elsewhere."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rl_suite.loading import CONTROL
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
+SECONDS_IF_VERBOSE = 1.0
+FORMAT = "%(levelname)s %(name)s: %(message)s"
+
+_quiet = False
+
+
+def be_quiet() -> None:
+    """From now on this process shows no progress: results, notes and errors only."""
+    global _quiet
+    _quiet = True
+
+
+def be_verbose() -> None:
+    """From now on progress is said every second where there is no terminal, and what libraries log is shown."""
+    global SECONDS_BETWEEN_LINES
+    SECONDS_BETWEEN_LINES = SECONDS_IF_VERBOSE
+    logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
+
+
+def is_quiet() -> bool:
+    """Whether nobody wants to see how far it is."""
+    return _quiet
+
+
+def left(seconds: float, done: float, total: float) -> str:
+    """How long the rest will take, at the speed so far.
+
+    >>> left(30.0, 1, 4), left(60.0, 1, 100), left(5.0, 0, 4), left(5.0, 4, 4)
+    ('90 s left', '1:39 h left', '', '')
+    """
+    if not 0 < done < total:
+        return ""
+    rest = seconds * (total - done) / done
+    return f"{rest:.0f} s left" if rest < 600 else f"{int(rest // 3600)}:{int(rest % 3600 // 60):02d} h left"
 
 
 def tell(line: str) -> None:
@@ -30,7 +65,7 @@ class ProgressBar:
     def __init__(self, what: str, total: int, console: Console | None = None):
         self.what, self.total = what, total
         self.console = console or Console(file=sys.stderr)
-        self.live = self.console.is_terminal
+        self.live = self.console.is_terminal and not is_quiet()
         self._last_line = time.monotonic()
         self._started = time.monotonic()
         self._progress = Progress(
@@ -51,9 +86,13 @@ class ProgressBar:
             self._progress.update(self._task, completed=done, figures=text)
             return
         now = time.monotonic()
+        if is_quiet():
+            return
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            line = f"{self.what} {done}/{self.total}  {now - self._started:.0f} s  {text}"
+            spent = now - self._started
+            parts = (f"{self.what} {done}/{self.total}", f"{spent:.0f} s", left(spent, done, self.total), text)
+            line = "  ".join(filter(None, parts))
             self.console.print(line, highlight=False, markup=False, emoji=False)
 
     def __enter__(self) -> "ProgressBar":

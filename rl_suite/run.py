@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import yaml
 
-from rl_suite import trust
+from rl_suite import charts, trust
 from rl_suite.checkpoint import CheckpointFolder, Saved, remove_leftovers, write_atomically
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
@@ -208,6 +208,8 @@ class Run:
         """Forget all that came after a checkpoint, or everything without one; call it before logging goes on."""
         if saved is None:
             self.rewind(0, {})
+            settings = self.settings()
+            charts.describe(self.writer, str(settings.get("kind")), settings)
         else:
             self.rewind(saved.step, saved.logs)
             self.checkpoints.forget_after(saved)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from rl_suite.progress import is_quiet
+
 QUIET = 1.0  # seconds; what is over by then needs no word
 COMPILING = "compiling once what it computes with (about 20 s; kept on disk for the next start)"
 
@@ -40,7 +42,7 @@ class Wait:
     def show(self) -> None:
         """Show it now; called by itself after ``QUIET`` seconds."""
         with self._lock:
-            if self._over:
+            if self._over or is_quiet():
                 return
             if not self.console.is_terminal:
                 if self._said != self.what:
@@ -98,7 +100,7 @@ def _notice(kernel: str) -> None:
     listeners.remove(_notice)
     if _open:
         _open[0].say(COMPILING)
-    else:
+    elif not is_quiet():
         sys.stderr.write(f"{COMPILING} ...\n")
 
 

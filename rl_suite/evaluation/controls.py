@@ -38,6 +38,7 @@ MEASURES = {  # key in the last info -> heading
 }
 
 
+PRINTED = tuple(measure for measure in MEASURES if measure != "forward_migration_index")  # what 80 columns hold
 ASSAY = tuple(measure for measure in MEASURES if measure != SUCCESS)
 
 
@@ -128,18 +129,18 @@ class ControlReport:
         return found
 
     def table(self) -> Table:
-        """One row per field; each measure with its interval, and below it its excess over flat ground."""
+        """One row per field, within 80 columns: each measure with its interval, its excess over flat ground below."""
         title = f"{self.agent}: durotaxis and its controls"
         caption = (
             f"mean [{self.confidence:.0%}]; in italics minus the matched flat control; {self._episodes()} episodes "
-            "each; movement in assays of fixed time, success in the task"
+            "each; movement in assays of fixed time, success in the task; the forward migration index is in the report"
         )
-        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=None)
         table.add_column("field")
-        for heading in MEASURES.values():
-            table.add_column(heading, justify="right")
+        for measure in PRINTED:
+            table.add_column(MEASURES[measure], justify="right", no_wrap=True)
         cells: dict[str, list[Text]] = {}
-        for row in self.rows():
+        for row in (row for row in self.rows() if row.measure in PRINTED):
             text = Text(_brackets(row.value))
             if row.field != FLAT:
                 text.append(f"\n{_brackets(row.minus_flat, sign=True)}", style="italic dim")
@@ -220,7 +221,11 @@ def _last_infos(agent: Agent, spec: EvaluationSpec, on_episode: OnEpisode | None
 
 
 def _brackets(interval: Interval, sign: bool = False) -> str:
-    return f"{interval.estimate:{'+' if sign else ''}.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+    """Three digits above 100, two decimals below 10: what the interval's own width bears out."""
+    digits = 2 if max(map(abs, interval)) < 10 else 1 if max(map(abs, interval)) < 100 else 0
+    estimate, low, high = (f"{round(value, digits) + 0.0:.{digits}f}" for value in interval)
+    plus = "+" if sign and not estimate.startswith("-") else ""
+    return f"{plus}{estimate} [{low}, {high}]"
 
 
 def _ends(interval: Interval) -> str:

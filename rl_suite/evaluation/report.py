@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rl_suite.checkpoint import write_atomically
@@ -98,21 +99,22 @@ class Report:
         return own + [table for section in self.sections.values() for table in section.tables()]
 
     def table(self) -> Table:
-        """One row per agent; intervals in brackets."""
+        """One row per agent, within 80 columns; further intervals are in the JSON and in the page."""
         percent = f"{self.settings['confidence']:.0%}"
         some = next(iter(self.results.values()))
         n_tasks, n_episodes = some.returns.shape
         units = "seeds" if some.tasks is None else "tasks"
-        table = Table(title=self.title, title_justify="left", caption=self._caption(n_tasks, units, n_episodes))
-        table.add_column("agent")
-        for heading in (f"return, IQM [{percent}]", f"mean [{percent}]", "of oracle", "success", "steps"):
-            table.add_column(heading, justify="right")
+        caption = self._caption(n_tasks, units, n_episodes)
+        table = Table(title=self.title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+        table.add_column("agent", overflow="fold")
+        for heading in (f"return, IQM [{percent}]", "mean", "of oracle", "success", "steps"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for name, result in self.results.items():
             share, rate = self.share_of_oracle(name), result.successes
             table.add_row(
                 name,
                 _bracket(self.interval(name)),
-                _bracket(self.interval(name, mean)),
+                f"{result.returns.mean():.4g}",
                 "" if share is None else f"{share:.1%}",
                 "" if rate is None else f"{rate.mean():.1%}",
                 f"{result.lengths.mean():.4g}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy.stats import t as student
 from torch import Tensor
@@ -119,9 +120,9 @@ class TaskReport:
 
     def tables(self) -> list[Table | str]:
         """One row per learner: mean and interval, spread, worst decile, difference from the first row."""
-        table = Table(title=self.title, title_justify="left", caption="\n".join(self.notes) or None)
-        table.add_column("")
-        for heading in (f"{self.what} [95%]", "spread", "worst tenth", "first row minus this [95%]", "tasks"):
+        table = Table(title=self.title, title_justify="left", caption="\n".join(self.notes) or None, box=SIMPLE_HEAD)
+        table.add_column("", overflow="fold")
+        for heading in (f"{self.what} [95%]", "spread", "worst tenth", "first minus this [95%]", "tasks"):
             table.add_column(heading, justify="right")
         first = next(iter(self.scores.values()))
         for name, scores in self.scores.items():

@@ -23,16 +23,6 @@ from rl_suite.sb3.snapshot import restore
 from rl_suite.sb3.watch import model_names, watchers
 from rl_suite.seeding import seed_everything
 
-CHARTS = {
-    "overview": {
-        "return": ["Multiline", ["rollout/ep_rew_mean", "eval/mean_reward"]],
-        "episode length": ["Multiline", ["rollout/ep_len_mean"]],
-        "loss": ["Multiline", ["train/loss", "train/value_loss", "train/policy_gradient_loss"]],
-        "step size": ["Multiline", ["train/approx_kl", "train/clip_fraction"]],
-        "speed": ["Multiline", ["time/fps"]],
-    }
-}
-
 
 @rehearsed(shrink)
 def train(config: SB3Config, run: Run) -> None:
@@ -49,7 +39,7 @@ def train(config: SB3Config, run: Run) -> None:
         run.go_on_from(saved)
         model.set_logger(Logger(str(run.path), [RunWriter(run)]))
         if saved is None:
-            describe(config, run, model)
+            describe(config, model)
         remaining = config.train.total_timesteps - model.num_timesteps
         if remaining > 0:
             never = remaining + 1  # the callback decides when to log
@@ -80,8 +70,8 @@ def resume(model: BaseAlgorithm, callback: RunCallback, saved: Saved) -> None:
         show("this environment has no get_state: training goes on in new episodes, not with the same bits")
 
 
-def describe(config: SB3Config, run: Run, model: BaseAlgorithm) -> None:
-    """Write the hyperparameters and the charts people look at to TensorBoard, once per run."""
+def describe(config: SB3Config, model: BaseAlgorithm) -> None:
+    """Write the hyperparameters to TensorBoard, once per run."""
     values: dict[str, Any] = {
         "algorithm": config.algorithm,
         "env": config.env.id,
@@ -93,4 +83,3 @@ def describe(config: SB3Config, run: Run, model: BaseAlgorithm) -> None:
     values |= {key: value for key, value in config.settings.model_dump().items() if value is not None}
     metrics = {"eval/mean_reward": math.nan, "rollout/ep_rew_mean": math.nan}
     model.logger.record("hparams", HParam(values, metrics))
-    run.writer.add_custom_scalars(CHARTS)  # type: ignore[no-untyped-call]

@@ -58,7 +58,7 @@ def test_help_lists_every_experiment(command: Command) -> None:
     assert code == 0
     for name, about in describe_experiments(DEFAULT_CONFIG):
         assert name in output
-        assert about in output
+        assert about in " ".join(output.split())  # broken into lines that fit
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "trpo", "dqn", "maskable_ppo"])

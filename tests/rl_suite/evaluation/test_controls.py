@@ -79,9 +79,11 @@ def test_reports_can_be_printed_and_stored():
     report = ControlReport("probe", values, 0.1, 200, 0.95, 0)
     table = report.table()
     assert table.row_count == len(FIELDS)
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(table)
-    assert "0.5 [0, 1]" in console.export_text()
+    text = console.export_text()
+    assert text.count("0.50 [0.00, 1.00]") == 6 * (len(FIELDS) - 1)  # value and excess, on lines of their own
+    assert "+0.50 [0.00, 1.00]" in text
     stored = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert stored["episodes"]["gradient"]["is_success"] == [0.5, 1.0, 0.0]
     row = stored["rows"][0]

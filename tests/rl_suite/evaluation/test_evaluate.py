@@ -1,5 +1,6 @@
 import json
 import random
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -335,9 +336,12 @@ def test_the_report_is_a_table_and_strict_json(tmp_path):
     # the same episodes, and actions change nothing here
     assert stored["against_random"]["still"]["paired_difference_of_means"] == {"estimate": 0, "low": 0, "high": 0}
     assert stored["against_random"]["still"]["probability_of_improvement"]["estimate"] == 0.5
-    console = Console(width=140)
+    console = Console(width=80)
     with console.capture() as capture:
         console.print(report.table())
+    rows = [line for line in capture.get().splitlines() if line.startswith(("  still", "  random"))]
+    assert len(rows) == 2
+    assert all(re.search(r"\[\S+, \S+\]", row) for row in rows)  # an interval is never broken
     for word in ("countdown", "IQM [95%]", "still", "random", "4 seeds x 3 episodes", "knows no oracle"):
         assert word in capture.get()
 

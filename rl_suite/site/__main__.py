@@ -1,0 +1,18 @@
+"""``python -m rl_suite.site [FOLDER]``: build the documentation; ``make docs`` installs what it needs."""
+
+import argparse
+from pathlib import Path
+
+from rl_suite.cli import run_command, show
+from rl_suite.site.build import build
+
+
+def main() -> None:
+    """Parse, build, and say where to look."""
+    parser = argparse.ArgumentParser(prog="python -m rl_suite.site", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("build"), help="where pages/ and site/ go")
+    show(f"open {build(parser.parse_args().folder)}")
+
+
+if __name__ == "__main__":
+    run_command(main)
