@@ -4,6 +4,7 @@ python -m rl_suite.site            build/site/index.html; nothing of it is loade
 """
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ AROUND = {
     "CHANGELOG.md": "changelog.md",
 }
 TUTORIALS = "tutorials"
+SILENT = {"NO_MKDOCS_2_WARNING": "1"}  # what the theme says of its successor
 MARKDOWN_LINK = re.compile(r"(\]\()((?:\.\./|docs/)*)([\w/-]+\.md)(#[\w-]+)?(\))")
 IMAGE_LINK = re.compile(r"(\]\()docs/images/")
 
@@ -142,8 +144,10 @@ def build(folder: Path) -> Path:
     """Write ``folder/pages`` and ``folder/site``; returns the first page of the latter.
 
     Raises:
-        UserError: MkDocs is not installed, or refuses the pages, whose faults it has said by then.
+        UserError: there are no pages here, MkDocs is not installed, or it finds faults, which it has said by then.
     """
+    if not (ROOT / "docs").is_dir():
+        raise UserError(f"{ROOT} holds no docs: the site is built from a checkout of the project")
     missing = [name for name in ("mkdocs", "material", "mkdocstrings") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"no {', '.join(missing)} here: pip install -c constraints.txt -e '.[docs]'")
@@ -156,9 +160,22 @@ def build(folder: Path) -> Path:
     )
     tell("building the site ...")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(config)]
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, check=False, env={**os.environ, **SILENT}).returncode:
         raise UserError("the site has faults, see above")
+    for page in (site / "reference", site / "agents", site / "meta_learners"):
+        for file in page.glob("*.html"):
+            file.write_text(without_roles(file.read_text(encoding="utf-8")), encoding="utf-8")
     return site / "index.html"
+
+
+def without_roles(html: str) -> str:
+    """HTML of docstrings without the roles that Sphinx would have read.
+
+    >>> without_roles("see :class:<code>~agents.baselines.RandomAgent</code>")
+    'see <code>RandomAgent</code>'
+    """
+    html = re.sub(r":\w+:(?=<code>)", "", html)
+    return re.sub(r"<code>~[\w.]*?(\w+)</code>", r"<code>\1</code>", html)
 
 
 def _relinked(text: str, depth: int) -> str:
