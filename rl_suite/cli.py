@@ -47,8 +47,8 @@ def make_parser(description: str, program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     loud = parser.add_mutually_exclusive_group()
-    loud.add_argument("-q", "--quiet", action=_Loudness, nargs=0, help="results and errors only, no progress")
-    loud.add_argument("-v", "--verbose", action=_Loudness, nargs=0, help="more progress, and what libraries log")
+    loud.add_argument("-q", "--quiet", action="store_true", help="results and errors only, no progress")
+    loud.add_argument("-v", "--verbose", action="store_true", help="more progress, and what libraries log")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: config.yaml")
     parser.add_argument(
         "words", nargs="*", metavar="key=value", help="settings, such as experiment=NAME,smoke seed=3 ppo.gamma=0.9"
@@ -56,13 +56,12 @@ def make_parser(description: str, program: str) -> argparse.ArgumentParser:
     return parser
 
 
-class _Loudness(argparse.Action):
-    """``-q`` and ``-v``, which count from the moment that they are read."""
-
-    def __call__(self, parser: object, namespace: argparse.Namespace, *rest: object) -> None:
-        """Choose it."""
-        {"quiet": be_quiet, "verbose": be_verbose}[self.dest]()
-        setattr(namespace, self.dest, True)
+def choose_loudness(arguments: argparse.Namespace) -> None:
+    """Do what ``-q`` or ``-v`` ask for, from now on."""
+    if arguments.quiet:
+        be_quiet()
+    if arguments.verbose:
+        be_verbose()
 
 
 def experiments_table(config: Path) -> str:

@@ -19,6 +19,7 @@ from rl_suite.cli import make_parser
 from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import NAMES
 from rl_suite.experiments import load_experiment
+from rl_suite.naming import each_seed
 from rl_suite.sweeps.plan import is_sweep, read_plan
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -44,7 +45,7 @@ def commands():
             continue
         for line in block.text.replace("\\\n", " ").splitlines():
             for part in re.split(r"\s(?:&&|\|\||;|\|)\s", line.removeprefix("$ ")):
-                words = shlex.split(part, comments=True)
+                words = shlex.split(re.sub(r"\s>\s\S+$", "", part), comments=True)
                 while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                     words.pop(0)
                 if words:
@@ -77,8 +78,12 @@ def config(tmp_path_factory):
 
 def check_train(words, config):
     arguments = make_parser("", "train").parse_args(words)
-    read = read_plan if is_sweep(arguments.words) else load_experiment
-    read(config if arguments.config.name == "config.yaml" else ROOT / arguments.config, arguments.words)
+    path = config if arguments.config.name == "config.yaml" else ROOT / arguments.config
+    if is_sweep(arguments.words):
+        read_plan(path, arguments.words)
+        return
+    for words_of_one in each_seed(arguments.words):
+        load_experiment(path, words_of_one)
 
 
 def check_evaluate(words, config):

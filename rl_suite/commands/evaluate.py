@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_suite.cli import make_parser, prepare_process, show
+from rl_suite.cli import choose_loudness, make_parser, prepare_process, show
 from rl_suite.waiting import waiting
 
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    choose_loudness(arguments)
     with waiting("loading torch"):  # late, as --help need not wait for it
         from rl_suite.evaluation.command import read_request, write_result
         from rl_suite.experiments import KINDS, load_attribute

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_suite.cli import experiments_table, make_parser, module_command, show
+from rl_suite.cli import choose_loudness, experiments_table, make_parser, module_command, show
 from rl_suite.waiting import waiting
 
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of a run that a signal has stopped; 75 (EX_TEMPFAIL) tells a batch system to start it again",
     )
     parsed = parser.parse_args(given)
+    choose_loudness(parsed)
     return _train(parsed.config, parsed.words, parsed.stopped_exit_code)
 
 

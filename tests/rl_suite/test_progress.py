@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from rl_suite import progress, waiting
-from rl_suite.cli import make_parser
+from rl_suite.cli import choose_loudness, make_parser
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_plain_line_says_how_much_is_left(plain, monkeypatch):
 
 
 def test_q_silences_progress_and_waits(plain):
-    make_parser("", "train").parse_args(["-q"])
+    choose_loudness(make_parser("", "train").parse_args(["-q"]))
     with progress.ProgressBar("steps", 4, plain) as bar:
         bar.update(1)
     wait = waiting.Wait("thinking", plain)
@@ -36,12 +36,11 @@ def test_q_silences_progress_and_waits(plain):
 
 def test_v_says_more_often(plain, monkeypatch):
     monkeypatch.setattr(progress.logging, "basicConfig", lambda **options: None)
-    make_parser("", "train").parse_args(["-v", "experiment=darkroom"])
+    choose_loudness(make_parser("", "train").parse_args(["-v", "experiment=darkroom"]))
     assert progress.SECONDS_BETWEEN_LINES == progress.SECONDS_IF_VERBOSE
 
 
-def test_quiet_and_verbose_exclude_each_other(plain, capsys, monkeypatch):
-    monkeypatch.setattr(progress.logging, "basicConfig", lambda **options: None)
+def test_quiet_and_verbose_exclude_each_other(capsys):
     with pytest.raises(SystemExit):
         make_parser("", "train").parse_args(["-q", "-v"])
     assert "not allowed" in capsys.readouterr().err
