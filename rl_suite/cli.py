@@ -48,7 +48,7 @@ def make_parser(description: str, program: str) -> argparse.ArgumentParser:
     )
     loud = parser.add_mutually_exclusive_group()
     loud.add_argument("-q", "--quiet", action="store_true", help="results and errors only, no progress")
-    loud.add_argument("-v", "--verbose", action="store_true", help="more progress, and what libraries log")
+    loud.add_argument("-v", "--verbose", action="store_true", help="more progress, and what is logged")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: config.yaml")
     parser.add_argument(
         "words", nargs="*", metavar="key=value", help="settings, such as experiment=NAME,smoke seed=3 ppo.gamma=0.9"

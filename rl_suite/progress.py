@@ -25,10 +25,14 @@ def be_quiet() -> None:
 
 
 def be_verbose() -> None:
-    """From now on progress is said every second where there is no terminal, and what libraries log is shown."""
+    """From now on progress is said every second where there is no terminal, and what this project logs is shown."""
     global SECONDS_BETWEEN_LINES
     SECONDS_BETWEEN_LINES = SECONDS_IF_VERBOSE
-    logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(FORMAT))
+    for package in ("envs", "agents", "rl_suite"):
+        logging.getLogger(package).addHandler(handler)
+        logging.getLogger(package).setLevel(logging.INFO)
 
 
 def is_quiet() -> bool:

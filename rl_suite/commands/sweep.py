@@ -8,7 +8,7 @@ rl-suite sweep experiment=darkroom seeds=0-4 ppo.gamma=0.9           settings ap
 
 from collections.abc import Sequence
 
-from rl_suite.cli import make_parser
+from rl_suite.cli import choose_loudness, make_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--stopped-exit-code", type=int, choices=(0, 75), default=0, help="of a sweep that a signal has stopped"
     )
     parsed = parser.parse_args(arguments)
+    choose_loudness(parsed)
     from rl_suite.sweeps.command import sweep_command  # late: it imports torch
 
     chosen = any(word.startswith("executor=") for word in parsed.words)

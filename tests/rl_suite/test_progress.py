@@ -1,6 +1,7 @@
 """How far it is: a line now and then with what is left, nothing for who asked for quiet."""
 
 import io
+import logging
 
 import pytest
 from rich.console import Console
@@ -35,9 +36,12 @@ def test_q_silences_progress_and_waits(plain):
 
 
 def test_v_says_more_often(plain, monkeypatch):
-    monkeypatch.setattr(progress.logging, "basicConfig", lambda **options: None)
+    logger = logging.Logger("alone")
+    monkeypatch.setattr(progress.logging, "getLogger", lambda name: logger)
     choose_loudness(make_parser("", "train").parse_args(["-v", "experiment=darkroom"]))
     assert progress.SECONDS_BETWEEN_LINES == progress.SECONDS_IF_VERBOSE
+    assert logger.isEnabledFor(logging.INFO)
+    assert logger.handlers
 
 
 def test_quiet_and_verbose_exclude_each_other(capsys):
