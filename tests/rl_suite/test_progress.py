@@ -35,13 +35,17 @@ def test_q_silences_progress_and_waits(plain):
     assert plain.file.getvalue() == ""
 
 
-def test_v_says_more_often(plain, monkeypatch):
-    logger = logging.Logger("alone")
-    monkeypatch.setattr(progress.logging, "getLogger", lambda name: logger)
-    choose_loudness(make_parser("", "train").parse_args(["-v", "experiment=darkroom"]))
-    assert progress.SECONDS_BETWEEN_LINES == progress.SECONDS_IF_VERBOSE
-    assert logger.isEnabledFor(logging.INFO)
-    assert logger.handlers
+def test_v_says_more_often_and_what_is_logged(plain):
+    loggers = [logging.getLogger(package) for package in ("envs", "agents", "rl_suite")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    try:
+        choose_loudness(make_parser("", "train").parse_args(["-v", "experiment=darkroom"]))
+        assert progress.SECONDS_BETWEEN_LINES == progress.SECONDS_IF_VERBOSE
+        assert all(logger.isEnabledFor(logging.INFO) and logger.handlers for logger in loggers)
+    finally:
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
 
 
 def test_quiet_and_verbose_exclude_each_other(capsys):
