@@ -58,7 +58,9 @@ class Dataset:
         name: str = "data",
         seed: int = 0,
     ) -> "Dataset":
-        """One's own data; more than ``MAX_POINTS`` rows are thinned out at random, with a message in the log.
+        """One's own data, in SI base units where ``units`` are given.
+
+        More than ``MAX_POINTS`` rows are thinned out at random, with a message in the log.
 
         Raises:
             ValueError: anything that makes a regression impossible, with what to do about it.
@@ -80,7 +82,7 @@ class Dataset:
             raise ValueError("give both units (of the variables) and target_units (of y), or neither")
         declared = None
         if units is not None and target_units is not None:
-            declared = Units.from_text(names, units, target_units, free_constant)
+            X, y, declared = Units.from_text(names, units, target_units, free_constant).in_base_units(X, y)
         if len(X) > MAX_POINTS:
             _log.warning("%d rows are thinned out to %d at random", len(X), MAX_POINTS)
             keep = np.sort(np.random.default_rng(seed).choice(len(X), MAX_POINTS, replace=False))

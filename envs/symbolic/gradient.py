@@ -19,6 +19,7 @@ from envs.symbolic.tokens import (
     ACOS,
     ASIN,
     ATAN,
+    ATAN2,
     CONSTANT,
     COS,
     COSH,
@@ -29,14 +30,18 @@ from envs.symbolic.tokens import (
     LAST_BINARY,
     LITERAL,
     LOG,
+    MAX,
     MAX_STACK,
+    MIN,
     MUL,
     NEG,
     POW,
+    SIGN,
     SIN,
     SINH,
     SQ,
     SQRT,
+    STEP,
     SUB,
     TAN,
     VARIABLE,
@@ -130,9 +135,27 @@ def _chain(
         for k in range(k_middle, k_right):
             for i in range(m):
                 D[k, i] *= W[row, i] * log_poly(W[left, i])
+    elif op in (MIN, MAX, ATAN2):
+        _chain_rare(op, W[left, :m], W[right, :m], D[k_left:k_middle, :m], D[k_middle:k_right, :m])
     elif op > LAST_BINARY:
         for k in range(k_left, k_right):
             _chain_unary(op, W, left, row, D, k, m)
+
+
+@kernel(error_model="numpy")
+def _chain_rare(op: int, a: Floats, b: Floats, of_a: Floats, of_b: Floats) -> None:
+    """The rows of the constants in both arguments of min, max and atan2; (k, m) each."""
+    for i in range(a.shape[0]):
+        if op == ATAN2:
+            size = a[i] * a[i] + b[i] * b[i]
+            by_a, by_b = b[i] / size, -a[i] / size
+        else:
+            first = a[i] <= b[i] if op == MIN else a[i] >= b[i]
+            by_a, by_b = (1.0, 0.0) if first else (0.0, 1.0)
+        for k in range(of_a.shape[0]):
+            of_a[k, i] *= by_a
+        for k in range(of_b.shape[0]):
+            of_b[k, i] *= by_b
 
 
 @kernel(error_model="numpy", fastmath={"contract"})
@@ -175,6 +198,8 @@ def _rare_derivative(op: int, x: float, y: float) -> float:
     """f'(x), where y = f(x), of the operations that are left to the C library."""
     if op == ABS:
         return 1.0 if x >= 0.0 else -1.0
+    if op in (SIGN, STEP):
+        return 0.0
     if op == TAN:
         return 1.0 + y * y
     if op == ASIN:

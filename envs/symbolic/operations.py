@@ -13,6 +13,7 @@ from envs.symbolic.tokens import (
     ADD,
     ASIN,
     ATAN,
+    ATAN2,
     COS,
     COSH,
     CUBE,
@@ -20,13 +21,17 @@ from envs.symbolic.tokens import (
     EXP,
     INV,
     LOG,
+    MAX,
+    MIN,
     MUL,
     NEG,
     POW,
+    SIGN,
     SIN,
     SINH,
     SQ,
     SQRT,
+    STEP,
     SUB,
     TAN,
 )
@@ -119,6 +124,16 @@ def _apply_rare(op: int, a: Floats, b: Floats, r: Floats) -> None:
         x = a[i]
         if op == POW:
             r[i] = x ** b[i]
+        elif op == MIN:
+            r[i] = min(x, b[i])
+        elif op == MAX:
+            r[i] = max(x, b[i])
+        elif op == ATAN2:
+            r[i] = math.atan2(x, b[i])
+        elif op == SIGN:
+            r[i] = np.sign(x)
+        elif op == STEP:
+            r[i] = 1.0 if x >= 0.0 else 0.0
         elif op == TAN:
             r[i] = math.tan(x)
         elif op == ASIN:

@@ -125,7 +125,9 @@ def _unary_text(symbol: str, argument: tuple[str, int]) -> tuple[str, int]:
 
 
 def _binary_text(symbol: str, left: tuple[str, int], right: tuple[str, int]) -> tuple[str, int]:
-    precedence = _PRECEDENCE[symbol]
+    precedence = _PRECEDENCE.get(symbol)
+    if precedence is None:
+        return f"{symbol}({left[0]}, {right[0]})", 5
     if symbol == "^":
         return f"{_bracket(left, 5)}^{_bracket(right, 5)}", precedence
     if right[1] == 3:  # a sign after an operator is bracketed

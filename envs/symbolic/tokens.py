@@ -43,28 +43,34 @@ OPERATIONS: dict[str, Operation] = {
     "mul": Operation(5, 2, "*", "mul", 1),
     "div": Operation(6, 2, "/", "div", 1),
     "pow": Operation(7, 2, "^", "none", 2),
-    "neg": Operation(8, 1, "-", "keep", 1),
-    "inv": Operation(9, 1, "1/", "inverse", 1),
-    "sq": Operation(10, 1, "^2", "square", 1),
-    "cube": Operation(11, 1, "^3", "cube", 1),
-    "sqrt": Operation(12, 1, "sqrt", "sqrt", 1),
-    "abs": Operation(13, 1, "abs", "keep", 1),
-    "exp": Operation(14, 1, "exp", "none", 2),
-    "log": Operation(15, 1, "log", "none", 2),
-    "sin": Operation(16, 1, "sin", "none", 2),
-    "cos": Operation(17, 1, "cos", "none", 2),
-    "tan": Operation(18, 1, "tan", "none", 2),
-    "asin": Operation(19, 1, "asin", "none", 3),
-    "acos": Operation(20, 1, "acos", "none", 3),
-    "atan": Operation(21, 1, "atan", "none", 3),
-    "sinh": Operation(22, 1, "sinh", "none", 3),
-    "cosh": Operation(23, 1, "cosh", "none", 3),
-    "tanh": Operation(24, 1, "tanh", "none", 3),
+    "min": Operation(8, 2, "min", "equal", 2),
+    "max": Operation(9, 2, "max", "equal", 2),
+    "atan2": Operation(10, 2, "atan2", "none", 3),  # of (y, x): the angle of the point, in radians
+    "neg": Operation(11, 1, "-", "keep", 1),
+    "inv": Operation(12, 1, "1/", "inverse", 1),
+    "sq": Operation(13, 1, "^2", "square", 1),
+    "cube": Operation(14, 1, "^3", "cube", 1),
+    "sqrt": Operation(15, 1, "sqrt", "sqrt", 1),
+    "abs": Operation(16, 1, "abs", "keep", 1),
+    "sign": Operation(17, 1, "sign", "none", 2),
+    "step": Operation(18, 1, "step", "none", 2),  # 1 from 0 on, else 0
+    "exp": Operation(19, 1, "exp", "none", 2),
+    "log": Operation(20, 1, "log", "none", 2),
+    "sin": Operation(21, 1, "sin", "none", 2),
+    "cos": Operation(22, 1, "cos", "none", 2),
+    "tan": Operation(23, 1, "tan", "none", 2),
+    "asin": Operation(24, 1, "asin", "none", 3),
+    "acos": Operation(25, 1, "acos", "none", 3),
+    "atan": Operation(26, 1, "atan", "none", 3),
+    "sinh": Operation(27, 1, "sinh", "none", 3),
+    "cosh": Operation(28, 1, "cosh", "none", 3),
+    "tanh": Operation(29, 1, "tanh", "none", 3),
 }
 
 # The opcodes by name, for the kernels.
 (
-    ADD, SUB, MUL, DIV, POW, NEG, INV, SQ, CUBE, SQRT, ABS, EXP, LOG, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH,
+    ADD, SUB, MUL, DIV, POW, MIN, MAX, ATAN2, NEG, INV, SQ, CUBE, SQRT, ABS, SIGN, STEP,
+    EXP, LOG, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH,
 ) = (operation.opcode for operation in OPERATIONS.values())  # fmt: skip
 LAST_BINARY = max(operation.opcode for operation in OPERATIONS.values() if operation.arity == 2)  # unary ones follow
 LAST_OPCODE = max(operation.opcode for operation in OPERATIONS.values())
@@ -233,7 +239,16 @@ def _literal_value(text: str) -> float:
     return value
 
 
-FUNCTION_ALIASES = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "square": "sq"}
+FUNCTION_ALIASES = {
+    "ln": "log",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "square": "sq",
+    "Abs": "abs",
+    "Min": "min",
+    "Max": "max",
+}
 
 
 def pad_programs(

@@ -4,77 +4,33 @@ A unit is a row of whole numbers: exponents of the base units times ``SCALE``, s
 fourth roots stay exact.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.tokens import Library
+from envs.symbolic.unit_text import MAX_POWER, Scale, read_unit
 
+__all__ = ["MAX_POWER", "SCALE", "Unit", "Units", "format_unit", "parse_units"]
 SCALE = 12
-MAX_POWER = 8  # exponents beyond +-8 are neither read nor searched
 
 Unit = NDArray[np.int64]  # (U,) exponents times SCALE
 
-SI = ("m", "kg", "s", "A", "K")
-# Names that people write instead of base units, as powers of m, kg, s, A, K.
-DERIVED: dict[str, tuple[int, int, int, int, int]] = {
-    "g": (0, 1, 0, 0, 0),
-    "rad": (0, 0, 0, 0, 0),
-    "Hz": (0, 0, -1, 0, 0),
-    "N": (1, 1, -2, 0, 0),
-    "J": (2, 1, -2, 0, 0),
-    "W": (2, 1, -3, 0, 0),
-    "Pa": (-1, 1, -2, 0, 0),
-    "C": (0, 0, 1, 1, 0),
-    "V": (2, 1, -3, -1, 0),
-    "ohm": (2, 1, -3, -2, 0),
-    "F": (-2, -1, 4, 2, 0),
-    "H": (2, 1, -2, -2, 0),
-    "T": (0, 1, -2, -1, 0),
-    "Wb": (2, 1, -2, -1, 0),
-}
-
-_FACTOR = re.compile(r"\s*([*/]?)\s*([A-Za-z]\w*|1)\s*(?:(?:\^|\*\*)\s*(?:\(\s*(-?\d+)(?:/(\d+))?\s*\)|(-?\d+)))?\s*")
-
 
 def parse_units(text: str) -> dict[str, Fraction]:
-    """Read ``"kg*m/s^2"`` as powers of base units; SI's derived names are known, others stand for themselves.
+    """Read ``"kg*m/s^2"`` as powers of base units, whatever its size in them (:func:`~.unit_text.read_unit`).
 
     Raises:
-        ValueError: text that is not a product of powers, or powers beyond ``MAX_POWER``.
+        ValueError: text that is not a product of powers of known units, or powers beyond ``MAX_POWER``.
 
     >>> {name: str(power) for name, power in parse_units("N*m^(1/2)").items()}
     {'m': '3/2', 'kg': '1', 's': '-2'}
     """
-    powers: dict[str, Fraction] = {}
-    position = 0
-    while position < len(text.strip()):
-        match = _FACTOR.match(text, position)
-        if match is None or (position > 0) != bool(match[1]):
-            raise ValueError(f"unit {text!r} is not a product of powers such as 'kg*m/s^2' (column {position + 1})")
-        exponent = Fraction(int(match[3] or match[5] or 1), max(1, int(match[4] or 1)))
-        if match[1] == "/":
-            exponent = -exponent
-        for name, power in _base_powers(match[2]):
-            powers[name] = powers.get(name, Fraction(0)) + exponent * power
-        position = match.end()
-    powers = {name: power for name, power in powers.items() if power != 0}
-    for name, total in powers.items():
-        if abs(total) > MAX_POWER or (total * SCALE).denominator != 1:
-            raise ValueError(f"unit {text!r}: the power {total} of {name} is beyond {MAX_POWER} or too odd a fraction")
-    return powers
-
-
-def _base_powers(name: str) -> list[tuple[str, int]]:
-    if name == "1":
-        return []
-    if name in DERIVED:
-        return list(zip(SI, DERIVED[name], strict=True))
-    return [(name, 1)]
+    return dict(read_unit(text).powers)
 
 
 def format_unit(unit: Unit, base: Sequence[str]) -> str:
@@ -97,12 +53,14 @@ class Units:
         variables: (d, U) units of the variables, in the library's order.
         target: (U,) unit of y.
         free_constant: whether a fitted constant may have any unit; otherwise it is a pure number.
+        scales: sizes of the d + 1 units, the target's last, in SI base units; empty where all are 1.
     """
 
     base: tuple[str, ...]
     variables: NDArray[np.int64]
     target: Unit
     free_constant: bool = False
+    scales: tuple[Scale, ...] = ()
 
     @staticmethod
     def from_text(
@@ -123,12 +81,19 @@ class Units:
                 "units must name every variable and nothing else (write '1' for pure numbers):"
                 f" missing {missing or 'none'}, unknown {extra or 'none'}"
             )
-        read = [parse_units(units[name]) for name in variables]
-        wanted = parse_units(target)
-        base = tuple(sorted({name for powers in [*read, wanted] for name in powers}))
-        rows = [[int(powers.get(name, Fraction(0)) * SCALE) for name in base] for powers in [*read, wanted]]
+        read = [read_unit(units[name]) for name in variables] + [read_unit(target)]
+        base = tuple(sorted({name for measure in read for name in measure.powers}))
+        rows = [[int(measure.powers.get(name, Fraction(0)) * SCALE) for name in base] for measure in read]
         table = np.array(rows, dtype=np.int64).reshape(len(rows), len(base))
-        return Units(base, table[:-1], table[-1], free_constant)
+        scales = tuple(measure.scale for measure in read)
+        return Units(base, table[:-1], table[-1], free_constant, scales if any(s != Scale() for s in scales) else ())
+
+    def in_base_units(self, X: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Any, Any, "Units"]:
+        """Columns X (n, d) and target y (n,) as numbers in SI base units, and the units of these."""
+        if not self.scales:
+            return X, y, self
+        sizes = [scale.value for scale in self.scales]
+        return X * np.array(sizes[:-1]), y * sizes[-1], replace(self, scales=())
 
     @staticmethod
     def from_powers(

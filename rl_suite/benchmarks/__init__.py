@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "nas": "rl_suite.benchmarks.nas",
     "networks": "rl_suite.benchmarks.network_speed",
     "symbolic": "rl_suite.benchmarks.symbolic",
+    "symbolic_ode": "rl_suite.benchmarks.symbolic_ode",
     "symbolic_policy": "rl_suite.benchmarks.symbolic_policy",
     "symbolic_prior": "rl_suite.benchmarks.symbolic_prior",
     "symbolic_speed": "rl_suite.benchmarks.symbolic_speed",

@@ -5,6 +5,7 @@ plain arithmetic is shown as it stands.
 """
 
 import ast
+import re
 from html import escape
 
 LONGEST, MOST_PARENTHESES = 2000, 60
@@ -18,7 +19,16 @@ def mathml(target: str, formula: str) -> str:
     body = expression(formula)
     if body is None:
         body = f"<mtext>{escape(formula[:LONGEST])}</mtext>"
-    return f'<math displaystyle="true"><mrow><mi>{escape(target)}</mi><mo>=</mo>{body}</mrow></math>'
+    return f'<math displaystyle="true"><mrow>{_left(target)}<mo>=</mo>{body}</mrow></math>'
+
+
+def _left(target: str) -> str:
+    """The name of the target; dx/dt as a fraction."""
+    slope = re.fullmatch(r"d(\w+)/d(\w+)", target)
+    if slope is None:
+        return f"<mi>{escape(target)}</mi>"
+    above, below = (f"<mrow><mi>d</mi><mi>{escape(name)}</mi></mrow>" for name in slope.groups())
+    return f"<mfrac>{above}{below}</mfrac>"
 
 
 def expression(formula: str) -> str | None:

@@ -21,8 +21,9 @@ class SearchSection(Section):
 
     budget: Count
     """Programs that may be evaluated on the data."""
-    functions: tuple[str, ...]
-    """Functions of the programs, out of ``envs.symbolic.tokens.OPERATIONS``."""
+    functions: tuple[str | dict[str, str], ...] | dict[str, str]
+    """Functions of the programs, out of ``envs.symbolic.tokens.OPERATIONS``, and of your own by their formulas, such as
+    ``[add, mul, {hill: "x**n/(k**n + x**n)"}]``; a mapping alone stands beside the usual ones."""
     literals: tuple[str, ...]
     """Numbers that programs may hold beside the fitted ones."""
     max_length: Annotated[int, Field(ge=3, le=128)]
@@ -42,10 +43,21 @@ class SearchSection(Section):
     is bred. null: none."""
     proposals: Count
     """Forms that the prior proposes."""
+    time_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    """Seconds after which the best law so far is taken; null: none."""
     stop_at_noise: bool
     """End when the residuals of the best law no longer depend on the inputs."""
     checkpoint_every: Count
     """Evaluations between checkpoints."""
+
+
+class OdeSection(Section):
+    """Laws of motion, where ``time`` is given."""
+
+    degree: Annotated[int, Field(ge=1, le=5)]
+    """Of the polynomial terms that are tried first."""
+    budget: Annotated[int, Field(ge=0)]
+    """Programs that are searched for a state whose law is no sum of few of them; 0: none."""
 
 
 class SymbolicConfig(ExperimentConfig):
@@ -57,7 +69,10 @@ class SymbolicConfig(ExperimentConfig):
     """CSV file with a header, or the name of a shipped example; null: the planets. Several files ``[a.csv,b.csv]``:
     one law for all, whose measured constants each file has for itself."""
     target: str | None
-    """Column to explain."""
+    """Column to explain; with ``time``: the states, ``x,y``."""
+    time: str | None
+    """Column of times, for laws of motion: dx/dt of every state of ``target`` is explained by the states. Several files
+    are several trajectories. null: the rows are no trajectory."""
     columns: tuple[str, ...]
     """Input columns; all other numeric columns if empty."""
     units: dict[str, str] | None
@@ -68,6 +83,18 @@ class SymbolicConfig(ExperimentConfig):
     """A sub-expression known to matter, such as ``sin(theta)``; programs may use it as one token."""
     skeleton: str | None
     """The form of the law with one hole, such as ``x*exp(?)``: only the hole is searched."""
+    sample_weight: str | None
+    """Column with the weights of the rows, their relative precision; it is no input."""
+    y_error: str | Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    """Column with the standard errors of the target (it is no input), or one number for all rows."""
+    loss: str
+    """``squared``, or another of ``rl_suite.symbolic.weighing.LOSSES``."""
+    constraints: dict[str, Any] | None
+    """What every law must keep to, such as ``{positive: true, monotone: {mass: increasing}, nesting: {sin: [sin, cos]},
+    complexity: {exp: 5}}``."""
+    model_selection: str
+    """``bits``: the law of least price; ``accuracy``: of least error; ``best``: where the error falls most steeply."""
+    ode: OdeSection
     search: SearchSection
 
     @property

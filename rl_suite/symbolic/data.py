@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from envs.symbolic.units import Units
 from rl_suite.symbolic.evolution.island import NICHES, Niche
+from rl_suite.symbolic.forms.custom import Custom
+from rl_suite.symbolic.laws.constraints import Constraints
 
 Values = NDArray[np.float64]
 DEFAULT_BUDGET = 500_000  # programs that a search without a configuration may evaluate; as in ``config.yaml``
@@ -35,6 +37,8 @@ class Options:
     prior: Path | None = None
     proposals: int = 100
     loss: str = "squared"
+    custom: tuple[Custom, ...] = ()
+    constraints: Constraints = field(default_factory=Constraints)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from envs.symbolic.tokens import OPERATIONS
 from envs.symbolic.units import Units
 from rl_suite.progress import ProgressBar, tell
 from rl_suite.symbolic.data import Options
+from rl_suite.symbolic.forms.custom import read_functions
+from rl_suite.symbolic.output.choice import SELECTIONS
 from rl_suite.symbolic.search import Search
+from rl_suite.symbolic.weighing import LOSSES, row_weights
 
-LOSSES, SELECTIONS = ("squared", "relative", "huber", "absolute"), ("bits", "accuracy")
 SHOWN_LAW = 60  # characters of the best law beside the progress bar
 LENGTHS, SMALLEST_POPULATION, FEWEST_POINTS = (3, 128), 10, 4
 
@@ -30,28 +31,63 @@ def require_options(model: Any) -> Options:
         _whole(model.population, "population", SMALLEST_POPULATION)
     if model.search_points is not None:
         _whole(model.search_points, "search_points", FEWEST_POINTS)
-    if model.time_limit is not None and not model.time_limit > 0:
-        raise ValueError(f"time_limit={model.time_limit}: must be seconds, more than 0, or None")
+    limit = model.time_limit
+    if limit is not None and not (_is_number(limit) and limit > 0):
+        raise ValueError(f"time_limit={limit!r}: must be seconds, more than 0, or None")
+    _kinds(model)
     _one_of(model.loss, "loss", LOSSES)
     _one_of(model.model_selection, "model_selection", SELECTIONS)
-    for name in model.functions or ():
-        _one_of(name, "functions", tuple(OPERATIONS))
+    _whole(model.proposals, "proposals", 1)
+    functions, custom = read_functions(model.functions, Options.functions)
+    if model.target_unit is not None and model.units is None:
+        raise ValueError("target_unit: says something with units only; give the units of all columns too")
     if model.free_constants and model.units is None:
         raise ValueError("free_constants=True: says something of units only; give units and target_unit")
     if model.units is not None and (model.skeleton is not None or model.known is not None):
         raise ValueError("units cannot be used together with a skeleton or a known part")
     return Options(
-        functions=Options.functions if model.functions is None else tuple(model.functions),
+        functions=functions,
+        custom=custom,
         literals=Options.literals if model.literals is None else tuple(str(number) for number in model.literals),
         max_length=model.max_length,
         population=Options.population if model.population is None else model.population,
         search_points=Options.search_points if model.search_points is None else model.search_points,
+        polynomials=model.polynomials,
         inner_constants=model.inner_constants,
+        policy=model.policy,
+        proposals=model.proposals,
         stop_at_noise=model.stop_at_noise,
         known=model.known,
         loss=model.loss,
         prior=None if model.prior is None else Path(model.prior),
     )
+
+
+def _kinds(model: Any) -> None:
+    """Refuse options of the wrong kind."""
+    for name in (
+        "stop_at_noise",
+        "free_constants",
+        "inner_constants",
+        "verbose",
+        "warm_start",
+        "polynomials",
+        "policy",
+    ):
+        if not isinstance(getattr(model, name), bool | np.bool_):
+            raise ValueError(f"{name}={getattr(model, name)!r}: must be True or False")
+    for name in ("known", "skeleton", "target_unit"):
+        if not isinstance(getattr(model, name), str | None):
+            raise ValueError(f"{name}={getattr(model, name)!r}: must be text, or None")
+    for name in ("columns", "literals"):
+        if isinstance(getattr(model, name), str | int | float):
+            raise ValueError(f"{name}={getattr(model, name)!r}: must be a list, or None")
+    if model.units is not None and not isinstance(model.units, Mapping):
+        raise ValueError(f"units={model.units!r}: must be a mapping of columns to units, such as {{'x0': 'm'}}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _whole(value: Any, name: str, least: int, most: int | None = None) -> None:
@@ -77,33 +113,18 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def row_weights(y: NDArray[np.float64], sample_weight: Any, y_error: Any, loss: str) -> NDArray[np.float64] | None:
-    """Weights (n,) of the rows; None if all count alike."""
-    if sample_weight is not None and y_error is not None:
-        raise ValueError("sample_weight and y_error say the same; give one of them")
-    weights = None
-    if y_error is not None:
-        error = np.broadcast_to(np.asarray(y_error, dtype=np.float64), y.shape) if np.ndim(y_error) == 0 else y_error
-        error = np.asarray(column_or_1d(error), dtype=np.float64)
-        check_consistent_length(y, error)
-        if not (np.isfinite(error).all() and (error > 0).all()):
-            raise ValueError("y_error must be finite and more than 0 in every row")
-        weights = (error.min() / error) ** 2
-    elif sample_weight is not None:
-        weights = np.asarray(sample_weight, dtype=np.float64)
-        weights = np.full(y.shape, weights) if weights.ndim == 0 else np.asarray(column_or_1d(weights))
-        check_consistent_length(y, weights)
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError("sample_weight must be finite, not negative, and not zero in every row")
-    if loss == "relative":
-        if not y.all():
-            raise ValueError(
-                f"loss='relative': y is 0 in row {int(np.flatnonzero(y == 0)[0])}, which has no relative error"
-            )
-        size = np.abs(y)
-        relative = (size.min() / size) ** 2
-        weights = relative if weights is None else weights * relative
-    return weights if weights is None or np.ptp(weights) > 0 else None
+def weights_of(y: NDArray[np.float64], sample_weight: Any, y_error: Any, loss: str) -> NDArray[np.float64] | None:
+    """Weights (n,) of the rows out of what ``fit`` is given: numbers for all rows, or one for each."""
+    weight, error = (None if rows is None else _of_each_row(rows, y) for rows in (sample_weight, y_error))
+    return row_weights(y, weight, error, loss)
+
+
+def _of_each_row(given: Any, y: NDArray[np.float64]) -> NDArray[np.float64]:
+    if isinstance(given, int | float | np.number):
+        return np.full(y.shape, float(given))
+    rows = np.asarray(column_or_1d(given), dtype=np.float64)
+    check_consistent_length(y, rows)
+    return rows
 
 
 def chosen_columns(columns: Sequence[str] | None, names: Sequence[str]) -> list[int]:

@@ -1,6 +1,8 @@
 """``python train.py experiment=symbolic_search data=FILE.csv target=COLUMN``."""
 
 import math
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +17,19 @@ from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
 from rl_suite.symbolic.config import SymbolicConfig
 from rl_suite.symbolic.data import Data, Options
+from rl_suite.symbolic.dynamics import experiment as dynamics
+from rl_suite.symbolic.dynamics.experiment import SystemReport
 from rl_suite.symbolic.findings import read_findings
+from rl_suite.symbolic.forms.custom import read_functions
+from rl_suite.symbolic.laws.constraints import read_constraints
 from rl_suite.symbolic.laws.skeleton import Skeleton
+from rl_suite.symbolic.output.choice import SELECTIONS
 from rl_suite.symbolic.pictures import save_pictures
 from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.sizes import shrink
 from rl_suite.symbolic.table import Table, read_tables
+from rl_suite.symbolic.weighing import LOSSES, Weighing
 
 EXAMPLE, EXAMPLE_TARGET = Path("planets.csv"), "period"
 SHOWN_LAW = 60  # characters of the best law beside the progress bar
@@ -29,11 +37,17 @@ SHOWN_LAW = 60  # characters of the best law beside the progress bar
 
 def options_of(config: SymbolicConfig) -> Options:
     """The search's options out of the configuration."""
-    for name in config.search.functions:
-        require_known(name, OPERATIONS, "function")
     section = config.search
+    for name in section.functions if isinstance(section.functions, tuple) else ():
+        if isinstance(name, str):
+            require_known(name, OPERATIONS, "function")
+    try:
+        functions, custom = read_functions(section.functions, Options.functions)
+    except ValueError as error:
+        raise UserError(f"search.{error}") from None
     return Options(
-        functions=section.functions,
+        functions=functions,
+        custom=custom,
         literals=section.literals,
         max_length=section.max_length,
         population=section.population,
@@ -45,6 +59,7 @@ def options_of(config: SymbolicConfig) -> Options:
         prior=section.prior,
         proposals=section.proposals,
         known=config.known,
+        loss=config.loss,
     )
 
 
@@ -54,13 +69,19 @@ def table_of(config: SymbolicConfig) -> Table:
     if files is not None and config.target is None:
         raise UserError(f"{files[0]}: which column is to be explained? target=COLUMN")
     target = config.target or EXAMPLE_TARGET
-    return read_tables(files or (EXAMPLE,), target, config.columns, config.units, config.seed, config.free_constants)
+    require_known(config.loss, LOSSES, "loss")
+    require_known(config.model_selection, SELECTIONS, "model_selection")
+    weighing = Weighing(config.sample_weight, config.y_error, config.loss)
+    given = config.columns, config.units, config.seed, config.free_constants, weighing
+    return read_tables(files or (EXAMPLE,), target, *given)
 
 
-def build_search(config: SymbolicConfig, data: Data) -> Search:
-    """A search that has not begun; what it refuses becomes a ``UserError``."""
+def build_search(config: SymbolicConfig, data: Data, renamed: Mapping[str, str]) -> Search:
+    """A search that has not begun; what it refuses becomes a ``UserError``. ``renamed``: name in formulas -> column."""
+    named = {renamed.get(name, name): name for name in data.variables}
     try:
-        return Search(data, options_of(config), config.seed, config.search.budget)
+        options = replace(options_of(config), constraints=read_constraints(config.constraints, named))
+        return Search(data, options, config.seed, config.search.budget)
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -81,19 +102,25 @@ def hole_of(config: SymbolicConfig, data: Data) -> tuple[Skeleton | None, Data]:
 @rehearsed(shrink)
 def train(config: SymbolicConfig, run: Run) -> None:
     """Search until the law is exact, only noise is left, or the budget is spent; then report."""
+    if config.time is not None:
+        dynamics.train(config, run, options_of(config))
+        return
     table = table_of(config)
     for message in table.messages:
         show(message)
     skeleton, data = hole_of(config, table.data)
-    search = build_search(config, data)
+    search = build_search(config, data, table.renamed)
     found = run.checkpoints.read_latest()
     if found is not None:
         resume(search, found)
     run.go_on_from(found)
     saved = logged = search.evaluations
+    deadline = math.inf if config.search.time_limit is None else time.monotonic() + config.search.time_limit
     with ProgressBar("evaluations", config.search.budget) as progress:
         while not search.done:
             search.step()
+            if not search.done and time.monotonic() > deadline:
+                search.reason = "time"
             best = search.archive.best
             if best is not None:
                 error = math.sqrt(best.nmse)
@@ -109,6 +136,7 @@ def train(config: SymbolicConfig, run: Run) -> None:
                 run.finish("stopped")
                 return
     report = report_of(search) if skeleton is None else report_of(search).inside(skeleton, table.data)
+    report = report.choosing(config.model_selection)
     report.save(run.path / "laws.json")
     save_pictures(report, table.data.variables, run.path)
     show(report.table())
@@ -138,8 +166,10 @@ def report_of(search: Search) -> Report:
     return Report.of(search.findings(), search.given, search.reason, search.evaluations)
 
 
-def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
+def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report | SystemReport:
     """Measure the laws of a run on the table of the configuration (``data=other.csv``: on other rows)."""
+    if config.time is not None:
+        return dynamics.evaluate(config, request)
     if request.run is None:
         raise UserError("name the run folder of the search: python evaluate.py runs/symbolic_search/0 data=other.csv")
     saved = request.run.checkpoints.read_latest()
@@ -160,4 +190,5 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report:
         )
     report = Report.of(found, data, content["reason"], content["evaluations"])
     skeleton, _ = hole_of(config, table.data)
-    return report.measured_on(report.polisher) if skeleton is None else report.inside(skeleton, table.data)
+    whole = report.measured_on(report.polisher) if skeleton is None else report.inside(skeleton, table.data)
+    return whole.choosing(config.model_selection)

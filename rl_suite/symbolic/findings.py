@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.symbolic.tokens import Library
+from rl_suite.errors import NothingFoundError
 from rl_suite.symbolic.data import Data
 from rl_suite.symbolic.forms.baselines import baselines
+from rl_suite.symbolic.forms.custom import Custom, custom_laws
 from rl_suite.symbolic.laws.archive import Archive
 from rl_suite.symbolic.laws.canonical import settled_laws, signs_of
 from rl_suite.symbolic.laws.constants import is_plain
+from rl_suite.symbolic.laws.constraints import Constraints
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.pieces import Piece, piece_of
 from rl_suite.symbolic.laws.polish import Finished, Polisher
@@ -40,12 +43,16 @@ class Findings:
     """Rows that are left out because the law does not give them."""
 
 
-def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling) -> Findings:
-    """Finish laws of the scaled data as laws of ``data``."""
+def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling, constraints: Constraints) -> Findings:
+    """Finish laws of the scaled data as laws of ``data``.
+
+    Raises:
+        NothingFoundError: no law keeps to the constraints.
+    """
     output = Library("full", data.variables, constant=True)
     polisher = Polisher(data.X, data.y, data.sets, len(data.y), ITERATIONS, data.weights)
     signs = signs_of(data.X, data.variables)
-    archive = Archive()
+    archive = Archive(constraints.on(data.X, data.variables))
     for finished in laws:
         own = [scaling.undo(piece_of(law), data.variables).law(output) for law in finished.laws]
         archive.add(_settled(own, polisher, signs), 0)
@@ -60,8 +67,12 @@ def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling) -> Findi
                 simple[kind] = finished
                 archive.add(finished, 0)
     front = archive.front()
-    front += [f for f in simple.values() if f not in front and f.text not in [other.text for other in front]]
-    chosen = archive.best if archive.best is not None else simple["constant"]
+    allowed = archive.allowed or (lambda laws: True)
+    more = (f for f in simple.values() if f not in front and f.text not in [other.text for other in front])
+    front += [f for f in more if allowed(f.laws)]
+    chosen = archive.best
+    if chosen is None:
+        raise NothingFoundError("no law keeps to all constraints, not even a constant; allow more")
     return Findings(chosen, sorted(front, key=lambda f: (f.complexity, -f.nmse)), polisher)
 
 
@@ -73,6 +84,16 @@ def simple_laws(data: Data, rows: Sequence[NDArray[np.int64]]) -> Iterator[tuple
         kind, first = forms[0]
         if all(piece.names == first.names for _, piece in forms):
             yield kind, [piece for _, piece in forms]
+
+
+def first_laws(
+    data: Data, rows: Sequence[NDArray[np.int64]], customs: Sequence[Custom]
+) -> Iterator[tuple[list[Piece], int]]:
+    """What is offered before anything is bred: simple laws, and those of functions of one's own; (law, tried)."""
+    yield from ((form, 1) for _, form in simple_laws(data, rows))
+    if customs:
+        for piece, tried in custom_laws(customs, data.X[rows[0]], data.y[rows[0]], data.variables):
+            yield [piece], tried
 
 
 def _settled(laws: Sequence[Law], polisher: Polisher, signs: dict[str, str]) -> Finished:

@@ -1,10 +1,11 @@
 """The search as a scikit-learn estimator."""
 
-import math
+import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
@@ -16,18 +17,26 @@ from rl_suite.symbolic.data import DEFAULT_BUDGET, Data, Options
 from rl_suite.symbolic.estimator_options import (
     chosen_columns,
     require_options,
-    row_weights,
     run_for,
     seed_of,
     units_of,
+    weights_of,
 )
 from rl_suite.symbolic.laws.constants import Constant, bootstrapped, constants_of
+from rl_suite.symbolic.laws.constraints import read_constraints
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.laws.skeleton import Skeleton
+from rl_suite.symbolic.output.choice import choose
+from rl_suite.symbolic.output.exports import as_rows, c_code, latex_table, python_code, torch_module
+from rl_suite.symbolic.output.saved import model_record, read_model, write_model
 from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.table import formula_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
 
 
 class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -36,6 +45,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         budget: programs that may be evaluated on the data.
         functions: functions of the search, names out of ``envs.symbolic.tokens.OPERATIONS``; None: those of physics.
+            ``{"hill": "x**n/(k**n + x**n)"}`` adds one of your own; such mappings may stand in the list of names.
         max_length: longest program, in tokens, inside a frame.
         units: unit of every variable by name, such as ``{"m": "kg", "v": "m/s"}``; None: no units.
         target_unit: unit of y, where ``units`` is given.
@@ -50,10 +60,16 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         population: programs per island; None: as in ``config.yaml``.
         search_points: rows that programs are bred on; None: as in ``config.yaml``.
         inner_constants: scan for constants inside functions of one variable.
+        polynomials: begin with sparse polynomials and quotients of them.
+        policy: let a recurrent policy, trained during the search, propose programs.
+        proposals: forms that the ``prior`` proposes.
+        constraints: what every law must keep to: ``{"positive": True, "monotone": {"x0": "increasing"}, "nesting":
+            {"sin": ["sin", "cos"]}, "complexity": {"exp": 5}}``; None: nothing.
         loss: "squared"; "relative" for errors in proportion to y; "huber" or "absolute" for heavy tails.
         time_limit: seconds after which the best law so far is taken; None: none.
         verbose: show a progress bar.
-        model_selection: "bits" for the law of least price, "accuracy" for that of least error.
+        model_selection: "bits" for the law of least price, "accuracy" for that of least error, "best" for that where
+            the error falls most steeply among those of nearly the least error.
         warm_start: a second ``fit`` to the same data goes on for another ``budget``.
 
     Attributes:
@@ -77,7 +93,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         budget: int = DEFAULT_BUDGET,
-        functions: Sequence[str] | None = None,
+        functions: Sequence[Any] | Mapping[str, str] | None = None,
         max_length: int = Options.max_length,
         units: Mapping[str, str] | None = None,
         target_unit: str | None = None,
@@ -97,6 +113,10 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         model_selection: str = "bits",
         warm_start: bool = False,
         prior: str | Path | None = None,
+        proposals: int = Options.proposals,
+        polynomials: bool = Options.polynomials,
+        policy: bool = Options.policy,
+        constraints: Mapping[str, Any] | None = None,
     ):
         self.budget = budget
         self.functions = functions
@@ -119,6 +139,10 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.model_selection = model_selection
         self.warm_start = warm_start
         self.prior = prior
+        self.proposals = proposals
+        self.polynomials = polynomials
+        self.policy = policy
+        self.constraints = constraints
 
     def fit(
         self, X: Any, y: Any, datasets: Any = None, sample_weight: Any = None, y_error: Any = None
@@ -140,7 +164,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2, dtype=np.float64)
         y = np.asarray(y, dtype=np.float64)
         given = getattr(self, "feature_names_in_", [f"x{i}" for i in range(X.shape[1])])
-        weights = row_weights(y, sample_weight, y_error, self.loss)
+        weights = weights_of(y, sample_weight, y_error, self.loss)
         sets, labels = None, np.array([""])
         if datasets is not None:
             labels, sets = np.unique(column_or_1d(datasets), return_inverse=True)
@@ -148,6 +172,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         used = chosen_columns(self.columns, [str(name) for name in given])
         names = formula_names([str(given[i]) for i in used])
         units = units_of(self, given, used, names)
+        named = {str(given[i]): name for i, name in zip(used, names, strict=True)}
+        options = replace(checked, constraints=read_constraints(self.constraints, named))
         kept = np.flatnonzero(weights > 0) if weights is not None else np.arange(len(y))
         data = Data(
             np.ascontiguousarray(X[kept][:, used]), y[kept], tuple(names), units, "y",
@@ -156,13 +182,14 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         skeleton = None if self.skeleton is None else Skeleton(self.skeleton, data.variables)
         hole = data if skeleton is None else replace(data, y=skeleton.solve(data.X, data.y))
-        search = self._search(hole, checked)
+        search = self._search(hole, options)
         self.stopped_ = run_for(search, self.time_limit, self.verbose)
         report = Report.of(search.findings(), hole, self.stopped_, search.evaluations)
         report = report if skeleton is None else report.inside(skeleton, data)
-        accurate = min(report.front, key=lambda f: f.nmse)
-        chosen = accurate if self.model_selection == "accuracy" else report.chosen
+        chosen = choose(report.front, report.chosen, self.model_selection)
         self._columns = used
+        self._chosen = chosen
+        self._given = data
         self._labels = labels.tolist()
         self.front_: list[Finished] = list(report.front)
         self.laws_: dict[Any, Law] = dict(zip(self._labels, chosen.laws, strict=True))
@@ -185,12 +212,13 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self.search_
 
     @property
-    def table_(self) -> list[dict[str, Any]]:
-        """The front as rows with complexity, error (NRMSE), bits and law, for ``pandas.DataFrame(model.table_)``."""
+    def table_(self) -> Any:
+        """The front, simplest first: complexity, error (NRMSE), bits, law; a data frame where pandas is installed."""
         check_is_fitted(self)
-        return [
-            {"complexity": f.complexity, "error": math.sqrt(f.nmse), "bits": f.bits, "law": f.text} for f in self.front_
-        ]
+        rows = as_rows(self.front_)
+        if importlib.util.find_spec("pandas") is None:
+            return rows
+        return importlib.import_module("pandas").DataFrame(rows)
 
     def predict(self, X: Any, datasets: Any = None, index: int | None = None) -> NDArray[np.float64]:
         """Values of the law at X (n, d); NaN where it is not finite. ``datasets`` (n,) as in :meth:`fit`.
@@ -201,9 +229,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, reset=False, dtype=np.float64)[:, self._columns]
         laws = self.laws_
         if index is not None:
-            if not -len(self.front_) <= index < len(self.front_):
-                raise ValueError(f"index={index}: the front has {len(self.front_)} laws, 0 to {len(self.front_) - 1}")
-            laws = dict(zip(self._labels, self.front_[index].laws, strict=True))
+            laws = dict(zip(self._labels, self._at(index).laws, strict=True))
         if datasets is None:
             if len(laws) > 1:
                 raise ValueError("the law was fitted to several datasets: predict(X, datasets) needs their labels")
@@ -244,3 +270,71 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """The law as LaTeX."""
         check_is_fitted(self)
         return self.law_.latex(named=len(self.laws_) > 1)
+
+    def numpy_code(self, index: int | None = None) -> str:
+        """The law as the text of a Python function of the columns; ``index`` as in :meth:`predict`."""
+        return python_code(self._one_law(index))
+
+    def c_code(self, index: int | None = None) -> str:
+        """The law as the text of a C function of the columns."""
+        return c_code(self._one_law(index))
+
+    def torch(self, index: int | None = None) -> "nn.Module":
+        """The law as a torch module of the used columns, (..., d) -> (...); measured constants are its parameters."""
+        return torch_module(self._one_law(index))
+
+    def latex_table(self) -> str:
+        """The front as a LaTeX table."""
+        check_is_fitted(self)
+        return latex_table(self.front_)
+
+    def plot(self, X: Any = None, y: Any = None, index: int | None = None) -> "Figure":
+        """A figure of fit, residuals and front; of the data of the last ``fit`` unless X and y are given."""
+        from rl_suite.symbolic.output.figures import law_figure
+
+        law = self._one_law(index)
+        chosen = self._chosen if index is None else self._at(index)
+        if (X is None) != (y is None):
+            raise ValueError("plot: give both X and y, or neither")
+        if X is not None:
+            X, y = validate_data(self, X, y, reset=False, y_numeric=True, dtype=np.float64)
+            X = X[:, self._columns]
+        elif hasattr(self, "_given"):
+            X, y = self._given.X, self._given.y
+        else:
+            raise ValueError("plot: a model that was read from a file has no data; give X and y")
+        return law_figure((X, np.asarray(y), law.predict(X)), law.library.variables, "y", self.front_, chosen)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model as JSON, without pickle; :meth:`load` reads it."""
+        check_is_fitted(self)
+        write_model(model_record(self, self.law_.library.variables, self._chosen), Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SymbolicRegressor":
+        """The model of a file that :meth:`save` wrote; the file is data, whoever wrote it.
+
+        Raises:
+            UserError: the file is missing or not such a model.
+        """
+        record, library, front, chosen = read_model(Path(path), set(cls._get_param_names()))
+        model = cls(**record.parameters)
+        model._columns, model._labels = list(record.columns), list(record.labels)
+        model.n_features_in_ = record.n_features
+        if record.feature_names is not None:
+            model.feature_names_in_ = np.array(record.feature_names, dtype=object)
+        model.front_, model._chosen, model.law_ = front, chosen, replace(chosen.law, library=library)
+        model.laws_ = dict(zip(model._labels, chosen.laws, strict=True))
+        constants = [[Constant(**constant) for constant in row] for row in record.constants]
+        model.constants_, model.constants_of_ = constants[0], dict(zip(model._labels, constants, strict=True))
+        model.stopped_, model.evaluations_ = record.stopped, record.evaluations
+        return model
+
+    def _at(self, index: int) -> Finished:
+        if not -len(self.front_) <= index < len(self.front_):
+            raise ValueError(f"index={index}: the front has {len(self.front_)} laws, 0 to {len(self.front_) - 1}")
+        return self.front_[index]
+
+    def _one_law(self, index: int | None) -> Law:
+        check_is_fitted(self)
+        return self.law_ if index is None else self._at(index).law

@@ -17,6 +17,8 @@ from rl_suite.symbolic.laws.constants import Constant, constants_of
 from rl_suite.symbolic.laws.polish import Finished, Polisher
 from rl_suite.symbolic.laws.records import finished_record
 from rl_suite.symbolic.laws.skeleton import Skeleton
+from rl_suite.symbolic.output.choice import choose
+from rl_suite.symbolic.scaling import Scaling
 
 SHOWN = 12  # laws of the front in the table
 LEFT = {
@@ -58,12 +60,17 @@ class Report:
     datasets: tuple[str, ...] = ("",)
     """Names of the datasets, each of which has constants of its own."""
     outliers: tuple["Outlier", ...] = ()
+    in_si: str = ""
+    """The law in SI base units, where the table has others."""
 
     @classmethod
     def of(cls, found: Findings, data: Data, stopped: str, evaluations: int) -> "Report":
         """The report of a search's laws for ``data``."""
+        in_si = ""
+        if data.units is not None and data.units.scales:
+            in_si = Scaling((0,) * len(data.variables), 0, data.units.scales).in_units_of(found.chosen.law).infix()
         report = cls(data.target, found.front, found.chosen, found.polisher, stopped, evaluations, data.set_names)
-        return replace(report, outliers=tuple(_outliers(found, data)))
+        return replace(report, outliers=tuple(_outliers(found, data)), in_si=in_si)
 
     def measured_on(self, polisher: Polisher) -> "Report":
         """The same laws with their errors on other data."""
@@ -79,6 +86,10 @@ class Report:
         front = [filled[id(f)] for f in self.front]
         whole = replace(self, front=front, chosen=filled[id(self.chosen)])
         return whole.measured_on(Polisher(data.X, data.y, data.sets, weights=data.weights))
+
+    def choosing(self, selection: str) -> "Report":
+        """The report with the law that ``selection`` takes from the front."""
+        return replace(self, chosen=choose(self.front, self.chosen, selection))
 
     def tables(self) -> list[Table]:
         """What ``evaluate.py`` prints."""
@@ -106,6 +117,7 @@ class Report:
         return [
             f"law:    {self.target} = {self.chosen.text}",
             f"LaTeX:  {self.target} = {self.chosen.latex}",
+            *([f"in SI:  {self.target} = {self.in_si}, every column in SI base units"] if self.in_si else []),
             *(f"        {line}" for line in self.certainty()),
         ]
 
@@ -151,6 +163,7 @@ class Report:
             "constants": [[asdict(c) for c in constants] for constants in self.constants()],
             "datasets": list(self.datasets),
             "outliers": [asdict(outlier) for outlier in self.outliers],
+            "in_si": self.in_si,
         }
 
     def save(self, path: Path) -> None:

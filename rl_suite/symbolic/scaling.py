@@ -2,7 +2,8 @@
 
 Masses of stars in kilograms have squares that are no numbers of double precision. Columns of similar size are
 divided by one power, so that sums of them stay sums; with units the powers are those of a change of the base
-units, so that every law keeps its constants. Tables of ordinary size are searched as they are.
+units, so that every law keeps its constants. Columns in other units than SI's base units (km, eV, deg) are brought to
+these first, and the law is handed over in the numbers of the table. Tables of ordinary size are searched as they are.
 """
 
 from dataclasses import dataclass, replace
@@ -11,10 +12,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.symbolic.unit_text import Scale
 from envs.symbolic.units import SCALE, Units
 from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.laws.canonical import canonical
+from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact
-from rl_suite.symbolic.laws.pieces import Piece, binary, number
+from rl_suite.symbolic.laws.pieces import Piece, binary, number, piece_of
 from rl_suite.symbolic.laws.skeleton import substitute
 
 Values = NDArray[np.float64]
@@ -25,34 +29,60 @@ SQUARABLE = 140.0  # largest exponent of a target whose squares are summed
 
 @dataclass(frozen=True)
 class Scaling:
-    """Decimal exponents that columns (d,) and the target are divided by."""
+    """What columns (d,) and the target are multiplied by (their units) and then divided by (powers of ten)."""
 
     columns: tuple[int, ...]
+    """Decimal exponents."""
     target: int
+    units: tuple[Scale, ...] = ()
+    """Sizes of the units of the columns and, last, of the target, in SI base units; empty where all are 1."""
 
     @property
     def trivial(self) -> bool:
         """Whether nothing is scaled."""
-        return not any(self.columns) and self.target == 0
+        return not any(self.columns) and self.target == 0 and not self.units
 
     def apply(self, data: Data) -> Data:
         """The data that are searched."""
         if self.trivial:
             return data
+        data = in_base_units(data)
         with np.errstate(under="ignore"):
             X = np.column_stack([_divided(column, k) for column, k in zip(data.X.T, self.columns, strict=True)])
             return replace(data, X=X, y=_divided(data.y, self.target))
 
     def undo(self, piece: Piece, variables: tuple[str, ...]) -> Piece:
         """A law of the scaled data as one of the data."""
-        for name, k in zip(variables, self.columns, strict=True):
-            if k:
-                piece = substitute(piece, name, binary("mul", _power(-k), Piece((name,))))
-        return binary("mul", _power(self.target), piece) if self.target else piece
+        sizes = self.units or (Scale(),) * (len(variables) + 1)
+        for name, k, size in zip(variables, self.columns, sizes, strict=False):
+            factor = _factor(size, -k)
+            if factor is not None:
+                piece = substitute(piece, name, binary("mul", factor, Piece((name,))))
+        factor = _factor(Scale(1 / sizes[-1].fraction, -sizes[-1].pi_power), self.target)
+        return piece if factor is None else binary("mul", factor, piece)
+
+    def in_units_of(self, law: Law) -> Law:
+        """A law of the numbers in a table as one of the same quantities in SI base units."""
+        inverse = tuple(Scale(1 / size.fraction, -size.pi_power) for size in self.units)
+        back = Scaling((0,) * len(self.columns), 0, inverse)
+        return canonical(back.undo(piece_of(law), law.library.variables).law(law.library), {})
+
+
+def in_base_units(data: Data) -> Data:
+    """The data with columns and target as numbers in SI base units."""
+    if data.units is None or not data.units.scales:
+        return data
+    X, y, units = data.units.in_base_units(data.X, data.y)
+    return replace(data, X=X, y=y, units=units)
 
 
 def scaling_of(data: Data) -> Scaling:
-    """The powers for a table; 0 for all columns of ordinary size."""
+    """The sizes of a table's units, and powers of ten; 0 for all columns of ordinary size."""
+    units = () if data.units is None else data.units.scales
+    return replace(_powers_of(in_base_units(data)), units=units)
+
+
+def _powers_of(data: Data) -> Scaling:
     logs = [_middle(column) for column in (*data.X.T, data.y)]
     sizes = np.array([middle for middle, _ in logs])
     largest = float(np.log10(np.maximum(np.abs(data.y).max(), 1e-300)))
@@ -108,6 +138,10 @@ def _divided(column: Values, k: int) -> Values:
     return result
 
 
-def _power(k: int) -> Piece:
-    exact = Exact(Fraction(10) ** k)
-    return number(float(exact.fraction), exact)
+def _factor(size: Scale, k: int) -> Piece | None:
+    """size * 10^k as a number that the units and the scaling bring; None for 1."""
+    fraction = size.fraction * Fraction(10) ** k
+    if fraction == 1 and not size.pi_power:
+        return None
+    exact = Exact(fraction, Fraction(size.pi_power), given=True)
+    return number(float(exact), exact)

@@ -21,7 +21,7 @@ from rl_suite.symbolic.beginnings import Offer, inner_openings, opening_laws
 from rl_suite.symbolic.data import Data, Options, Values
 from rl_suite.symbolic.evolution.genome import Alphabet
 from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island
-from rl_suite.symbolic.findings import Findings, findings_of, findings_record, simple_laws
+from rl_suite.symbolic.findings import Findings, findings_of, findings_record, first_laws
 from rl_suite.symbolic.forms.candidates import forms_of
 from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
 from rl_suite.symbolic.landscape import Landscape
@@ -65,13 +65,13 @@ class Search:
         self.scaling = scaling_of(data) if options.known is None else Scaling((0,) * len(data.variables), 0)
         self.data = data = self.scaling.apply(data)
         self.output = Library("full", data.variables, constant=True)
-        self._inputs = inputs_of(data.X, data.variables, data.units, options.known)
+        self._inputs = inputs_of(data.X, data.variables, data.units, options.known, options.custom)
         names = self._inputs.names
         self.library = Library(options.functions, names, literals=options.literals, constant=options.constant)
         self.alphabet = Alphabet(self.library)
         pure = np.isin(np.arange(len(names)), self._inputs.pure)
         self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
-        self.archive = Archive()
+        self.archive = Archive(options.constraints.on(data.X, data.variables))
         self.polisher = Polisher(data.X, data.y, data.sets, weights=data.weights)
         self.evaluations = self.generation = 0
         self.reason = ""
@@ -141,7 +141,7 @@ class Search:
             return False
         left_out = self.outliers
         self._weigh(weights)
-        old, self.archive = list(self.archive), Archive()
+        old, self.archive = list(self.archive), Archive(self.archive.allowed)
         for finished in old:
             self._offer([piece_of(law) for law in finished.laws])
         if not np.array_equal(left_out, self.outliers):  # what was found too poor before may be the law now
@@ -182,7 +182,7 @@ class Search:
             if self.archive.best is not None and self.archive.best not in laws:
                 laws.append(self.archive.best)
             data = replace(self.given, weights=self.data.weights)
-            found = findings_of(laws, data, self.scaling)
+            found = findings_of(laws, data, self.scaling, self.options.constraints)
             self._findings = self.evaluations, replace(found, outliers=tuple(self.outliers.tolist()))
         return self._findings[1]
 
@@ -266,7 +266,7 @@ class Search:
                 self.reason = "noise"
 
     def _begin(self) -> None:
-        self._offer_all(([*form], 1) for _, form in simple_laws(self.data, self.polisher.rows))
+        self._offer_all(first_laws(self.data, self.polisher.rows, self.options.custom))
         if self.options.polynomials:
             self._offer_all(opening_laws(self._inputs, self.land, lambda: self.archive.solved))
 
@@ -378,6 +378,6 @@ class Search:
         self._seen[:] = 0
         self._seen[slots] = seen
         self._finished = {bytes.fromhex(key) for key in state["finished"]}
-        self.archive = read_archive(state["archive"], self.output)
+        self.archive = read_archive(state["archive"], self.output, self.archive.allowed)
         if self.guidance is not None:
             self.guidance.restore(state["guidance"])

@@ -21,4 +21,5 @@ def shrink(config: SymbolicConfig) -> SymbolicConfig:
         "budget": min(search.budget, EVALUATIONS),
         "checkpoint_every": 1,
     }
-    return changed(config, {f"search.{key}": value for key, value in tiny.items()})
+    sizes: dict[str, object] = {f"search.{key}": value for key, value in tiny.items()}
+    return changed(config, sizes | {"ode.budget": min(config.ode.budget, EVALUATIONS), "ode.degree": 1})

@@ -19,6 +19,7 @@ from rl_suite.loading import shortened
 from rl_suite.memory import require_memory
 from rl_suite.reading import read_bytes
 from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.weighing import Weighing, row_weights
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "data"
 MAX_COLUMNS = 30
@@ -27,6 +28,8 @@ MIN_ROWS = 4
 MAX_CELL = 400  # characters
 MAX_NAME = 100  # characters of the name of a column
 MOST_NAMED = 40  # columns that a message lists
+LEAST_WEIGHT = 1e-12  # of the least other, for rows of weight 0
+EVERY_ROW = Weighing()
 PER_BYTE = 12  # bytes of memory, as cells, for one byte of a file
 
 
@@ -60,6 +63,7 @@ def read_table(
     units: Mapping[str, str] | None = None,
     seed: int = 0,
     free_constants: bool = False,
+    weighing: Weighing = EVERY_ROW,
 ) -> Table:
     """Read a CSV file with a header into data for the search.
 
@@ -70,6 +74,7 @@ def read_table(
         units: unit of each input and of the target, such as "m/s^2"; none are checked if empty.
         seed: of the choice of rows where there are more than ``MAX_ROWS``.
         free_constants: with units, whether fitted constants may have any unit.
+        weighing: how much each row counts.
 
     Raises:
         UserError: whatever is wrong with the file, with the row and the column.
@@ -80,17 +85,16 @@ def read_table(
         raise UserError(
             f"{path.name}: has no column {shortened(target)!r}; target=... must be one of: {_listed(header)}"
         )
-    unknown = [name for name in columns if name not in header or name == target]
+    unknown = [name for name in (*columns, *weighing.columns) if name not in header or name == target]
     if unknown:
-        raise UserError(
-            f"{path.name}: {shortened(unknown[0])!r} cannot be an input; the columns are: {_listed(header)}"
-        )
+        role = "an input" if unknown[0] in columns else "a weight or an error"
+        raise UserError(f"{path.name}: {shortened(unknown[0])!r} cannot be {role}; the columns are: {_listed(header)}")
     messages: list[str] = []
     if len(rows) > MAX_ROWS:
         keep = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
         messages.append(f"{len(rows)} rows: {MAX_ROWS} of them, drawn at random, are searched")
         rows = [rows[i] for i in keep]
-    wanted = list(columns) or [name for name in header if name != target]
+    wanted = list(columns) or [name for name in header if name not in (target, *weighing.columns)]
     values, left_out = _varying_columns(path, header, rows, wanted, target, bool(columns))
     messages += left_out
     inputs = [name for name in wanted if name in values]
@@ -106,7 +110,42 @@ def read_table(
     given = _units(units, inputs, names, target, free_constants) if units else None
     renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
     messages += [f"column {old!r} is called {new} in formulas" for new, old in renamed.items()]
-    return Table(Data(X, values[target], tuple(names), given, target), tuple(messages), renamed)
+    weights = _weights(path, header, rows, values[target], weighing)
+    return Table(Data(X, values[target], tuple(names), given, target, weights=weights), tuple(messages), renamed)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Columns (n,) of finite numbers of a CSV file with a header; ``UserError`` where there are none."""
+    path = find_table(path)
+    header, rows = _cells(path)
+    columns = []
+    for name in names:
+        if name not in header:
+            raise UserError(f"{path.name}: has no column {name!r}; the columns are: {', '.join(header)}")
+        column = _numbers(path, header.index(name), name, rows)
+        if column is None:
+            raise UserError(f"{path.name}: column {name!r} holds text; choose a column of numbers")
+        columns.append(column)
+    return columns
+
+
+def _weights(
+    path: Path, header: list[str], rows: list[list[str]], y: NDArray[np.float64], weighing: Weighing
+) -> NDArray[np.float64] | None:
+    """Weights of the rows; rows of weight 0 keep a weight that no sum feels."""
+    given: list[NDArray[np.float64] | None] = []
+    for source in weighing[:2]:
+        column = np.full(len(y), source) if isinstance(source, float | int) else None
+        if isinstance(source, str):
+            column = _numbers(path, header.index(source), source, rows)
+            if column is None:
+                raise UserError(f"{path.name}: column {source!r} holds text, and is to weigh rows")
+        given.append(column)
+    try:
+        weights = row_weights(y, given[0], given[1], weighing.loss)
+    except ValueError as error:
+        raise UserError(f"{path.name}: {error}") from None
+    return None if weights is None else np.where(weights > 0, weights, LEAST_WEIGHT * weights[weights > 0].min())
 
 
 def _varying_columns(
@@ -137,6 +176,7 @@ def read_tables(
     units: Mapping[str, str] | None = None,
     seed: int = 0,
     free_constants: bool = False,
+    weighing: Weighing = EVERY_ROW,
 ) -> Table:
     """Several files as datasets of one law; the inputs are the columns that vary in all of them.
 
@@ -144,21 +184,23 @@ def read_tables(
         UserError: as :func:`read_table`, or files that share no such column.
     """
     if len(paths) == 1:
-        return read_table(paths[0], target, columns, units, seed, free_constants)
+        return read_table(paths[0], target, columns, units, seed, free_constants, weighing)
     twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
     if twice is not None:
         raise UserError(f"{twice}: is named twice in data=...")
-    first = [read_table(path, target, columns, None, seed) for path in paths]
+    first = [read_table(path, target, columns, None, seed, weighing=weighing) for path in paths]
     inputs = [[table.renamed.get(name, name) for name in table.data.variables] for table in first]
     shared = [name for name in inputs[0] if all(name in other for other in inputs)]
     if not shared:
         raise UserError(f"{', '.join(path.name for path in paths)}: no column of numbers varies in all of them")
-    tables = [read_table(path, target, shared, units, seed, free_constants) for path in paths]
+    tables = [read_table(path, target, shared, units, seed, free_constants, weighing) for path in paths]
     left_out = sorted({name for other in inputs for name in other} - set(shared))
     notes = [f"{path.name}: {m}" for path, table in zip(paths, first, strict=True) for m in table.messages]
     notes += [f"column {name!r} does not vary in every file and is left out" for name in left_out]
+    weights = [np.ones(len(t.data.y)) if t.data.weights is None else t.data.weights for t in tables]
     data = replace(
         tables[0].data,
+        weights=np.concatenate(weights) if any(t.data.weights is not None for t in tables) else None,
         X=np.concatenate([table.data.X for table in tables]),
         y=np.concatenate([table.data.y for table in tables]),
         sets=np.repeat(np.arange(len(tables)), [len(table.data.y) for table in tables]),

@@ -4,7 +4,7 @@ Where units are known, every law can be written in dimensionless groups (Bucking
 (such as omega*t, v/c, E*t/h) are columns of their own, so that cos(E*t/h) is a program of two tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
@@ -12,12 +12,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.symbolic.tokens import Library
 from envs.symbolic.units import Units, format_unit
+from rl_suite.symbolic.forms.custom import Custom, column_forms
 from rl_suite.symbolic.laws.pieces import Piece, binary, product
 from rl_suite.symbolic.laws.skeleton import KNOWN, read_known, substitute
 
 Values = NDArray[np.float64]
-GROUP = "group_"
+GROUP, CUSTOM = "group_", "custom_"
 MAX_GROUPS = 12
 MAX_GROUP_POWER = 3
 MAX_GROUP_SIZE = 6  # variables in a group
@@ -69,8 +71,10 @@ class Inputs:
         return piece
 
 
-def inputs_of(X: Values, variables: tuple[str, ...], units: Units | None, known: str | None) -> Inputs:
-    """The inputs for X (n, d).
+def inputs_of(
+    X: Values, variables: tuple[str, ...], units: Units | None, known: str | None, customs: Sequence[Custom] = ()
+) -> Inputs:
+    """The inputs for X (n, d); functions of one's own without fitted numbers are columns, where no units are known.
 
     Raises:
         ValueError: a known part together with units, or one that is not finite.
@@ -81,8 +85,25 @@ def inputs_of(X: Values, variables: tuple[str, ...], units: Units | None, known:
             raise ValueError("a known part and units cannot be used together")
         piece, values = read_known(known, variables, X)
         columns = np.column_stack([X, values])
-        return Inputs((*variables, KNOWN), columns, (*plain.factors, piece), {KNOWN: piece}, None)
+        plain = Inputs((*variables, KNOWN), columns, (*plain.factors, piece), {KNOWN: piece}, None)
+    if units is None:
+        return _with_customs(plain, variables, customs)
     return plain if units is None else _with_groups(plain, units)
+
+
+def _with_customs(plain: Inputs, variables: tuple[str, ...], customs: Sequence[Custom]) -> Inputs:
+    found: dict[str, Piece] = {}
+    columns = [plain.columns]
+    library = Library("full", variables, constant=True)
+    for piece in column_forms(customs, variables)[:MAX_GROUPS]:
+        values = piece.law(library).predict(plain.columns[:, : len(variables)])
+        if np.isfinite(values).all():
+            found[f"{CUSTOM}{len(found)}"] = piece
+            columns.append(values[:, None])
+    if not found:
+        return plain
+    derived = plain.derived | found
+    return replace(plain, names=(*plain.names, *found), columns=np.concatenate(columns, axis=1), derived=derived)
 
 
 def _with_groups(plain: Inputs, units: Units) -> Inputs:

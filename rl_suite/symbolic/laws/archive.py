@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from rl_suite.symbolic.laws.constraints import Allowed
 from rl_suite.symbolic.laws.polish import Finished, Polisher, Values
 from rl_suite.symbolic.laws.price import EXACT_NMSE
 
@@ -20,16 +21,18 @@ SIGNIFICANCE = 0.01  # of the test that residuals still depend on the inputs
 class Archive:
     """For every complexity the law of least error, and the law of least price over all."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Allowed | None = None) -> None:
+        self.allowed = allowed
+        """Which laws may be kept; None: all."""
         self._best: dict[int, Finished] = {}
         self.best: Finished | None = None
         self.found_at = 0
         """Evaluations after which the present best law was found."""
 
     @classmethod
-    def restored(cls, laws: Sequence[Finished], best: int, found_at: int) -> "Archive":
+    def restored(cls, laws: Sequence[Finished], best: int, found_at: int, allowed: Allowed | None = None) -> "Archive":
         """An archive that holds ``laws``; number ``best`` is the cheapest (-1: there is none)."""
-        archive = cls()
+        archive = cls(allowed)
         for finished in laws:
             known = archive._best.get(finished.complexity)
             if known is None or finished.nmse < known.nmse:
@@ -41,13 +44,17 @@ class Archive:
     def add(self, finished: Finished, evaluations: int) -> bool:
         """Keep a law if it is the best of its complexity; True if it has the least price of all."""
         known = self._best.get(finished.complexity)
-        if (
+        kept = (
             known is None
             or finished.nmse < known.nmse * (1 - 1e-9)
             or (finished.nmse <= known.nmse * (1 + 1e-9) and finished.bits < known.bits)
-        ):
+        )
+        cheapest = self.best is None or finished.bits < self.best.bits - 1e-6
+        if self.allowed is not None and (kept or cheapest) and not self.allowed(finished.laws):
+            return False
+        if kept:
             self._best[finished.complexity] = finished
-        if self.best is None or finished.bits < self.best.bits - 1e-6:
+        if cheapest:
             self.best = finished
             self.found_at = evaluations
             return True

@@ -30,8 +30,12 @@ _FUNCTIONS: dict[type, str] = {
     sympy.exp: "exp",
     sympy.log: "log",
     sympy.Abs: "abs",
+    sympy.sign: "sign",
+    sympy.Heaviside: "step",
     **{getattr(sympy, name): name for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")},
 }
+
+_BINARY: dict[type, str] = {sympy.Min: "min", sympy.Max: "max", sympy.atan2: "atan2"}
 
 
 class UnsayableError(ValueError):
@@ -205,6 +209,8 @@ def as_piece(expression: sympy.Expr) -> Piece:
         return _product_piece(expression)
     if expression.is_Pow:
         return _power_piece(expression.base, expression.exp)
+    if expression.func in _BINARY:
+        return _binary_piece(_BINARY[expression.func], expression.args)
     name = _FUNCTIONS.get(expression.func)
     if name is None:
         raise UnsayableError(f"no token says {expression.func}")
@@ -219,6 +225,15 @@ def _number_piece(expression: sympy.Expr) -> Piece:
         return number(float(expression))
     except (TypeError, ValueError):
         raise UnsayableError(f"{expression} is not a real number") from None
+
+
+def _binary_piece(name: str, arguments: Sequence[sympy.Expr]) -> Piece:
+    """Min and Max may have more than two arguments, in an order that sympy chooses."""
+    ordered = arguments if name == "atan2" else sorted(arguments, key=sympy.default_sort_key)
+    result = as_piece(ordered[0])
+    for argument in ordered[1:]:
+        result = binary(name, result, as_piece(argument))
+    return result
 
 
 def _sum_piece(expression: sympy.Expr) -> Piece:

@@ -25,6 +25,8 @@ _SYMPY_1 = {
     "cube": lambda a: a**3,
     "sqrt": sympy.sqrt,
     "abs": sympy.Abs,
+    "sign": sympy.sign,
+    "step": lambda a: sympy.Heaviside(a, 1),
     **{name: getattr(sympy, name) for name in ("exp", "log", "sin", "cos", "tan", "asin", "acos", "atan")},
     **{name: getattr(sympy, name) for name in ("sinh", "cosh", "tanh")},
 }
@@ -34,6 +36,9 @@ _SYMPY_2 = {
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
     "pow": lambda a, b: a**b,
+    "min": sympy.Min,
+    "max": sympy.Max,
+    "atan2": sympy.atan2,
 }
 LITERAL_VALUES = {"pi": sympy.pi, "e": sympy.E}
 EXPONENT_WEIGHT = 2  # in the complexity, of an exponent that is no simple number

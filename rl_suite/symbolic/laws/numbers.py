@@ -22,6 +22,8 @@ class Exact:
     fraction: Fraction
     pi_power: Fraction = Fraction(0)  # a multiple of 1/2
     root: int = 1
+    given: bool = False
+    """Whether it is no number of the law but one that the units bring: it costs nothing and is never doubted."""
 
     @classmethod
     def whole(cls, value: int) -> "Exact":
@@ -34,6 +36,8 @@ class Exact:
     @property
     def bits(self) -> float:
         """Description length in bits; 0 and 1 cost about one bit, 3/5 about six."""
+        if self.given:
+            return SCALE_BITS
         numerator, denominator = abs(self.fraction.numerator), self.fraction.denominator
         extra = 2.0 + float(abs(self.pi_power)) if self.pi_power else 0.0
         extra += 2.0 if self.pi_power.denominator == 2 else 0.0
@@ -104,7 +108,7 @@ def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | No
     """The number of least description length within ``tolerance`` (absolute) of ``value``; None if there is none.
 
     >>> simplest(0.0795774715, 1e-9)
-    Exact(fraction=Fraction(1, 4), pi_power=Fraction(-1, 1), root=1)
+    Exact(fraction=Fraction(1, 4), pi_power=Fraction(-1, 1), root=1, given=False)
     >>> simplest(1.4999, 1e-3).infix()
     '3/2'
     """

@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.symbolic.tokens import Library, subtree_sizes
 from rl_suite.symbolic.laws.archive import Archive
+from rl_suite.symbolic.laws.constraints import Allowed
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact
 from rl_suite.symbolic.laws.polish import Finished
@@ -69,10 +70,10 @@ def archive_record(archive: Archive) -> dict[str, Any]:
     return {"laws": [finished_record(f) for f in kept], "best": best, "found_at": archive.found_at}
 
 
-def read_archive(record: Mapping[str, Any], library: Library) -> Archive:
+def read_archive(record: Mapping[str, Any], library: Library, allowed: Allowed | None = None) -> Archive:
     """The archive of :func:`archive_record`."""
     try:
         laws: Sequence[Finished] = [read_finished(r, library) for r in record["laws"]]
-        return Archive.restored(laws, int(record["best"]), int(record["found_at"]))
+        return Archive.restored(laws, int(record["best"]), int(record["found_at"]), allowed)
     except (OverflowError, IndexError, ZeroDivisionError) as error:
         raise ValueError(f"a law holds numbers that are none: {error}") from None

@@ -9,6 +9,7 @@ from symbolic_oracles import random_programs, unit_of
 from envs.symbolic.reach import ANY, FAR, LEAF, ROOTED, SQUARED, build_reach
 from envs.symbolic.tokens import Library
 from envs.symbolic.unit_algebra import program_unit
+from envs.symbolic.unit_text import read_unit
 from envs.symbolic.units import SCALE, Units, format_unit, parse_units
 
 PHYSICS = Library("physics", ["m", "v", "x"], literals=["1"])
@@ -28,11 +29,25 @@ def unit(text, base=MECHANICS.base):
         ("1", {}),
         ("1/s", {"s": -1}),
         ("kg*m/s^2", {"kg": 1, "m": 1, "s": -2}),
-        ("kg m", None),
+        ("kg m", {"kg": 1, "m": 1}),
+        ("kg m^2 s^-2", {"kg": 1, "m": 2, "s": -2}),
+        ("m2 s-2", {"m": 2, "s": -2}),
+        ("m/s²", {"m": 1, "s": -2}),
+        ("W·m⁻²", {"kg": 1, "s": -3}),
+        ("J/(mol K)", {"m": 2, "kg": 1, "s": -2, "mol": -1, "K": -1}),
+        ("J/mol K", None),
+        ("deg", {}),
+        ("kgg", None),
+        ("degC", None),
+        ("m^0", None),
+        ("((m)", None),
+        ("1e999 m", None),
+        ("0 m", None),
+        ("km^(1/2)", None),
         ("m^-2", {"m": -2}),
         ("m**2 / m", {"m": 1}),
         ("V/m", {"m": 1, "kg": 1, "s": -3, "A": -1}),
-        ("apples/day", {"apples": 1, "day": -1}),
+        ("[apples]/day", {"[apples]": 1, "s": -1}),
         ("m^(3/2)", {"m": 1.5}),
         ("m^9", None),
         ("m^(1/7)", None),
@@ -121,3 +136,38 @@ def test_units_of_whole_programs_are_those_of_the_oracle(program, free):
         assert found in (0, -1)  # a root that no whole number of twelfths can say is refused wherever it stands
     else:
         assert found == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("km", 1e3), ("cm^2", 1e-4), ("mA", 1e-3), ("um", 1e-6), ("µm", 1e-6), ("kg", 1.0), ("g", 1e-3), ("min", 60.0),
+        ("km/h", 1 / 3.6), ("deg", np.pi / 180), ("eV", 1.602176634e-19), ("kWh", 3.6e6), ("L", 1e-3), ("hPa", 100.0),
+        ("GHz", 1e9), ("pc", 3.0856775814913674e16), ("Mpc", 3.0856775814913674e22), ("1000 kg", 1e3), ("cd", 1.0),
+        ("kilometers", 1e3), ("mmHg", 133.322387415), ("Ω", 1.0), ("kΩ", 1e3), ("m^(1/2)", 1.0), ("%", 0.01),
+    ],
+)  # fmt: skip
+def test_units_have_their_size_in_base_units(text, size):
+    assert read_unit(text).scale.value == pytest.approx(size, rel=1e-15)
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("kgg", "kg"), ("metrs", "metre"), ("Newton", "newton"), ("secs", None)])
+def test_an_unknown_unit_names_the_nearest(wrong, near):
+    if near is None:
+        assert read_unit(wrong).powers == {"s": 1}
+    else:
+        with pytest.raises(ValueError, match=f"'{wrong}' is not known; did you mean '{near}'"):
+            read_unit(wrong)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.sampled_from("kmgsAKµ°/*^()-+123 [].eE²⁻"), max_size=20))
+def test_any_text_is_a_unit_or_one_clear_line(text):
+    said = ""
+    try:
+        size = read_unit(text).scale.value
+    except ValueError as error:
+        size, said = 1.0, str(error).replace(repr(text), "")
+    assert np.isfinite(size)
+    assert size > 0
+    assert said == "" or (said.startswith("unit ") and "\n" not in said)

@@ -40,6 +40,13 @@ def test_random_states_of_every_kind(state: Any) -> None:
         ({"free_constants": True}, "free_constants"),
         ({"units": {"x0": "m", "x1": "s"}}, "target_unit"),
         ({"known": "x0*("}, "known part"),
+        ({"known": 3}, "known=3: must be text"),
+        ({"columns": "x0"}, "columns='x0': must be a list"),
+        ({"units": "kg"}, "units='kg': must be a mapping"),
+        ({"target_unit": "J"}, "target_unit: says something with units only"),
+        ({"verbose": "yes"}, "verbose='yes': must be True or False"),
+        ({"time_limit": "soon"}, "time_limit='soon'"),
+        ({"constraints": {"positiv": True}}, "did you mean 'positive'"),
         ({"skeleton": "x0"}, "exactly one hole"),
     ],
 )
