@@ -76,9 +76,9 @@ def table_of(config: SymbolicConfig) -> Table:
     return read_tables(files or (EXAMPLE,), target, *given)
 
 
-def build_search(config: SymbolicConfig, data: Data, renamed: Mapping[str, str]) -> Search:
+def build_search(config: SymbolicConfig, data: Data, renamed: Mapping[str, str] | None = None) -> Search:
     """A search that has not begun; what it refuses becomes a ``UserError``. ``renamed``: name in formulas -> column."""
-    named = {renamed.get(name, name): name for name in data.variables}
+    named = {(renamed or {}).get(name, name): name for name in data.variables}
     try:
         options = replace(options_of(config), constraints=read_constraints(config.constraints, named))
         return Search(data, options, config.seed, config.search.budget)
