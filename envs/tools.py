@@ -40,10 +40,10 @@ class ToolUse(TaskWorld):
 
     ## Description
     A job passes ``stages`` stages. Every stage has ``alternatives`` tools that take a job from it to the next, and one
-    more tool goes the whole way at once. A tool that is called before the job has reached the stage that it needs
-    fails; otherwise it succeeds with a chance that depends on the tool and the type of the job and swings by
-    ``drift`` around its mean as calls go by. After the last stage the next job begins. A task is one set of tools:
-    their chances, periods, costs, latencies and qualities. To do well is to find short paths while they change.
+    more tool goes the whole way at once, dearer and less surely. A tool that is called before the job has reached the
+    stage that it needs fails; otherwise it succeeds with a chance that depends on the tool and the type of the job and
+    swings by ``drift`` around its mean as calls go by. After the last stage the next job begins. A task is one set of
+    tools: their chances, periods, costs, latencies and qualities. To do well is to find short paths while they change.
 
     ## Action Space
     ``Discrete(stages * alternatives + 1)``: the tool to call. ``action_masks`` allow what can succeed.

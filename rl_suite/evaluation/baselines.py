@@ -10,8 +10,10 @@ from agents.baselines import BanditOracle, RandomAgent, RoomOracle
 from agents.durotaxis_baselines import BiasedRandom, UpGradient, treadmill
 from agents.protocol import Agent
 from agents.tabular import UCB1, GaussianThompsonSampling, QLearning, ThompsonSampling
+from agents.tool_planner import ToolLinUCB, ToolPlanner, ToolSlidingWindowUCB, ToolThompson, Workflow
 from envs.bandit import GaussianBandit
 from envs.batch import BatchEnv
+from envs.tools import ToolUse
 from envs.trial import Trial
 from envs.world import World
 from rl_suite.errors import UserError
@@ -31,8 +33,17 @@ BASELINES: dict[str, Builder] = {
     "ucb1": UCB1,
     "q_learning": QLearning,
 }
+TOOL_PLANNERS: dict[str, type[ToolPlanner]] = {
+    "tool_linucb": ToolLinUCB,
+    "tool_thompson": ToolThompson,
+    "tool_sliding_window_ucb": ToolSlidingWindowUCB,
+}
 LEAST_STD = 1e-3  # rewards without noise still need a posterior
-NAMES = (*BASELINES, "thompson")  # how Thompson sampling draws depends on the world, not on its spaces alone
+NAMES = (
+    *BASELINES,
+    *TOOL_PLANNERS,
+    "thompson",
+)  # how Thompson sampling draws depends on the world, not on its spaces alone
 
 
 def thompson_sampling(world: World | None, seen: Space, acts: Space, seed: int) -> ThompsonSampling:
@@ -42,6 +53,17 @@ def thompson_sampling(world: World | None, seen: Space, acts: Space, seed: int) 
     if isinstance(world, GaussianBandit):
         return GaussianThompsonSampling(seen, acts, reward_std=max(world.reward_std, LEAST_STD), seed=seed)
     return ThompsonSampling(seen, acts, seed=seed)
+
+
+def tool_planner(name: str, world: World | None, seed: int) -> ToolPlanner:
+    """A planner that knows how the tools of ``world`` fit together; ``TypeError`` for another world."""
+    while isinstance(world, Trial):
+        world = world.inner
+    if not isinstance(world, ToolUse) or world.show_tools:
+        raise TypeError("it plans in trials of rl_suite/ToolUse-v0 whose tools are hidden")
+    tools, settings = world.tools, world.settings
+    workflow = Workflow(tools.needs, tools.gives, settings.stages, settings.job_types)
+    return TOOL_PLANNERS[name](workflow, seed)
 
 
 def make_baseline(name: str, spec: EvaluationSpec) -> Agent:
@@ -55,6 +77,8 @@ def make_baseline(name: str, spec: EvaluationSpec) -> Agent:
         seen, acts = env.single_observation_space, env.single_action_space
         world = env.unwrapped.world if isinstance(env.unwrapped, BatchEnv) else None
     try:
+        if name in TOOL_PLANNERS:
+            return tool_planner(name, world, spec.seed)
         if name == "thompson":
             return thompson_sampling(world, seen, acts, spec.seed)
         return BASELINES[name](seen, acts, spec.seed)

@@ -57,6 +57,7 @@ HOMES: dict[str, str] = {
     "PrototypicalNetwork": "learners.few_shot",
     "RelationNetwork": "learners.few_shot",
     "Reptile": "learners.variants",
+    "run_meta_learning_demo": "demo",
     "save_peft": "adapters.peft",
     "SinusoidTasks": "data.sinusoid",
     "stack_tasks": "tasks",

@@ -1,4 +1,4 @@
-"""Scores over tasks: a mean with its interval, how unequal the tasks are, and paired comparisons."""
+"""Scores over tasks: a mean with its interval, how unequal the tasks are, paired comparisons, and other measures."""
 
 import json
 import math
@@ -12,11 +12,29 @@ from numpy.typing import ArrayLike, NDArray
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy.stats import t as student
-from torch import Tensor
+from torch import Tensor, nn
 
 from rl_suite.checkpoint import write_atomically
+from rl_suite.errors import UserError
 from rl_suite.evaluation.statistics import Interval, mean, permutation_test
 from rl_suite.loading import require_known
+from rl_suite.meta_learning.continual.metrics import forgetting
+
+__all__ = [
+    "Comparison",
+    "TaskReport",
+    "TaskScores",
+    "adaptation_speed",
+    "architecture_quality",
+    "compare",
+    "forgetting",
+    "mean_interval",
+    "parameter_efficiency",
+    "plain_json",
+    "sample_efficiency",
+    "tool_success",
+    "write_scalars",
+]
 
 CONFIDENCE = 0.95
 PERMUTATIONS = 2000
@@ -158,6 +176,69 @@ class TaskReport:
         """The scores of one row."""
         require_known(name, self.scores, "row")
         return self.scores[name]
+
+
+def adaptation_speed(scores: ArrayLike, target: float, higher_is_better: bool = True) -> int | None:
+    """Steps of adaptation until the score is at ``target``; None where it never is.
+
+    Args:
+        scores: after 0, 1, 2, ... steps (n,), or of several tasks, whose mean counts (tasks, n).
+        target: score that is good enough.
+        higher_is_better: False for errors.
+
+    >>> adaptation_speed([3.0, 1.2, 0.4, 0.5], 0.5, higher_is_better=False)
+    2
+    """
+    means = np.atleast_2d(np.asarray(scores, dtype=np.float64)).mean(axis=0)
+    reached = np.flatnonzero(means >= target if higher_is_better else means <= target)
+    return int(reached[0]) if len(reached) else None
+
+
+def sample_efficiency(samples: ArrayLike, scores: ArrayLike) -> float:
+    """Mean score over the logarithm of the number of examples: doubling few counts as much as doubling many.
+
+    Args:
+        samples: numbers of examples, rising (n,).
+        scores: with as many examples (n,).
+
+    >>> sample_efficiency([1, 2, 4], [0.0, 0.5, 1.0])
+    0.5
+    """
+    steps, values = np.log(np.asarray(samples, dtype=np.float64)), np.asarray(scores, dtype=np.float64)
+    if len(steps) < 2 or steps.shape != values.shape or not (np.diff(steps) > 0).all():
+        raise UserError("sample efficiency needs a score for each of at least two rising numbers of examples")
+    return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
+
+
+def parameter_efficiency(model: nn.Module) -> float:
+    """Trained parameters over all of them; 1 where nothing is frozen."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    total = sum(size for size, _ in sizes)
+    return sum(size for size, trained in sizes if trained) / total if total else math.nan
+
+
+def tool_success(succeeded: ArrayLike, cost: ArrayLike) -> dict[str, float]:
+    """Success rate of executions (n,), and what a success cost on average (infinite without one)."""
+    hits, spent = np.asarray(succeeded, dtype=np.float64), float(np.asarray(cost, dtype=np.float64).sum())
+    won = float(hits.sum())
+    return {"success_rate": float(hits.mean()), "cost_per_success": spent / won if won else math.inf}
+
+
+def architecture_quality(found: float, typical: float, best: float) -> float:
+    """Share of the way from a typical architecture to the best known one; 1 is the best."""
+    if best <= typical:
+        raise UserError("the best architecture must be better than a typical one")
+    return (found - typical) / (best - typical)
+
+
+def write_scalars(folder: Path, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Write metrics into TensorBoard's files of a folder, under ``meta/``; what is not finite is left out."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                writer.add_scalar(f"meta/{name}", value, step)
 
 
 def plain_json(value: Any) -> Any:

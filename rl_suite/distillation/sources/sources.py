@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents.tabular import UCB1, QLearning, TabularLearner, ThompsonSampling
 from envs.bandit import Bandit
 from envs.gridworld import DarkKeyToDoor, DarkRoom, GridWorld
+from envs.tools import ToolUse
 from envs.world import World
 from rl_suite.distillation.config import ExplorerSection, QLearningSection, SourceSection, SweeperSection
 from rl_suite.distillation.histories import Histories
@@ -112,6 +113,24 @@ class BestArm:
     def act(self, observations: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """The best arms (N,), also as probabilities (N, k)."""
         return self.world.oracle_arm.copy(), np.eye(self.world.arms, dtype=np.float32)[self.world.oracle_arm]
+
+    def learn(self, observations: NDArray[Any], rewards: NDArray[np.float64]) -> None:
+        """There is nothing to learn."""
+
+
+class ToolExpert:
+    """Knows all chances of a world of tools, now and later, and calls what its plan says."""
+
+    def __init__(self, world: ToolUse):
+        self.world = world
+
+    def begin_episode(self) -> None:
+        """The world has planned anew."""
+
+    def act(self, observations: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The best tools (N,), also as probabilities (N, K)."""
+        best = self.world.call_values().argmax(axis=1)
+        return best, np.eye(self.world.n_tools, dtype=np.float32)[best]
 
     def learn(self, observations: NDArray[Any], rewards: NDArray[np.float64]) -> None:
         """There is nothing to learn."""
@@ -246,6 +265,8 @@ def make_oracle(world: World, rng: np.random.Generator) -> Source:
         return BestArm(world)
     if isinstance(world, GridWorld):
         return RoomExpert(world, rng)
+    if isinstance(world, ToolUse):
+        return ToolExpert(world)
     raise UserError(f"there is no oracle for {type(world).__name__}")
 
 

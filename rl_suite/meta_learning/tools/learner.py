@@ -196,7 +196,7 @@ class ToolMetaLearner:
         if content.get("format") != FORMAT:
             raise UserError(f"{path}: not a saved tool learner ({FORMAT})")
         if content.get("tools") != list(tools):
-            raise UserError(f"{path}: saved with the tools {content.get('tools')}, not {list(tools)}")
+            raise UserError(f"{path}: saved with the tools {content.get('tools')!r:.80}, not {list(tools)}")
         try:
             agent, settings = str(content["agent"]), content["settings"]
             learner = cls(tools, agent, settings["success_value"], settings["latency_price"])

@@ -20,6 +20,7 @@ LEVEL_VARIANCE, OFFSET_VARIANCE = 0.03, 0.03  # of a chance, before anything was
 WANDER = 4e-4  # variance that a level gains per execution: 0.02 either way
 CHANCES = 0.02, 0.98  # nothing is predicted to be surer
 LEAST_MASS = 1.0  # sum of a Beta distribution's parameters
+MOST_FEATURES = 200  # the filters hold their square for each tool
 FORGET = 0.99  # LinUCB: of all that was seen, per execution
 WINDOW = 200  # executions that the sliding window holds (Garivier and Moulines 2011)
 WIDTH = 0.25  # of the sliding window's bounds: half of 0.5, since no interval around a chance is wider than 1
@@ -32,14 +33,17 @@ def kind_of(task: TaskProfile) -> tuple[str, str]:
 
 
 class Features:
-    """Zeros and ones that say which kind of task it is: a constant, and one column for each kind as it comes."""
+    """Zeros and ones that say which kind of task it is: a constant, and one column for each kind as it comes.
+
+    Kinds beyond ``MOST_FEATURES`` have no column of their own.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = ["constant"]
 
     def of(self, words: Sequence[str]) -> tuple[Floats, int]:
         """Features (F,), and how many columns were added for words that come for the first time."""
-        fresh = [word for word in words if word not in self.names]
+        fresh = [word for word in words if word not in self.names][: MOST_FEATURES - len(self.names)]
         self.names += fresh
         return np.isin(self.names, ["constant", *words]).astype(np.float64), len(fresh)
 

@@ -5,8 +5,21 @@ import math
 
 import numpy as np
 import pytest
+from torch import nn
 
-from rl_suite.meta_learning.metrics import TaskReport, TaskScores, compare, mean_interval
+from rl_suite.errors import UserError
+from rl_suite.meta_learning.metrics import (
+    TaskReport,
+    TaskScores,
+    adaptation_speed,
+    architecture_quality,
+    compare,
+    forgetting,
+    mean_interval,
+    parameter_efficiency,
+    sample_efficiency,
+    tool_success,
+)
 
 
 def test_the_interval_is_students():
@@ -41,3 +54,21 @@ def test_a_report_prints_and_keeps_every_task(tmp_path):
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert content["results"]["adapted"]["values"] == [0.5, 1.0]
     assert content["first_row_minus"]["unadapted"]["difference"]["estimate"] == pytest.approx(0.55)
+
+
+def test_measures_of_learners_by_hand():
+    assert adaptation_speed([0.2, 0.5, 0.9], 0.5) == 1
+    assert adaptation_speed([[3.0, 1.0], [1.0, 0.0]], 0.6, higher_is_better=False) == 1
+    assert adaptation_speed([0.1, 0.2], 0.5) is None
+    assert sample_efficiency([1, 10, 100], [0.0, 1.0, 1.0]) == pytest.approx(0.75)
+    with pytest.raises(UserError, match="rising numbers"):
+        sample_efficiency([2, 1], [0.0, 1.0])
+    net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    net[0].requires_grad_(False)
+    assert parameter_efficiency(net) == pytest.approx(3 / 11)
+    assert tool_success([1, 0, 1, 0], [1.0, 1.0, 2.0, 2.0]) == {"success_rate": 0.5, "cost_per_success": 3.0}
+    assert tool_success([0], [1.0])["cost_per_success"] == math.inf
+    assert architecture_quality(0.9, 0.8, 1.0) == pytest.approx(0.5)
+    with pytest.raises(UserError, match="better than a typical"):
+        architecture_quality(0.9, 0.8, 0.8)
+    assert forgetting([[0.9, 0.1], [0.6, 0.8]]) == pytest.approx(0.3)

@@ -9,6 +9,7 @@ import pytest
 
 from rl_suite.errors import UserError
 from rl_suite.meta_learning import TaskComplexity, TaskProfile, ToolMetaLearner, ToolProfile, ToolType
+from rl_suite.meta_learning.tools import success
 from rl_suite.meta_learning.tools.calibration import reliability_diagram
 from rl_suite.meta_learning.tools.profiles import check_tools
 from rl_suite.meta_learning.tools.routes import build_routes, measured
@@ -101,6 +102,17 @@ def test_prerequisites_come_first_and_required_tools_are_there():
     assert plan["expected_cost"] < sum(chain()[name].cost_per_use for name in names), "a failure cuts it short"
     front = learner.pareto_front(TASK)
     assert ["web", "statistics", "writer"] in [each["selected_tools"] for each in front]
+
+
+@pytest.mark.parametrize("agent", EXPLORERS)
+def test_endless_kinds_of_tasks_do_not_fill_the_memory(agent, monkeypatch):
+    monkeypatch.setattr(success, "MOST_FEATURES", 4)
+    learner = ToolMetaLearner(chain(), agent)
+    for number in range(8):
+        task = TaskProfile("t", f"type {number}")
+        route = learner.optimize_task_execution(task)["selected_tools"]
+        learner.learn_from_execution(task, {"tool_sequence": route, "success": number % 2 == 0})
+    assert learner.model.mean.shape == (6, 4)
 
 
 def simulate(learner, chances, n, seed=0, told=True):
