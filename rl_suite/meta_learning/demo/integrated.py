@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import envs  # noqa: F401  # registers the world
+from rl_suite.evaluation.statistics import Interval
 from rl_suite.meta_learning.adapters.config import AdapterConfig, AdapterType
 from rl_suite.meta_learning.adapters.model import AdapterModel
 from rl_suite.meta_learning.demo.part import Part
@@ -107,7 +108,7 @@ def integrated_system(seed: int) -> Part:
     followed = preferences(world, adapted)
     late = {name: replayed(env, who, seed) for name, who in (("adapters", followed), ("without", liked))}
     random, best = replayed(env, None, seed).sum(0), _on_a_copy(env, oracle)
-    first, second = (compare(*(TaskScores.of(v.sum(0)) for v in pair.values())).difference for pair in (early, late))
+    first, second = _gain(early["adapted"], early["as it began"]), _gain(late["adapters"], late["without"])
     share = [float((late[name].sum(0) - random).mean() / (best - random).mean()) for name in late]
     return Part(
         "All in one: a policy that chooses tools, by MAML and adapters",
@@ -168,6 +169,11 @@ def _on_a_copy(env: Any, play: Any) -> Numbers:
     result: Numbers = play(env)
     env.unwrapped.set_state(state)
     return result
+
+
+def _gain(ours: Numbers, theirs: Numbers) -> Interval:
+    """Mean difference of the returns, with its 95 % interval over sets of tools."""
+    return compare(TaskScores.of(ours.sum(0)), TaskScores.of(theirs.sum(0))).difference
 
 
 def _running(rewards: Numbers) -> tuple[Numbers, Numbers]:

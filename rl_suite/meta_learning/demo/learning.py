@@ -1,6 +1,7 @@
 """The parts on learning: sine curves by MAML, characters from one drawing, digits without forgetting."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,8 +107,9 @@ def continual(seed: int) -> Part:
     for x, y in ((digits.train_x, digits.train_y), (digits.test_x, digits.test_y)):
         parts.append([(x[rows], y[rows]) for rows in (torch.isin(y, torch.tensor(pair)) for pair in PAIRS)])
     train, test = parts
+    kinds: dict[str, dict[str, Any]] = {"replay": {"buffer_size": 200}, "naive": {}}
     matrices = {}
-    for name, options in (("replay", {"buffer_size": 200}), ("naive", {})):
+    for name, options in kinds.items():
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
         learner = ContinualLearner(net, name, outputs=Outputs("class", PAIRS), learning_rate=2e-3, **options)

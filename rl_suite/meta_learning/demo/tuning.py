@@ -17,6 +17,7 @@ from rl_suite.meta_learning.tools.sample import TASKS, TOOLS
 from rl_suite.meta_learning.tuning.adaptive_optimizer import AdaptiveOptimizer
 from rl_suite.meta_learning.tuning.architecture import NeuralArchitectureSearch
 from rl_suite.meta_learning.tuning.cells import build_model_from_architecture, create_nas_search_space
+from rl_suite.viz.curves import Curve
 
 SEEDS = 3
 LOW_RATE, STEPS = 1e-5, 300  # of Adam, a hundredth of its usual rate
@@ -115,7 +116,9 @@ def tool_optimization(seed: int) -> Part:
 
 def adapters(seed: int) -> Part:
     """Digits turned by 90 degrees, a hundred of them with labels: LoRA in a trained network, beside full tuning."""
-    digits, scores, lines, share = load_digits(), {"LoRA": [], "all": [], "frozen": []}, {"LoRA": [], "all": []}, 1.0
+    digits, share = load_digits(), 1.0
+    scores: dict[str, list[float]] = {"LoRA": [], "all": [], "frozen": []}
+    lines: dict[str, list[Curve]] = {"LoRA": [], "all": []}
     turned = [x.reshape(-1, 8, 8).rot90(1, (1, 2)).reshape(-1, 64) for x in (digits.train_x[:FEW], digits.test_x)]
     for number in range(SEEDS):
         torch.manual_seed(seed + number)
