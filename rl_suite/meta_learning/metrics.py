@@ -157,6 +157,7 @@ class TaskReport:
         comparisons = {name: compare(first, scores) for name, scores in others.items()}
         content = {
             "title": self.title,
+            "measure": self.what,
             "settings": dict(self.settings),
             "results": {name: scores.as_json() for name, scores in self.scores.items()},
             "first_row_minus": {

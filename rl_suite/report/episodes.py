@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rl_suite.report.findings import (
     BAD,
     GOOD,
+    LONGEST,
     OPEN,
     OWN,
     REFERENCE,
@@ -22,7 +23,25 @@ from rl_suite.report.findings import (
 )
 
 FEW_EPISODES = 100
-WAYS = re.compile(r"(\d+)-way")
+WAYS = re.compile(r"(\d+)-way(?: \d+-shot)?")
+
+
+class Measure(NamedTuple):
+    """What the rows of a table count."""
+
+    text: str
+    lower: bool = False
+    """Whether less is better."""
+    share: bool = True
+    """Whether it is a share, and so shown in percent."""
+
+
+ERROR = Measure("squared error on tasks never seen", lower=True, share=False)
+MEASURES = {
+    "accuracy": Measure("accuracy on classes never seen"),
+    "success": Measure("success on tasks never seen"),
+    "squared error": ERROR,
+}
 
 
 def findings_of_episodes(content: Mapping[str, Any]) -> Findings | None:
@@ -34,25 +53,30 @@ def findings_of_episodes(content: Mapping[str, Any]) -> Findings | None:
             groups[name] = rows
     if not groups:
         return None
-    title, rows = next(iter(groups.items()))
-    error = not WAYS.search(title)  # regression reports squared errors, classification accuracies
+    name, rows = next(iter(groups.items()))
+    ways = WAYS.search(name) or WAYS.search(_text(content, "title"))
+    title = ways[0] if ways else name
+    measure = MEASURES.get(_text(content, "measure")) or (MEASURES["accuracy"] if ways else ERROR)
     label, main, row = rows[0]
-    text = (
-        f"{_first_upper(label)}, the squared error on tasks never seen is {main.says()}."
-        if error
-        else f"On classes never seen, {title} accuracy is {main.says(percent=True)}."
-    )
+    told = f"{ways[0]}, {label}" if ways else label
+    text = f"{_first_upper(told)}: {measure.text} is {main.says(percent=measure.share)}."
     others = [(key, value) for key, value, _ in rows[1:] if "shuffled" not in key]
     if others:
-        text += " Beside it: " + "; ".join(f"{key} {value.says(percent=not error)}" for key, value in others[:3]) + "."
+        text += " Beside it: " + "; ".join(f"{key} {value.says(percent=measure.share)}" for key, value in others[:3])
+        text += "."
     return Findings(
         verdict=text,
-        judgements=[*_judge(title, rows, error), *_count(number(part(row, "n")))],
-        comparisons=[_comparison(name, group) for name, group in groups.items()],
+        judgements=[*_judge(title, rows, measure, part(content, "first_row_minus")), *_count(number(part(row, "n")))],
+        comparisons=[_comparison(title if g == name else g, group, measure) for g, group in groups.items()],
         main=main,
         main_name=f"{title}: {label}",
         terms=["n-way k-shot", "support set", "worst decile", "interval", "held-out", "chance level"],
     )
+
+
+def _text(content: Mapping[str, Any], key: str) -> str:
+    value = content.get(key)
+    return value[:LONGEST] if isinstance(value, str) else ""
 
 
 def _first_upper(text: str) -> str:
@@ -64,34 +88,46 @@ def _chance(title: str) -> float | None:
     return 1 / int(ways[1]) if ways and 0 < int(ways[1]) < 10**6 else None
 
 
-def _comparison(title: str, rows: list[tuple[str, Estimate, Any]]) -> Comparison:
-    chance = _chance(title)
+def _comparison(title: str, rows: list[tuple[str, Estimate, Any]], measure: Measure) -> Comparison:
     bars = [Row(key, value, REFERENCE if i else OWN) for i, (key, value, _) in enumerate(rows)]
-    if chance is None:
-        return Comparison(_first_upper(title), bars, "Squared error on tasks never seen; lower is better.")
-    return Comparison(_first_upper(title), bars, "Accuracy on classes never seen.", percent=True, chance=chance)
+    explanation = f"{_first_upper(measure.text)}{'; lower is better' if measure.lower else ''}."
+    chance = _chance(title) if measure.share else None
+    return Comparison(_first_upper(title), bars, explanation, percent=measure.share, chance=chance)
 
 
-def _judge(title: str, rows: list[tuple[str, Estimate, Any]], error: bool) -> list[Judgement]:
+def _judge(title: str, rows: list[tuple[str, Estimate, Any]], measure: Measure, paired: Any) -> list[Judgement]:
     """Does it read the support set; does it beat what needs no training?"""
-    main, found, chance = rows[0][1], [], _chance(title)
+    main, found, chance = rows[0][1], [], _chance(title) if measure.share else None
     for key, value, _ in rows[1:]:
-        if "shuffled" in key:
-            if chance is not None and value.low is not None and value.high is not None:
+        known = value.says(percent=measure.share)
+        gap = estimate(part(paired, key, "difference"))
+        if "shuffled" in key and chance is not None:
+            if value.low is not None and value.high is not None:
                 fell = value.low <= chance <= value.high
-                known = f"it is at {value.says(percent=True)}, chance is {100 * chance:.3g} %"
-                found.append(
-                    Judgement(
-                        GOOD if fell else BAD,
-                        f"With shuffled support labels {known}: "
-                        + ("what it knows comes from the examples." if fell else "it does not fall to chance."),
-                    )
-                )
-            elif error:
-                found.append(_apart(main, value, f"the same learner on shuffled targets ({value.says()})", lower=True))
-        elif key.startswith(("untrained", "unadapted", "nearest centroid")):
-            found.append(_apart(main, value, f"{key} ({value.says(percent=not error)})", lower=error))
+                said = f"With shuffled support labels it is at {known}, chance is {100 * chance:.3g} %: "
+                said += "what it knows comes from the examples." if fell else "it does not fall to chance."
+                found.append(Judgement(GOOD if fell else BAD, said))
+        elif key.startswith(CONTROLS) or any(word in key for word in OTHER_SUPPORT):
+            what = f"{key} ({known})"
+            found.append(_apart(main, value, what, measure.lower) if gap is None else _differs(gap, what, measure))
     return found
+
+
+CONTROLS = ("untrained", "unadapted", "nearest centroid", "0 steps")  # rows by how they begin
+OTHER_SUPPORT = ("shuffled", "another task")  # rows that adapt to what does not belong to the task
+
+
+def _differs(gap: Estimate, what: str, measure: Measure) -> Judgement:
+    """A difference over the same tasks; ``gap`` is the first row minus the other."""
+    if gap.low is None or gap.high is None:
+        return Judgement(OPEN, f"Not shown to be better than {what}: the difference has no interval.")
+    scale, unit = (100.0, " points") if measure.share else (1.0, "")
+    shown = Estimate(scale * gap.value, scale * gap.low, scale * gap.high)
+    said = f"the difference over the same tasks is {shown.says()}{unit}."
+    if gap.low <= 0 <= gap.high:
+        return Judgement(OPEN, f"Not shown to be better than {what}: {said}")
+    better = (gap.value < 0) == measure.lower
+    return Judgement(GOOD if better else BAD, f"{'Better' if better else 'Worse'} than {what}: {said}")
 
 
 def _apart(main: Estimate, other: Estimate, what: str, lower: bool) -> Judgement:

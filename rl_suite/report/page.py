@@ -21,7 +21,7 @@ from rl_suite.report.episodes import findings_of_episodes, findings_of_sequences
 from rl_suite.report.findings import BAD, OPEN, Findings, Judgement
 from rl_suite.report.forest import forest_of
 from rl_suite.report.laws import findings_of_laws, front, typeset
-from rl_suite.report.replay import as_script, read_replay
+from rl_suite.report.replay import FewShotReplay, as_script, read_replay
 from rl_suite.report.tables import tables_of
 from rl_suite.report.words import GLOSSARY
 from rl_suite.run import Run
@@ -87,13 +87,15 @@ def _content(run: Run) -> dict[str, Any]:
     record = _record(run)
     laws = results.get("laws.json", {})
     replay, attention = run.path / "replay.json", run.path / "attention.json"
+    played = read_replay(replay) if is_plain_file(replay) else None
     return {
         "title": f"{settings.get('experiment', run.path.name)}, seed {settings.get('seed', 'unknown')}",
         "about": settings.get("about") or "",
         "findings": findings,
         "judgements": [*(findings.judgements if findings else ()), *_of_the_run(settings, record)],
         "forests": [forest for c in (findings.comparisons if findings else ()) if (forest := forest_of(c))],
-        "replay": as_script(read_replay(replay)) if is_plain_file(replay) else "",
+        "replay": as_script(played) if played else "",
+        "replayed": "Episodes of unseen classes" if isinstance(played, FewShotReplay) else "One held-out episode",
         "attention": as_script(read_attention(attention)) if is_plain_file(attention) else "",
         "law": Markup(typeset(laws)),
         "front": [(Markup(law.formula), law) for law in front(laws)],

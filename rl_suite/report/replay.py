@@ -1,9 +1,12 @@
 """Recorded episodes as a page can play them: numbers only, checked before they are shown.
 
-``replay.json`` in a run folder holds a colony on its field or an agent in its room. A folder may be a stranger's:
-whatever does not fit the schema is refused in one line, and the page draws numbers, never markup.
+``replay.json`` in a run folder holds a colony on its field, an agent in its room, or few-shot episodes with what was
+answered. A folder may be a stranger's: whatever does not fit the schema is refused in one line, and the page draws
+numbers, never markup.
 """
 
+import base64
+import binascii
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +19,7 @@ from rl_suite.reading import read_bytes
 
 MOST_BYTES = 3_000_000
 MOST_FRAMES, MOST_NODES, MOST_CELLS, MOST_GRID, MOST_MODELS = 2000, 512, 64, 96, 16
+MOST_PIXELS, MOST_WAYS, MOST_EPISODES, MOST_QUESTIONS = 64, 40, 16, 400  # of few-shot episodes
 
 Place = Annotated[int, Field(ge=-100_000, le=100_000)]  # tenths of a pixel from the centre of the dish
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -99,11 +103,59 @@ class RoomReplay(Plain):
         return self
 
 
-Replay = Annotated[ColonyReplay | RoomReplay, Field(discriminator="kind")]
-ADAPTER: TypeAdapter[ColonyReplay | RoomReplay] = TypeAdapter(Replay)
+Picture = Annotated[str, Field(max_length=4 * MOST_PIXELS**2 + 4)]  # base64 of bytes, (size, size, channels)
 
 
-def read_replay(path: Path) -> ColonyReplay | RoomReplay:
+class Question(Plain):
+    """A picture whose class was asked for, and the share of belief in each class."""
+
+    picture: Picture
+    label: Annotated[int, Field(ge=0, lt=MOST_WAYS)]
+    shares: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(max_length=MOST_WAYS)]
+
+
+class FewShotEpisode(Plain):
+    """One picture of each class that was given, and what was asked."""
+
+    given: Annotated[list[Picture], Field(min_length=2, max_length=MOST_WAYS)]
+    questions: Annotated[list[Question], Field(min_length=1, max_length=MOST_QUESTIONS)]
+
+    @model_validator(mode="after")
+    def _same_classes(self) -> "FewShotEpisode":
+        n = len(self.given)
+        if any(len(question.shares) != n or question.label >= n for question in self.questions):
+            raise ValueError("questions about classes that were not given")
+        return self
+
+
+class FewShotReplay(Plain):
+    """Episodes of classes that training never saw, question by question."""
+
+    kind: Literal["few_shot"] = "few_shot"
+    about: Text
+    size: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+    channels: Literal[1, 3]
+    episodes: Annotated[list[FewShotEpisode], Field(min_length=1, max_length=MOST_EPISODES)]
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "FewShotReplay":
+        wanted = self.size**2 * self.channels
+        for episode in self.episodes:
+            for picture in [*episode.given, *(question.picture for question in episode.questions)]:
+                try:
+                    found = len(base64.b64decode(picture, validate=True))
+                except (binascii.Error, ValueError):
+                    raise ValueError("a picture is no base64") from None
+                if found != wanted:
+                    raise ValueError("a picture of another size")
+        return self
+
+
+AnyReplay = ColonyReplay | RoomReplay | FewShotReplay
+ADAPTER: TypeAdapter[AnyReplay] = TypeAdapter(Annotated[AnyReplay, Field(discriminator="kind")])
+
+
+def read_replay(path: Path) -> AnyReplay:
     """The replay of a file.
 
     Raises:

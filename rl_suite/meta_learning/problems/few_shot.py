@@ -26,7 +26,7 @@ from rl_suite.meta_learning.learners.few_shot_evaluation import (
 )
 from rl_suite.meta_learning.learners.few_shot_heads import Head, LinearHead
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores, plain_json
-from rl_suite.meta_learning.problems.episode_pictures import EPISODES, draw_episodes
+from rl_suite.meta_learning.problems.episode_pictures import EPISODES, show_episodes
 from rl_suite.meta_learning.problems.few_shot_pictures import draw_map
 from rl_suite.meta_learning.problems.pictures import TEST_SEED, PictureEpisodes, build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
@@ -105,7 +105,7 @@ class FewShotSession:
         """Episodes with answers, within one group where that can be, and a map of the features of unseen classes."""
         inside = [source for _, source, _ in self._protocols() if source.within and source.n_way < MANY_WAY]
         source = next(iter(inside), self.episodes.test)
-        draw_episodes(self.learner.outputs, [source.task(i) for i in range(EPISODES)], folder / "episodes.png")
+        show_episodes(self.learner.outputs, [source.task(i) for i in range(EPISODES)], folder)
         draw_map(self.learner, self.episodes.pictures.test, folder / "map.png")
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_conv4, make_mlp, make_wide_net
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation
 from rl_suite.meta_learning.problems.adapting import OwnPart, adapting_problem
-from rl_suite.meta_learning.problems.episode_pictures import EPISODES, draw_episodes
+from rl_suite.meta_learning.problems.episode_pictures import EPISODES, show_episodes
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, accuracy
@@ -93,4 +93,4 @@ def features(learner: MAML, task: Task) -> tuple[Tensor, Tensor]:
 def draw(learner: MAML, tasks: Tasks, folder: Path) -> None:
     """Accuracy against inner steps, and some episodes with answers."""
     draw_adaptation(learner, tasks, accuracy, "accuracy", folder / "adaptation.png", PICTURE_STEPS)
-    draw_episodes(learner.outputs, unstack_tasks(tasks)[:EPISODES], folder / "episodes.png")
+    show_episodes(learner.outputs, unstack_tasks(tasks)[:EPISODES], folder)

@@ -12,7 +12,7 @@ from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.learners.few_shot_encoder import ConvEncoder
 from rl_suite.meta_learning.learners.taml import Extras, TaskAgnosticMetaLearning
 from rl_suite.meta_learning.problems.adapting import OwnPart, adapting_problem
-from rl_suite.meta_learning.problems.episode_pictures import EPISODES, draw_episodes
+from rl_suite.meta_learning.problems.episode_pictures import EPISODES, show_episodes
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession
@@ -83,4 +83,4 @@ def features(taml: TaskAgnosticMetaLearning, task: Task) -> tuple[Tensor, Tensor
 
 def draw(learner: TAMLLearner, source: TaskSource, folder: Path) -> None:
     """Some episodes with answers."""
-    draw_episodes(learner.outputs, unstack_tasks(source.batch(0, EPISODES)), folder / "episodes.png")
+    show_episodes(learner.outputs, unstack_tasks(source.batch(0, EPISODES)), folder)

@@ -1,4 +1,4 @@
-// Plays the numbers of replay.json: a colony on its field, or an agent in its room.
+// Plays the numbers of replay.json: a colony on its field, an agent in its room, or few-shot episodes.
 (() => {
   const data = document.getElementById("replay-data");
   if (!data) return;
@@ -9,7 +9,7 @@
   // A narrow phone gets a tall canvas, so that the dish is not tiny.
   if (window.innerWidth < 520) { canvas.width = 600; canvas.height = 760; }
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const scene = replay.kind === "colony" ? colony(replay) : room(replay);
+  const scene = { colony, room, few_shot: fewShot }[replay.kind](replay);
   let step = 0, timer = null, pointer = null;
   scrub.max = scene.length - 1;
 
@@ -211,6 +211,60 @@
         }
       }
       return `${text}; the letter is what the agent cannot see`;
+    }
+  }
+
+  // The classes that were given above, each with a bar of how much it was believed; what was asked below.
+  function fewShot(replay) {
+    const asked = replay.episodes.flatMap((episode, e) => episode.questions.map((question, q) => ({ episode, e, question, q })));
+    const pictures = new Map();
+    return { length: asked.length, draw };
+
+    function draw(step) {
+      const { episode, e, question, q } = asked[step], n = episode.given.length;
+      const chosen = question.shares.indexOf(Math.max(...question.shares));
+      const columns = Math.min(n, canvas.width < 700 ? 5 : 10), rows = Math.ceil(n / columns);
+      const cell = Math.min(canvas.width / columns, (canvas.height - 200) / rows), side = 0.62 * cell, bar = 0.2 * cell;
+      const left = (canvas.width - columns * cell) / 2;
+      pen.font = `${Math.max(11, Math.round(cell / 9))}px system-ui, sans-serif`;
+      pen.textAlign = "center";
+      pen.textBaseline = "middle";
+      episode.given.forEach((picture, c) => {
+        const x = left + cell * (c % columns) + (cell - side) / 2, y = cell * Math.floor(c / columns) + bar + 4;
+        const frame = c === question.label ? "good" : c === chosen ? "bad" : "quiet";
+        paint(picture, x, y, side, frame, c === question.label || c === chosen ? 4 : 1.5);
+        pen.fillStyle = colour("own");
+        pen.fillRect(x, y - 5 - bar * question.shares[c], side, bar * question.shares[c]);
+        pen.fillStyle = colour("ink");
+        pen.fillText(c + 1, x + side / 2, y + side + 0.08 * cell);
+      });
+      const below = rows * cell + 12, large = Math.min(300, canvas.height - below - 8);
+      paint(question.picture, (canvas.width - large) / 2, below, large, chosen === question.label ? "good" : "bad", 4);
+      const before = episode.questions.slice(0, q + 1);
+      const right = before.filter((o) => o.shares.indexOf(Math.max(...o.shares)) === o.label).length;
+      return `episode ${e + 1}, question ${q + 1}: it shows class ${question.label + 1}; the answer is ${chosen + 1}` +
+        `, believed to ${Math.round(100 * question.shares[chosen])} %, and is ${chosen === question.label ? "right" : "wrong"}; ` +
+        `so far ${right} of ${q + 1} right. Above: what was given of each class, bars say how much each is believed`;
+    }
+    function paint(picture, x, y, side, frame, width) {
+      if (!pictures.has(picture)) pictures.set(picture, unpacked(picture));
+      pen.imageSmoothingEnabled = false;
+      pen.drawImage(pictures.get(picture), x, y, side, side);
+      pen.strokeStyle = colour(frame);
+      pen.lineWidth = width;
+      pen.strokeRect(x, y, side, side);
+    }
+    function unpacked(picture) {
+      const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+      const image = document.createElement("canvas");
+      image.width = image.height = replay.size;
+      const pixels = image.getContext("2d"), buffer = pixels.createImageData(replay.size, replay.size);
+      for (let i = 0; i < replay.size ** 2; i += 1) {
+        for (let c = 0; c < 3; c += 1) buffer.data[4 * i + c] = bytes[replay.channels === 3 ? 3 * i + c : i];
+        buffer.data[4 * i + 3] = 255;
+      }
+      pixels.putImageData(buffer, 0, 0);
+      return image;
     }
   }
 })();

@@ -130,6 +130,36 @@ def test_errors_of_regression_are_better_when_lower() -> None:
     assert marks(findings_of_episodes({"results": rows})) == [GOOD, OPEN, GOOD]
 
 
+def test_accuracy_of_a_learner_that_adapts_is_no_error_and_is_compared_over_the_same_tasks() -> None:
+    rows = {
+        "adapted, 1 step": {"mean": interval(0.9, 0.88, 0.92), "n": 600},
+        "nearest centroid on its features": {"mean": interval(0.91, 0.89, 0.93)},
+        "unadapted": {"mean": interval(0.2, 0.2, 0.2)},
+        "adapted to shuffled labels": {"mean": interval(0.21, 0.19, 0.23)},
+    }
+    paired = {"nearest centroid on its features": {"difference": interval(-0.01, -0.015, -0.005)}}
+    content = {"title": "anil: accuracy, 5-way 1-shot", "measure": "accuracy", "results": rows}
+    findings = findings_of_episodes({**content, "first_row_minus": paired})
+    assert findings is not None
+    assert findings.verdict.startswith("5-way 1-shot, adapted, 1 step: accuracy on classes never seen is 90 % [88, 92]")
+    assert marks(findings) == [BAD, GOOD, GOOD, GOOD]
+    assert findings.comparisons[0].chance == pytest.approx(0.2)
+    assert marks(findings_of_episodes({k: v for k, v in content.items() if k != "measure"})) == [OPEN, GOOD, GOOD, GOOD]
+
+
+def test_success_on_another_tasks_episodes_is_a_control() -> None:
+    rows = {
+        "5 steps": {"mean": interval(0.78, 0.7, 0.86), "n": 9},
+        "0 steps": {"mean": interval(0.14, 0.1, 0.18)},
+        "5 steps on another task's episodes": {"mean": interval(0.15, 0.1, 0.2)},
+    }
+    paired = {"0 steps": {"difference": interval(0.64, 0.6, 0.68)}}
+    findings = findings_of_episodes({"measure": "success", "results": rows, "first_row_minus": paired})
+    assert findings is not None
+    assert findings.verdict.startswith("5 steps: success on tasks never seen is 78 % [70, 86].")
+    assert marks(findings) == [GOOD, GOOD, OPEN]
+
+
 def test_the_highest_of_several_strategies_is_not_called_the_best() -> None:
     rows = {
         name: {"average_accuracy": interval(value)} for name, value in (("naive", 0.3), ("ewc", 0.5), ("joint", 0.9))

@@ -1,5 +1,6 @@
 """What is played on the page is what happened, and a file of anything else is refused in one line."""
 
+import base64
 import json
 from collections.abc import Callable
 from contextlib import closing
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from agents.baselines import RandomAgent
@@ -18,8 +20,10 @@ from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.evaluation.evaluate import EvaluationSpec
 from rl_suite.experiments import load_experiment
+from rl_suite.meta_learning.problems.episode_pictures import replay_of
+from rl_suite.meta_learning.tasks import Task
 from rl_suite.recording import record
-from rl_suite.report.replay import ColonyReplay, RoomReplay, as_script, read_replay
+from rl_suite.report.replay import ColonyReplay, FewShotReplay, RoomReplay, as_script, read_replay
 from rl_suite.sb3.build import build_env, build_model
 from rl_suite.sb3.evaluation import evaluation_spec
 from rl_suite.sb3.watch import look_of
@@ -132,6 +136,50 @@ def test_text_of_a_replay_cannot_end_the_script(tmp_path: Path) -> None:
     assert json.loads(text)["about"].startswith("</script>")
 
 
+def few_shot() -> FewShotReplay:
+    """Two classes; the outputs are right about the first query and wrong about the second."""
+    pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(2, 1, 1, 2).expand(2, 1, 2, 2)
+    task = Task(pictures, torch.tensor([0, 1]), pictures, torch.tensor([0, 1]))
+    return replay_of(lambda tasks: [torch.tensor([[2.0, 0.0], [2.0, 0.0]])], [task])
+
+
+def test_few_shot_episodes_are_noted_question_by_question() -> None:
+    replay = few_shot()
+    (episode,) = replay.episodes
+    assert base64.b64decode(episode.given[0]) == bytes([0, 255, 0, 255])  # ink is dark
+    assert [question.label for question in episode.questions] == [0, 1]
+    assert episode.questions[0].shares == pytest.approx([0.8808, 0.1192])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 3},
+        {"size": 10**9},
+        {"channels": 3},
+        {"channels": 2},
+        {"episodes": []},
+        {
+            "episodes": [
+                {"given": ["AAAAAA==", "AAAAAA=="], "questions": [{"picture": "A", "label": 0, "shares": [1, 0]}]}
+            ]
+        },
+        {
+            "episodes": [
+                {"given": ["AAAAAA=="] * 2, "questions": [{"picture": "AAAAAA==", "label": 2, "shares": [1, 0]}]}
+            ]
+        },
+        {"episodes": [{"given": ["AAAAAA=="] * 2, "questions": [{"picture": "AAAAAA==", "label": 0, "shares": [1]}]}]},
+        {"episodes": [{"given": ["AAAAAA=="], "questions": [{"picture": "AAAAAA==", "label": 0, "shares": [1]}]}]},
+    ],
+)
+def test_what_is_no_few_shot_replay_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = tmp_path / "replay.json"
+    path.write_text(json.dumps({**few_shot().model_dump(), **wrong}))
+    with pytest.raises(UserError, match="no replay"):
+        read_replay(path)
+
+
 DRIVER = """
 <script>
 const say = () => document.getElementById("moment").textContent;
@@ -153,4 +201,13 @@ def test_a_browser_scrubs_and_hovers(tmp_path: Path, driven: Callable[[str], lis
     scrubbed, hovered, changed = driven(DRIVER)
     assert scrubbed.startswith("step 2, episode 1: return 1")
     assert "cell (1, 1): 1 visits" in hovered
+    assert changed == "true"
+
+
+def test_a_browser_steps_through_few_shot_episodes(tmp_path: Path, driven: Callable[[str], list[str]]) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"experiment": "omniglot", "seed": 0}))
+    (tmp_path / "replay.json").write_text(few_shot().model_dump_json())
+    first, _, changed = driven(DRIVER.replace("scrub.value = 2", "scrub.value = 1"))
+    assert first.startswith("episode 1, question 2: it shows class 2; the answer is 1, believed to 88 %, and is wrong")
+    assert "so far 1 of 2 right" in first
     assert changed == "true"
