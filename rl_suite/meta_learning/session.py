@@ -172,12 +172,18 @@ def measure(
     n_tasks: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> TaskScores:
-    """Scores on the first ``n_tasks`` tasks of a source."""
+    """Scores on the first ``n_tasks`` tasks of a source.
+
+    Raises:
+        NonFiniteError: the inner steps of a task diverged; it is named.
+    """
     values: list[float] = []
     for start in range(0, n_tasks, TASKS_AT_ONCE):
         tasks = source.batch(start, min(TASKS_AT_ONCE, n_tasks - start))
         for output, task in zip(outputs(tasks), unstack_tasks(tasks), strict=True):
             values.append(float(problem.score(output, task)))
+            if not math.isfinite(values[-1]):
+                raise NonFiniteError(f"the {problem.what} of task {len(values) - 1} is {values[-1]}: its steps diverge")
         progress(start + count_tasks(tasks))
     return TaskScores.of(values, problem.higher_is_better)
 

@@ -29,15 +29,15 @@ def draw_adaptation(learner: MAML, tasks: Tasks, score: Score, what: str, path: 
     while steps > 0:
         try:
             along = learner.outputs_along(tasks, steps)
-            break
         except NonFiniteError:
             steps -= 1
+            continue
+        scores = _scores(along, tasks, score)
+        if np.isfinite(scores).all():
+            break
+        steps -= 1
     else:
         return
-    scores = [
-        [float(score(output, task)) for output, task in zip(outputs, unstack_tasks(tasks), strict=True)]
-        for outputs in zip(*along, strict=True)
-    ]
     intervals = np.array([mean_interval(row) for row in scores])  # (steps + 1, 3)
     figure = Figure(figsize=(5, 3), layout="constrained")
     axes = figure.subplots()
@@ -53,6 +53,14 @@ def draw_adaptation(learner: MAML, tasks: Tasks, score: Score, what: str, path: 
     save_figure(figure, path, dpi=150)
 
 
+def _scores(along: Sequence[Sequence[torch.Tensor]], tasks: Tasks, score: Score) -> list[list[float]]:
+    """A row of scores for each number of inner steps, out of the outputs of every task after each of them."""
+    return [
+        [float(score(output, task)) for output, task in zip(outputs, unstack_tasks(tasks), strict=True)]
+        for outputs in zip(*along, strict=True)
+    ]
+
+
 def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[int]) -> None:
     """Curves of one input: the points that are given, and the network after some inner steps."""
     from matplotlib.figure import Figure
@@ -62,7 +70,10 @@ def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[
     cells = figure.subplots(2, 3, sharex=True)
     for axes, task in zip(cells.ravel(), tasks, strict=False):
         for colour, k in zip(COLOURS, steps, strict=False):
-            weights = learner.adapt_to_task(task.support_x, task.support_y, k, differentiable=False)
+            try:
+                weights = learner.adapt_to_task(task.support_x, task.support_y, k, differentiable=False)
+            except NonFiniteError:  # so many steps diverge, as the report says
+                continue
             name = f"after {k} step{'s' if k > 1 else ''}" if k else "unadapted"
             with torch.no_grad():
                 axes.plot(x, learner.forward_with(x, weights, k), color=colour, label=name, linewidth=1.5)
@@ -73,5 +84,6 @@ def draw_fits(learner: MAML, tasks: Sequence[Task], path: Path, steps: Sequence[
         axes.set_ylabel("y")
     for axes in cells[-1]:
         axes.set_xlabel("x")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    handles = {name: h for axes in figure.axes for h, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=5, frameon=False)
     save_figure(figure, path, dpi=120)

@@ -1,6 +1,8 @@
 """One training loop: it resumes to the same bits, evaluates what was best, and stops at what is not finite."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from rl_suite.cli import DEFAULT_CONFIG
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.experiments import EvaluationRequest, load_experiment
 from rl_suite.meta_learning import experiment
-from rl_suite.meta_learning.session import EpisodicSession
+from rl_suite.meta_learning.session import EpisodicSession, measure
 from rl_suite.run import Run
 
 SIZES = ["meta_learning.loop.steps=6", "meta_learning.loop.checkpoint_every=2"]
@@ -103,6 +105,23 @@ def test_steps_that_explode_at_the_test_are_left_out_and_it_is_said(tmp_path, mo
     report = experiment.evaluate(config, EvaluationRequest(run=run))
     assert "after 10 steps" not in report.scores
     assert any("after 10 steps: left out" in note and "not finite after inner step" in note for note in report.notes)
+    session = experiment.build_session(config)
+    experiment.restore(session, content, run.path)
+    (tmp_path / "drawn").mkdir()
+    session.pictures(tmp_path / "drawn")  # as far as the steps stay finite
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"fits.png"}
+
+
+def test_a_score_that_overflows_is_named_and_its_row_left_out(tmp_path):
+    session = experiment.build_session(config_of(tmp_path))
+    problem = replace(session.problem, score=lambda values, task: values.new_tensor(math.inf))
+    with pytest.raises(NonFiniteError, match="the squared error of task 0 is inf: its steps diverge"):
+        measure(session.learner.outputs, problem, problem.test, 2)
+    huge = {"huge": lambda tasks: [values.double() * 1e200 for values in session.learner.outputs(tasks)]}
+    session.problem = replace(session.problem, controls=huge)
+    report = session.evaluate({})
+    assert list(report.scores) == [session.problem.adapted]
+    assert "huge: left out, because the squared error of task 0 is inf" in report.notes[0]
 
 
 def test_a_checkpoint_of_another_learner_is_refused(tmp_path):
