@@ -151,6 +151,16 @@ class CausalLayer(nn.Module):
         looked: Tensor = x + self.feed(x)
         return looked
 
+    def weights(self, x: Tensor, memory: tuple[Tensor, ...], absent: Tensor) -> tuple[Tensor, Tensor]:
+        """Where :meth:`forward` looks: at the tokens (B, heads, L, L), then at the columns (B, heads, L, N)."""
+        scale = (x.shape[2] // self.heads) ** -0.5 if self.attends else 0.0
+        q, k, v = self.split(self.qkv(self.before(x)), 3)
+        later = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=x.device).triu(1)
+        tokens = (q @ k.transpose(-1, -2) * scale).masked_fill(later, -1e9).softmax(-1)
+        x = x + self.out((tokens @ v).transpose(1, 2).reshape(x.shape))
+        (q,) = self.split(self.query(self.between(x)), 1)
+        return tokens, (q @ memory[0].transpose(-1, -2) * scale + absent).softmax(-1)
+
     def forward(self, x: Tensor, memory: tuple[Tensor, ...], absent: Tensor) -> Tensor:
         """A whole sequence at once, (B, L, D)."""
         q, k, v = self.split(self.qkv(self.before(x)), 3)
@@ -249,6 +259,22 @@ class FormPolicy(nn.Module):
         for layer, memory in zip(self.layers, memories, strict=True):
             x = layer(x, memory, absent)
         return x
+
+    def attention(self, batch: TableBatch, prefix: PrefixBatch) -> tuple[Tensor, Tensor]:
+        """Where each step looks, for every layer: at the tokens so far, and at the table and its columns.
+
+        Returns:
+            Weights (layers, B, heads, L, L) and (layers, B, heads, L, 1 + V), the first of whose keys is the table.
+        """
+        encoded = self.encode(batch)
+        x = self.inputs(self.vocabulary(encoded), prefix)
+        memories, absent = self.memories(encoded)
+        found = []
+        for layer, memory in zip(self.layers, memories, strict=True):
+            found.append(layer.weights(x, memory, absent))  # type: ignore[operator]
+            x = layer(x, memory, absent)
+        tokens, columns = zip(*found, strict=True)
+        return torch.stack(tokens), torch.stack(columns)
 
     def forward(self, batch: TableBatch, prefix: PrefixBatch) -> Tensor:
         """Logits (B, L, n_symbols + V) of every next token."""

@@ -27,6 +27,8 @@ RIDGE = 1e-9  # of the standardised normal equations
 ROOM = 0.6  # terms of a fit, at most this share of the rows; columns behind have no squares
 EXACT = 1e-10  # share of the variance below which a fit counts as exact
 
+LEAST_ROWS = 4  # of a table: fewer leave nothing to fit
+
 
 class Context(NamedTuple):
     """Features of N tables in the order of their columns' influence."""
@@ -41,8 +43,8 @@ class Context(NamedTuple):
 def contexts(columns: Floats, target: Floats, width: NDArray[np.int64]) -> Context:
     """Features of N tables: columns (N, V, n), target (N, n), columns that each has (N,)."""
     n, v, rows = columns.shape
-    if target.shape != (n, rows) or width.shape != (n,) or rows < 4:
-        raise ValueError(f"columns (N, V, n >= 4) and target (N, n), not {columns.shape} and {target.shape}")
+    if target.shape != (n, rows) or width.shape != (n,) or rows < LEAST_ROWS:
+        raise ValueError(f"columns (N, V, n >= {LEAST_ROWS}) and target (N, n), not {columns.shape} and {target.shape}")
     context = Context(
         np.zeros((n, TABLE_FEATURES), np.float32),
         np.zeros((n, v, COLUMN_FEATURES), np.float32),

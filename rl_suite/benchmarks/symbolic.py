@@ -11,7 +11,6 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -100,13 +99,12 @@ def solve(
     units: bool = False,
     budget: int = OTHER_BUDGET,
     policy: bool = False,
-    prior: Path | None = None,
 ) -> Trial:
     """Search the law of one problem and judge it."""
     X, y = training_data(problem, seed, noise)
     started = time.perf_counter()
     data = Data(X, y, problem.variables, problem.dimensions() if units else None)
-    search = Search(data, SearchOptions(policy=policy, prior=prior), seed, budget)
+    search = Search(data, SearchOptions(policy=policy), seed, budget)
     search.run()
     seconds = time.perf_counter() - started
     verdict = judge(search.law, problem, noise, seed)

@@ -6,7 +6,7 @@ Intervals come from the stratified bootstrap: runs are resampled within each tas
 tasks stay as they are. The statistics work on the last two axes, so one call does all resamples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -110,6 +110,23 @@ def paired_bootstrap(
         raise ValueError(f"paired scores must have the same shape, not {x.shape} and {y.shape}")
     draws = [statistic(a) - statistic(b) for a, b in _resample([x, y], resamples, seed, together=True)]
     return _interval(float(statistic(x) - statistic(y)), np.concatenate(draws), confidence)
+
+
+def cluster_bootstrap(
+    values: ArrayLike, groups: Sequence[str], *, resamples: int = 2000, confidence: float = 0.95, seed: int
+) -> Interval:
+    """Mean of values (n,) with an interval for which whole groups are drawn again with replacement.
+
+    What belongs together (the laws of a family, the runs on a problem) is not so many independent observations.
+    """
+    array = np.asarray(values, dtype=np.float64).reshape(-1)
+    if len(array) != len(groups) or not len(array):
+        raise ValueError(f"values and groups must be as many, and at least one, not {len(array)} and {len(groups)}")
+    names = list(dict.fromkeys(groups))
+    member = np.array([names.index(group) for group in groups])
+    sums, counts = np.bincount(member, array, len(names)), np.bincount(member, minlength=len(names))
+    draws = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
+    return _interval(float(array.mean()), sums[draws].sum(axis=1) / counts[draws].sum(axis=1), confidence)
 
 
 def probability_of_improvement(

@@ -1,7 +1,7 @@
 """``python train.py experiment=meta_symbolic``: learn which forms laws have from random laws, then find unseen ones."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.law_prior.config import LawPriorConfig
+from rl_suite.law_prior.looks import draw_looks, looked_at, writings_of
 from rl_suite.meta_rl.comparison import (
     Outcome,
     Row,
@@ -38,6 +39,8 @@ class PriorReport:
 
     outcomes: tuple[Outcome, ...]
     programs: int
+    looks: Mapping[str, Mapping[str, float]]
+    """Where it looks while it writes each symbol, see :func:`rl_suite.law_prior.looks.looked_at`."""
 
     def tables(self) -> Sequence[Table | str]:
         """One row for each way of looking for laws."""
@@ -51,11 +54,21 @@ class PriorReport:
             shares = [str(solved_share(own, n)) for n in points]
             apart = str(solved_share(hard, self.programs)) if hard else "-"
             table.add_row(name, *shares, apart, f"{median_programs(own):g}")
-        return [table]
+        return [table, self._looks()]
+
+    def _looks(self) -> Table:
+        title = "share of the attention of the last layer while the true forms of these laws are written"
+        table = Table(title=title, caption="a column: the mean over those that stand under the symbol, or elsewhere")
+        keys = ("uses", "table", "column_below", "column_elsewhere")
+        for heading in ("writes", "uses", "the table as a whole", "a column below", "a column elsewhere"):
+            table.add_column(heading, justify="left" if heading == "writes" else "right")
+        for symbol, found in self.looks.items():
+            table.add_row(symbol, *(f"{found[key]:.3g}" if key in found else "-" for key in keys))
+        return table
 
     def save(self, path: Path) -> None:
         """Every outcome as JSON, whole or not at all."""
-        content = {"programs": self.programs, "outcomes": records(self.outcomes)}
+        content = {"programs": self.programs, "outcomes": records(self.outcomes), "looks": self.looks}
         write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -102,6 +115,13 @@ def train(config: LawPriorConfig, run: Run) -> None:
     prior.save(run.path / FILE)
     report = measured(config, prior)
     report.save(run.path / "evaluation.json")
+    draw_looks(
+        prior.policy,
+        laws_of(config.law_prior.measuring.laws, config.seed),
+        max(config.law_prior.measuring.steps),
+        config.seed,
+        run.path / "attention.png",
+    )
     for table in report.tables():
         show(table)
     show(f"prior: {run.path / FILE}")
@@ -122,7 +142,8 @@ def measured(config: LawPriorConfig, prior: Prior) -> PriorReport:
             for i in range(len(every)):
                 found.append(measure_policy(prior, row, section.laws, every, i, config.seed, section.programs))
                 progress.update(len(found), solved=sum(o.solved_at > 0 for o in found))
-    return PriorReport(tuple(found), section.programs)
+    looks = looked_at([writing for _, writing in writings_of(prior.policy, every)])
+    return PriorReport(tuple(found), section.programs, looks)
 
 
 def evaluate(config: LawPriorConfig, request: EvaluationRequest) -> PriorReport:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,10 @@ from agents.meta_policy import attention_entropy
 from rl_suite.errors import UserError
 from rl_suite.loading import require_known
 from rl_suite.viz.saving import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_STEPS = 60  # rows of a heatmap
 
@@ -92,16 +96,39 @@ def draw_attention(weights: Tensor, title: str, path: Path) -> None:
     """Steps of an episode down, keys across, mean over heads, of weights (T, heads, keys)."""
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=_size(weights), layout="constrained")
+    _heatmap(figure, figure.subplots(), weights, title)
+    save_figure(figure, path, dpi=110)
+
+
+def draw_before_and_after(found: Mapping[str, Mapping[int, Tensor]], path: Path) -> None:
+    """Heatmaps of attention by task (down) and number of inner steps (across)."""
+    from matplotlib.figure import Figure
+
+    steps = sorted({step for maps in found.values() for step in maps})
+    width, height = _size(next(iter(next(iter(found.values())).values())))
+    figure = Figure(figsize=(width * len(steps), height * len(found)), layout="constrained")
+    cells = figure.subplots(len(found), len(steps), squeeze=False)
+    for row, (task, maps) in zip(cells, found.items(), strict=True):
+        for axes, step in zip(row, steps, strict=True):
+            _heatmap(figure, axes, maps[step], f"{task}, after {step} inner steps")
+    save_figure(figure, path, dpi=90)
+
+
+def _size(weights: Tensor) -> tuple[float, float]:
+    """Width and height of a heatmap in inches."""
+    steps = min(len(weights), MOST_STEPS)
+    width, height = (float(np.clip(n, 3.0, 12.0)) for n in (1.5 + 0.22 * weights.shape[2], 1.2 + 0.22 * steps))
+    return width, height
+
+
+def _heatmap(figure: "Figure", axes: "Axes", weights: Tensor, title: str) -> None:
     shown = weights.detach().mean(1)[:MOST_STEPS].cpu().numpy()
     entropy = float(attention_entropy(weights.detach()).mean())
-    width, height = (float(np.clip(size, 3.0, 12.0)) for size in (1.5 + 0.22 * shown.shape[1], 1.2 + 0.22 * len(shown)))
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
     image = axes.imshow(shown, aspect="auto", cmap="viridis", vmin=0.0)
     figure.colorbar(image, ax=axes, label="weight")
     axes.set(xlabel="key: nodes, columns, rows", ylabel="step of the episode")
     axes.set_title(f"{title}\nentropy {entropy:.2f} of {np.log(shown.shape[1]):.2f} nats", fontsize=9)
-    save_figure(figure, path, dpi=110)
 
 
 def draw_evolution(analyzer: AttentionAnalyzer, path: Path) -> None:

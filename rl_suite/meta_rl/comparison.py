@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from rl_suite.evaluation.statistics import Interval
+from rl_suite.evaluation.statistics import Interval, cluster_bootstrap
 from rl_suite.meta_rl.pretraining import Pretraining, pretrain
 from rl_suite.meta_rl.protocol import (
     GENETIC_POPULATION,
@@ -19,6 +19,7 @@ from rl_suite.meta_rl.protocol import (
     held_out_trials,
     run_genetic,
     run_policy,
+    run_together,
 )
 from rl_suite.symbolic.data import Options
 from rl_suite.symbolic.prior import Prior, Shape
@@ -33,7 +34,6 @@ SHAPES: dict[Kind, Shape] = {
 }
 TRAINED: tuple[Kind, ...] = ("context", "no_context", "pooled")
 STEPS = (0, 1, 3, 5)
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Row:
     steps: int = 0
     shuffled: bool = False
     openings: bool = False
+    priors: int = 1
+    """How many agree on one list: that of the seed, and those after it."""
+    parts: int = 0
+    """Contexts of some of the table's rows that are averaged over, beside that of the whole."""
+    guided: int = 0
+    """Programs of a prior that the genetic search is begun with."""
 
 
 ROWS: tuple[Row, ...] = (
@@ -54,7 +60,10 @@ ROWS: tuple[Row, ...] = (
     *(Row(f"no context, {k} steps", "no_context", k) for k in STEPS),
     Row("means instead of attention", "pooled"),
     *(Row(f"from scratch, {k} steps", "untrained", k) for k in (0, 5)),
+    Row("two priors agree", "context", priors=2),
+    Row("eight parts of the table", "context", parts=8),
     Row("genetic search"),
+    Row("prior, then genetic search", "context", guided=300),
     Row("openings of the search alone", openings=True),
 )
 
@@ -107,15 +116,20 @@ def measure(
     torch.set_num_threads(1)
     every = laws_of(laws, seed)
     prior = None if row.kind is None else load_prior(folder, row.kind, seed)
+    mates = [] if row.kind is None else [load_prior(folder, row.kind, s) for s in mates_of(folder, row, seed)]
     found = []
     for i, trial in enumerate(every):
         if i % share[1] != share[0]:
             continue
-        if prior is not None:
-            found.append(measure_policy(prior, row, laws, every, i, seed, budget))
+        if row.guided and row.kind is not None:
+            solved = run_genetic(trial, budget, seed, guided_options(prior_path(folder, row.kind, seed), row.guided))
+        elif prior is not None:
+            found.append(measure_policy(prior, row, laws, every, i, seed, budget, mates))
             continue
-        if row.openings:  # no breeding: the budget ends with the openings
-            solved = run_genetic(trial, 1, seed, Options(population=GENETIC_POPULATION, stop_at_noise=False))
+        elif row.openings:  # no breeding: the budget ends with the openings
+            solved = run_genetic(
+                trial, 1, seed, Options(population=GENETIC_POPULATION, stop_at_noise=False, prior=None)
+            )
         else:
             solved = run_genetic(trial, budget, seed)
         found.append(outcome_of(row, laws, trial, seed, budget, solved))
@@ -123,12 +137,37 @@ def measure(
 
 
 def measure_policy(
-    prior: Prior, row: Row, laws: LawSet, every: Sequence[Trial], i: int, seed: int, budget: int
+    prior: Prior,
+    row: Row,
+    laws: LawSet,
+    every: Sequence[Trial],
+    i: int,
+    seed: int,
+    budget: int,
+    mates: Sequence[Prior] = (),
 ) -> Outcome:
-    """A prior on law number i of a set."""
-    shown = every[donor_of(every, i, seed)] if row.shuffled else None
-    solved = run_policy(prior.policy, every[i], budget, row.steps, seed, shown)
+    """A prior, with others if they have to agree, on law number i of a set."""
+    if row.priors > 1 or row.parts:
+        members = [each.policy for each in (prior, *mates)]
+        solved = run_together(members, every[i], budget, seed, row.parts)
+    else:
+        shown = every[donor_of(every, i, seed)] if row.shuffled else None
+        solved = run_policy(prior.policy, every[i], budget, row.steps, seed, shown)
     return outcome_of(row, laws, every[i], seed, budget, solved)
+
+
+def mates_of(folder: Path, row: Row, seed: int) -> list[int]:
+    """Seeds of the priors that the one of ``seed`` has to agree with: those that follow, and then from the first."""
+    there = sorted(int(p.stem.rpartition("-")[2]) for p in folder.glob(f"{row.kind}-*.safetensors"))
+    later = [s for s in there if s > seed] + [s for s in there if s < seed]
+    return later[: row.priors - 1]
+
+
+def guided_options(prior: Path, proposals: int) -> Options:
+    """The genetic search of the other rows, with a prior's programs before the first generation."""
+    return Options(
+        population=GENETIC_POPULATION, polynomials=False, stop_at_noise=False, prior=prior, proposals=proposals
+    )
 
 
 def outcome_of(row: Row, laws: LawSet, trial: Trial, seed: int, budget: int, solved: int) -> Outcome:
@@ -175,18 +214,14 @@ def train_all(folder: Path, seeds: Sequence[int], settings: Pretraining, workers
 
 def solved_share(outcomes: Sequence[Outcome], n: int, minus: Sequence[Outcome] = ()) -> Interval:
     """Per cent of laws solved within n programs, by bootstrap over families; ``minus``: points above another row."""
-    table = _by_family(outcomes, n)
-    other = _by_family(minus, n) if minus else {}
-    names = list(table)
-    gain = [
-        [100.0 * (a - b) for a, b in zip(table[f], other.get(f, [0.0] * len(table[f])), strict=True)] for f in names
+    table, other = _by_family(outcomes, n), _by_family(minus, n) if minus else {}
+    gains = [
+        (100.0 * (a - b), family)
+        for family, solved in table.items()
+        for a, b in zip(solved, other.get(family, [0.0] * len(solved)), strict=True)
     ]
-    sums = np.array([sum(g) for g in gain])
-    counts = np.array([len(g) for g in gain])
-    draws = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
-    shares = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
+    values, families = zip(*gains, strict=True)
+    return cluster_bootstrap(values, families, seed=0)
 
 
 def _by_family(outcomes: Sequence[Outcome], n: int) -> dict[str, list[float]]:

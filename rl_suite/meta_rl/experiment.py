@@ -11,11 +11,12 @@ from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show
 from rl_suite.errors import UserError
 from rl_suite.evaluation.command import Reportable
+from rl_suite.evaluation.statistics import cluster_bootstrap
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.meta_learning.experiment import fit, restore
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores
 from rl_suite.meta_learning.session import Validation
-from rl_suite.meta_rl.analysis import draw_evolution
+from rl_suite.meta_rl.analysis import draw_before_and_after, draw_evolution
 from rl_suite.meta_rl.config import EnhancedMetaLearningConfig, MetaRLConfig
 from rl_suite.meta_rl.imitation import pretrain_policy
 from rl_suite.meta_rl.sizes import shrink
@@ -28,6 +29,7 @@ from rl_suite.seeding import seed_everything
 PARTS = ("train", "validation", "test")
 COLLECTION_SEED = 0  # of the laws and their split: what pre-training keeps away from is the same for every run
 VALIDATION_SEED, TEST_SEED = 1, 2  # after the run's own seed
+SHOWN = 2  # held-out tasks whose attention is drawn
 OTHER = 1  # places by which supports are moved on, for the control
 
 
@@ -47,7 +49,7 @@ class MetaRLSession:
 
     def __init__(self, config: MetaRLConfig, folder: Path | None):
         self.config, self.loop = config, config.meta_rl.loop
-        settings = EnhancedMetaLearningConfig(
+        self.settings = EnhancedMetaLearningConfig(
             **config.meta_rl.maml.model_dump(),
             meta_iterations=self.loop.iterations,
             log_dir=folder or Path(),
@@ -55,7 +57,7 @@ class MetaRLSession:
             seed=config.seed,
         )
         self.worlds = {part: make_worlds(config, part) for part in PARTS}
-        self.trainer = EnhancedMAMLTrainer(settings, task_distribution=self.worlds["train"])
+        self.trainer = EnhancedMAMLTrainer(self.settings, task_distribution=self.worlds["train"])
         if folder is None:
             self.trainer.attention_analyzer.folder = None
         self.pretraining: dict[str, float] = {}
@@ -92,7 +94,11 @@ class MetaRLSession:
         return Validation({"eval/success_before": float(found[0].mean()), "eval/success": after}, after)
 
     def evaluate(self, training: Mapping[str, float]) -> TaskReport:
-        """Success on held-out tasks by inner steps, beside the same steps on another task's support."""
+        """Success on held-out tasks by inner steps, beside the controls of what they and training are worth.
+
+        These are the same steps on another task's support, the policy that is not shown its task, and one that was
+        never trained, whose actions are nearly random as long as it is not adapted.
+        """
         worlds, loop = self.worlds["test"], self.loop
         tasks = worlds.first(loop.test_tasks)
         seed = self.config.seed + TEST_SEED
@@ -103,21 +109,44 @@ class MetaRLSession:
             others = [*tasks[OTHER:], *tasks[:OTHER]]
             moved = self.trainer.success_after(tasks, (most,), loop.test_episodes, seed, others, worlds=worlds)
             rows[f"{most} steps on another task's episodes"] = moved[most]
+        if self.settings.context_trajectories:
+            blind = EnhancedMAMLTrainer(
+                self.settings.model_copy(update={"context_trajectories": 0}), self.trainer.policy, self.worlds["train"]
+            )
+            rows[f"no context, {most} steps"] = blind.success_after(
+                tasks, (most,), loop.test_episodes, seed, worlds=worlds
+            )[most]
+        scratch = EnhancedMAMLTrainer(self.settings, task_distribution=self.worlds["train"])
+        untrained = scratch.success_after(tasks, (0, most), loop.test_episodes, seed, worlds=worlds)
+        rows[f"untrained, {most} steps"] = untrained[most]
+        rows["untrained, nearly random actions"] = untrained[0]
+        families = [worlds.family(task) for task in tasks]
         settings = {
             "world": worlds.env_id,
             "tasks": len(tasks),
-            "families": len({worlds.family(task) for task in tasks}),
+            "families": len(set(families)),
             "episodes_per_task": loop.test_episodes,
             **self.pretraining,
             **training,
         }
-        extra = {"task_names": [worlds.name(t) for t in tasks], "task_families": [worlds.family(t) for t in tasks]}
+        by_family = {name: cluster_bootstrap(values, families, seed=0) for name, values in rows.items()}
+        extra = {
+            "task_names": [worlds.name(t) for t in tasks],
+            "task_families": families,
+            "by_family": {name: interval._asdict() for name, interval in by_family.items()},
+        }
+        notes = [f"{name}: {interval} if families are drawn again" for name, interval in by_family.items()]
         scores = {name: TaskScores.of(np.asarray(values)) for name, values in rows.items()}
-        return TaskReport("meta-reinforcement learning, held-out tasks", "success", settings, scores, extra=extra)
+        return TaskReport(
+            "meta-reinforcement learning, held-out tasks", "success", settings, scores, notes, extra=extra
+        )
 
     def pictures(self, folder: Path) -> None:
-        """How the attention's entropy changed."""
+        """How the attention's entropy changed, and where the policy looks before and after it is adapted."""
         draw_evolution(self.trainer.attention_analyzer, folder / "attention_entropy.png")
+        worlds, steps = self.worlds["test"], max(self.loop.test_steps)
+        shown = self.trainer.attention_after(worlds.first(SHOWN), (0, steps), self.config.seed + TEST_SEED, worlds)
+        draw_before_and_after(shown, folder / "attention_adapted.png")
 
     def state_dict(self) -> dict[str, Any]:
         """The trainer's, and what pre-training was."""

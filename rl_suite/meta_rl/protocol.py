@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.meta.expression_encoder import FormPolicy, PrefixBatch
+from agents.meta.expression_encoder import FormPolicy
 from envs.symbolic.fitted_forms import scaled
-from envs.symbolic.form_prefixes import NONE, prefixes_of
-from envs.symbolic.form_programs import FIRST_VARIABLE, FormIndex, compact, signatures
+from envs.symbolic.form_programs import FormIndex, compact, signatures
 from envs.symbolic.law_forms import Form, form_library, form_of
 from envs.symbolic.laws import PhysicsTask, PhysicsTaskDistribution
 from envs.symbolic.program import evaluate_programs
-from envs.symbolic.tokens import PAD
 from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.prior import (
@@ -30,8 +28,11 @@ from rl_suite.symbolic.prior import (
     context_of,
     distinct,
     fitted,
+    prefix_of,
     propose,
+    propose_together,
     renamed,
+    repeated,
     table_batch,
 )
 from rl_suite.symbolic.search import Search
@@ -42,6 +43,7 @@ STRETCH = 1.5  # how much wider the ranges beyond are
 GENETIC_POPULATION = 40
 ELITE, ADAPTATION_RATE, ADAPTATION_UPDATES = 10, 3e-4, 3  # programs learnt from after each hundred; Adam
 PER_STEP = 100  # programs evaluated between adaptation steps
+PART = 0.75  # of the rows, in a context of some of them
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,33 @@ def run_policy(
     return 0
 
 
+def run_together(members: Sequence[FormPolicy], trial: Trial, budget: int, seed: int, parts: int = 0) -> int:
+    """Programs until the trial is solved, out of one list that several policies and contexts agree on (0: never).
+
+    ``parts``: beside that of the whole table, so many contexts of some of its rows.
+    """
+    rng = np.random.default_rng([seed, len(trial.y)])
+    rows = [np.sort(rng.permutation(len(trial.y))[: int(PART * len(trial.y))]) for _ in range(parts)]
+    contexts = [context_of(trial.X, trial.y), *(context_of(trial.X[r], trial.y[r]) for r in rows)]
+    programs, log_prob = propose_together([(m, c) for m in members for c in contexts], budget)
+    judge = Judge(trial, seed)
+    judge.evaluate(programs, log_prob, budget)
+    return judge.solved_at
+
+
+def adapted_policy(policy: FormPolicy, trial: Trial, steps: int, seed: int) -> FormPolicy:
+    """A copy of a policy that has learnt from the best of ``steps`` hundreds of programs on a trial."""
+    context = context_of(trial.X, trial.y)
+    table, order, judge, adapted = table_batch(context), context.order[0], Judge(trial, seed), copy_of(policy)
+    optimizer = torch.optim.Adam(adapted.parameters(), ADAPTATION_RATE)
+    for step in range(1, steps + 1):
+        found = propose(adapted, table, step * PER_STEP)
+        programs, log_prob = distinct(renamed(found.programs, order), found.log_prob, len(found.programs))
+        judge.evaluate(programs, log_prob, step * PER_STEP - judge.evaluated)
+        learn_from_best(adapted, optimizer, table, judge, order)
+    return adapted
+
+
 def copy_of(policy: FormPolicy) -> FormPolicy:
     """The same network with weights of its own."""
     return copy.deepcopy(policy)
@@ -220,20 +249,9 @@ def learn_from_best(
     best = best[np.isfinite(np.array(judge.nmse)[best])]
     if len(best) == 0:
         return
-    back = np.zeros(FIRST_VARIABLE + int(order.max()) + 1, np.int64)
-    back[:FIRST_VARIABLE] = np.arange(FIRST_VARIABLE)
-    for place in range(int(table.present.sum()) - 1, -1, -1):
-        back[FIRST_VARIABLE + order[place]] = FIRST_VARIABLE + place
-    programs = np.stack([np.where(judge.programs[i] != PAD, back[judge.programs[i]], PAD) for i in best]).astype(
-        np.int16
-    )
-    lengths = (programs != PAD).sum(axis=1)
-    prefixes = prefixes_of(programs, lengths)
-    none = FIRST_VARIABLE + table.present.shape[1]
-    parts = [torch.from_numpy(np.where(p == NONE, none, p).astype(np.int64)) for p in prefixes[:3]]
-    prefix = PrefixBatch(parts[0], parts[1], parts[2], torch.from_numpy(prefixes.open_slots.astype(np.int64)))
-    target = torch.from_numpy(programs.astype(np.int64))
-    many = type(table)(*(part.expand(len(best), *part.shape[1:]) for part in table))
+    programs = np.stack([judge.programs[i] for i in best])
+    _, prefix, target = prefix_of(programs, order, table.present.shape[1])
+    many = repeated(table, len(best))
     for _ in range(ADAPTATION_UPDATES):
         logits = policy(many, prefix)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-1)
@@ -244,7 +262,7 @@ def learn_from_best(
 
 def run_genetic(trial: Trial, budget: int, seed: int, options: Options | None = None) -> int:
     """Programs until the genetic search holds the law (0: not within the budget); checked after every generation."""
-    options = options or Options(population=GENETIC_POPULATION, polynomials=False, stop_at_noise=False)
+    options = options or Options(population=GENETIC_POPULATION, polynomials=False, stop_at_noise=False, prior=None)
     names = tuple(f"x{i}" for i in range(trial.X.shape[1]))
     search = Search(Data(trial.X, trial.y, names), options, seed, budget)
     last: Law | None = None

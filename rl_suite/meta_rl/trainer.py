@@ -236,6 +236,24 @@ class EnhancedMAMLTrainer:
                 adapting.step()
         return found
 
+    @torch.no_grad()
+    def attention_after(
+        self, tasks: Sequence[int], steps: Sequence[int], seed: int, worlds: TaskWorlds | None = None
+    ) -> dict[str, dict[int, Tensor]]:
+        """Attention (T, heads, keys) along one episode of each task after each of these numbers of inner steps."""
+        worlds = worlds or self.worlds
+        how = Adaptation(self.policy, worlds, self.config)
+        adapting = how.begin(self.weights, tasks, np.random.default_rng(seed))
+        found: dict[str, dict[int, Tensor]] = {worlds.name(task): {} for task in tasks}
+        for step in range(max(steps) + 1):
+            if step in steps:
+                for record, rollout in zip(adapting.records, adapting.query(1), strict=True):
+                    _, attention = how.outputs(record.weights, rollout.steps)
+                    found[worlds.name(record.task)][step] = attention[rollout.steps.episode == 0]
+            if step < max(steps):
+                adapting.step()
+        return found
+
     def _prepare_task_context(self, trajectories: Sequence[Tensor] | Tensor) -> Tensor:
         """Trajectories (T, features) as a task context (1, K, T, features): the last ones, padded with zeros.
 

@@ -13,6 +13,9 @@ from rl_suite.symbolic.laws.constraints import Constraints
 
 Values = NDArray[np.float64]
 DEFAULT_BUDGET = 500_000  # programs that a search without a configuration may evaluate; as in ``config.yaml``
+SHIPPED = "shipped"  # stands for the prior that comes with the package; how it was made: docs/law_prior.md
+AUTO = "auto"  # stands for the shipped prior where it is known to help, and for none elsewhere
+HELPS_UP_TO = 1_000  # programs: in searches of so few at most, measured on the benchmark sets; docs/law_prior.md
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,17 @@ class Options:
     policy: bool = False
     stop_at_noise: bool = True
     known: str | None = None
-    prior: Path | None = None
+    prior: Path | None = Path(AUTO)
     proposals: int = 100
     loss: str = "squared"
     custom: tuple[Custom, ...] = ()
     constraints: Constraints = field(default_factory=Constraints)
+
+    def prior_within(self, budget: int) -> Path | None:
+        """The prior that a search of so many programs asks, or None."""
+        if self.prior is not None and str(self.prior) == AUTO:
+            return Path(SHIPPED) if budget <= HELPS_UP_TO else None
+        return self.prior
 
 
 @dataclass(frozen=True)

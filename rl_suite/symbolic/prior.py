@@ -6,7 +6,7 @@ them, as JSON, its sizes and the tokens it writes. It is data: nothing in it is 
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from agents.meta.expression_beam import Proposals, Writer, best_programs
-from agents.meta.expression_encoder import FormPolicy, TableBatch
-from envs.symbolic.context import COLUMN_FEATURES, PAIR_FEATURES, TABLE_FEATURES, Context, contexts
+from agents.meta.expression_encoder import FormPolicy, PrefixBatch, TableBatch
+from envs.symbolic.context import COLUMN_FEATURES, LEAST_ROWS, PAIR_FEATURES, TABLE_FEATURES, Context, contexts
 from envs.symbolic.fitted_forms import fit_forms, scaled
-from envs.symbolic.form_prefixes import fill_slots
+from envs.symbolic.form_prefixes import NONE, fill_slots, prefixes_of
 from envs.symbolic.form_programs import ARITY, FIRST_VARIABLE, MAX_COLUMNS, normal_order
 from envs.symbolic.law_forms import form_library
 from envs.symbolic.law_generator import MAX_TOKENS
@@ -28,6 +28,7 @@ from envs.symbolic.tokens import PAD
 from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
 from rl_suite.reading import read_bytes
+from rl_suite.symbolic.data import SHIPPED
 from rl_suite.tensor_file import pack, unpack
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ Programs = NDArray[np.int16]
 FEATURES = (TABLE_FEATURES, COLUMN_FEATURES, PAIR_FEATURES)
 SYMBOLS = tuple(token.name for token in form_library(1).tokens[:FIRST_VARIABLE])
 FORMAT = "rl_suite prior 1"
-SHIPPED = "shipped"  # stands for the prior that comes with the package; how it was made: docs/law_prior.md
 SHIPPED_FILE = Path(__file__).parent / "priors" / "forms.safetensors"
 MOST_BYTES = 64_000_000
 SPARE = 1.2  # a beam is so much wider than what is asked for: two orders of one sum are one program
@@ -126,11 +126,12 @@ class Prior:
             raise UserError(f"{path}: its weights are not finite")
         return Prior(policy, shape, about["facts"])
 
-    def refuses(self, n_columns: int) -> str:
-        """Why tables of so many columns are beyond it, in one line; empty if they are not."""
-        if n_columns <= MAX_COLUMNS:
+    def refuses(self, n_columns: int, n_rows: int) -> str:
+        """Why tables of so many columns and rows are beyond it, in one line; empty if they are not."""
+        if n_columns <= MAX_COLUMNS and n_rows >= LEAST_ROWS:
             return ""
-        return f"the prior knows tables of at most {MAX_COLUMNS} columns, not {n_columns}: the search runs without it"
+        known = f"at most {MAX_COLUMNS} columns and at least {LEAST_ROWS} rows"
+        return f"the prior knows tables of {known}, not {n_columns} and {n_rows}: the search runs without it"
 
     def propose(self, X: Values, y: Values, n: int) -> tuple[Programs, Values]:
         """About n different forms over the columns of X (n, d), most probable first, and their log-probabilities."""
@@ -144,10 +145,10 @@ class Prior:
         yield from fitted(programs, log_prob, X, y, seed)
 
 
-def prior_for(path: Path, n_columns: int) -> Prior | None:
-    """The prior of a file, or None with one line in the log where tables of so many columns are not for it."""
+def prior_for(path: Path, n_columns: int, n_rows: int) -> Prior | None:
+    """The prior of a file, or None with one line in the log where tables of such sizes are not for it."""
     prior = Prior.load(path)
-    refused = prior.refuses(n_columns)
+    refused = prior.refuses(n_columns, n_rows)
     if refused:
         _log.warning("%s", refused)
     return None if refused else prior
@@ -205,6 +206,64 @@ def renamed(programs: Programs, order: NDArray[np.int64]) -> Programs:
         length = int((draft != PAD).sum())
         normal_order(names[draft[:length]].astype(np.int16), length, row)
     return out
+
+
+def prefix_of(
+    programs: Programs, order: NDArray[np.int64], n_places: int
+) -> tuple[Programs, PrefixBatch, torch.Tensor]:
+    """Programs over the table's columns as a policy learns them: over places, prefixes, and next tokens (B, L).
+
+    Args:
+        programs: (P, L), padded with -1.
+        order: (V,) column of each place of the context.
+        n_places: how many of the places hold a column.
+    """
+    back = np.arange(FIRST_VARIABLE + int(order.max()) + 1)
+    for place in range(n_places - 1, -1, -1):
+        back[FIRST_VARIABLE + order[place]] = FIRST_VARIABLE + place
+    lengths = (programs != PAD).sum(axis=1)
+    places = np.full_like(programs, PAD)
+    for draft, row, length in zip(programs, places, lengths, strict=True):
+        normal_order(back[draft[:length]].astype(np.int16), int(length), row)
+    prefixes = prefixes_of(places, lengths)
+    none = FIRST_VARIABLE + n_places
+    known = [torch.from_numpy(np.where(part == NONE, none, part).astype(np.int64)) for part in prefixes[:3]]
+    prefix = PrefixBatch(known[0], known[1], known[2], torch.from_numpy(prefixes.open_slots.astype(np.int64)))
+    return places, prefix, torch.from_numpy(places.astype(np.int64))
+
+
+def log_probabilities(policy: FormPolicy, context: Context, programs: Programs) -> Values:
+    """Of programs (P, L) over the columns of the one table that a context holds, (P,)."""
+    table = table_batch(context)
+    _, prefix, target = prefix_of(programs, context.order[0], int(context.width[0]))
+    with torch.no_grad():
+        logits = policy(repeated(table, len(programs)), prefix).log_softmax(-1)
+    chosen = logits.gather(2, target.clamp_min(0)[..., None])[..., 0] * (target >= 0)
+    total: Values = chosen.sum(1).double().numpy()
+    return total
+
+
+def repeated(table: TableBatch, n: int) -> TableBatch:
+    """One table n times, without a copy."""
+    return TableBatch(*(part.expand(n, *part.shape[1:]) for part in table))
+
+
+def propose_together(members: Sequence[tuple[FormPolicy, Context]], n: int) -> tuple[Programs, Values]:
+    """The n programs over a table's columns that are most probable on average over members.
+
+    Members are policies, or contexts made of other rows of the same table; each proposes n, all judge them all.
+    """
+    lists = []
+    for policy, context in members:
+        found = propose(policy, table_batch(context), n)
+        lists.append(distinct(renamed(found.programs, context.order[0]), found.log_prob, n)[0])
+    widest = max(part.shape[1] for part in lists)
+    every = np.concatenate([np.pad(p, ((0, 0), (0, widest - p.shape[1])), constant_values=PAD) for p in lists])
+    programs, _ = distinct(every, np.zeros(len(every)), len(every))
+    judged = np.stack([log_probabilities(policy, context, programs) for policy, context in members])
+    together = np.logaddexp.reduce(judged, axis=0) - np.log(len(members))
+    best = np.argsort(-together, kind="stable")[:n]
+    return programs[best], together[best]
 
 
 def distinct(programs: Programs, log_prob: Values, n: int) -> tuple[Programs, Values]:

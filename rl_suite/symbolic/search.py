@@ -97,10 +97,11 @@ class Search:
 
             self.guidance = guidance.Guidance(self.alphabet, options.max_length, seed)
         self._prior: Prior | None = None
-        if options.prior is not None:
+        asked = options.prior_within(budget)
+        if asked is not None:
             from rl_suite.symbolic import prior  # and torch
 
-            self._prior = prior.prior_for(options.prior, data.X.shape[1])
+            self._prior = prior.prior_for(asked, data.X.shape[1], len(self.polisher.rows[0]))
         slots = 1 << max(14, min(22, math.ceil(math.log2(2 * budget + 1))))
         self._seen = np.zeros(slots, np.uint64)
         self._finished: set[bytes] = set()
@@ -219,9 +220,6 @@ class Search:
         if self.generation == 0:
             self._begin()
             self._check_stop()
-        if self.generation == 0 and self._prior is not None and not self.archive.solved:
-            self._ask_prior(self._prior)
-            self._check_stop()
         for place, island in enumerate(self.islands):
             if self.done:
                 break
@@ -267,6 +265,8 @@ class Search:
 
     def _begin(self) -> None:
         self._offer_all(first_laws(self.data, self.polisher.rows, self.options.custom))
+        if self._prior is not None and not self.archive.solved:
+            self._ask_prior(self._prior)
         if self.options.polynomials:
             self._offer_all(opening_laws(self._inputs, self.land, lambda: self.archive.solved))
 

@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as hnp
 from rl_suite.evaluation import statistics
 from rl_suite.evaluation.statistics import (
     Interval,
+    cluster_bootstrap,
     iqm,
     mean,
     optimality_gap,
@@ -204,3 +205,13 @@ def test_bad_input_is_one_clear_line(call, message):
 
 def test_an_interval_prints_itself():
     assert str(Interval(1.23456, 1.0, 2.0)) == "1.235 [1, 2]"
+
+
+def test_what_belongs_together_is_drawn_together():
+    # two groups: every resample is one of 0, 1/3 (each once; 1 of 3 values is 1) and 1
+    found = cluster_bootstrap([0.0, 0.0, 1.0], ["a", "a", "b"], seed=0)
+    assert found == Interval(pytest.approx(1 / 3), 0.0, 1.0)
+    alike = cluster_bootstrap([0.0, 1.0, 0.0, 1.0], ["a", "a", "b", "b"], seed=0)
+    assert alike == Interval(0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="as many"):
+        cluster_bootstrap([1.0], ["a", "b"], seed=0)

@@ -13,6 +13,7 @@ from envs.symbolic import PhysicsTaskDistribution
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.meta_rl import EnhancedMAMLTrainer, EnhancedMetaLearningConfig, TaskWorlds
 from rl_suite.meta_rl.adaptation import Adaptation
+from rl_suite.meta_rl.analysis import draw_before_and_after
 from rl_suite.meta_rl.trainer import make_policy
 
 
@@ -53,6 +54,19 @@ def test_the_other_options_live():
         for trainer in (plain, other):
             trainer.meta_step()
         assert not torch.equal(plain.weights["trunk.0.weight"], other.weights["trunk.0.weight"]), options
+
+
+def test_attention_is_followed_through_adaptation_and_drawn(tmp_path):
+    trainer = make_trainer(context_trajectories=2)
+    before = {name: value.detach().clone() for name, value in trainer.weights.items()}
+    found = trainer.attention_after([0, 4], (0, 2), seed=0)
+    assert set(found) == {"task_0", "task_4"}
+    for maps in found.values():
+        assert torch.allclose(maps[0].sum(2), torch.ones(()))
+        assert not torch.allclose(maps[0], maps[2])
+    assert all(torch.equal(before[name], value) for name, value in trainer.weights.items())
+    draw_before_and_after(found, tmp_path / "maps.png")
+    assert (tmp_path / "maps.png").stat().st_size > 5_000
 
 
 def test_no_steps_is_joint_training():

@@ -16,7 +16,18 @@ from envs.symbolic.law_generator import FormSampler
 from rl_suite.errors import UserError
 from rl_suite.meta_rl.pretraining import Pretraining, draw_examples, loss_of, pretrain, tensors
 from rl_suite.meta_rl.protocol import Judge, held_out_trials, run_policy
-from rl_suite.symbolic.prior import Prior, Shape, context_of, table_batch
+from rl_suite.symbolic.prior import (
+    Prior,
+    Shape,
+    context_of,
+    log_probabilities,
+    prefix_of,
+    propose,
+    propose_together,
+    renamed,
+    repeated,
+    table_batch,
+)
 
 SMALL = Shape(width=32, heads=2, column_layers=1, token_layers=1)
 
@@ -83,6 +94,52 @@ def test_a_beam_lists_whole_programs_best_first():
     assert abs(share - np.exp(found.log_prob[0])) < 0.1
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+def test_programs_over_columns_are_judged_as_they_were_written(order):
+    X, y = table()
+    policy, context = fresh().policy, context_of(X[:, order], y)
+    found = propose(policy, table_batch(context), 60)
+    programs = renamed(found.programs, context.order[0])
+    places, _, _ = prefix_of(programs, context.order[0], 3)
+    normal = (places == found.programs).all(1) & (found.lengths < 9)  # in the order that the network is taught
+    assert normal.sum() > 10
+    assert np.allclose(log_probabilities(policy, context, programs)[normal], found.log_prob[normal], atol=1e-3)
+
+
+def test_members_judge_one_list_together():
+    X, y = table()
+    one, other = fresh(seed=0).policy, fresh(seed=1).policy
+    context, part = context_of(X, y), context_of(X[:40], y[:40])
+    members = [(one, context), (other, context), (one, part)]
+    programs, agreed = propose_together(members, 20)
+    each = np.exp([log_probabilities(policy, seen, programs) for policy, seen in members])
+    assert np.allclose(np.exp(agreed), each.mean(0), rtol=1e-4)
+    assert (np.diff(agreed) <= 0).all()
+    assert len({p.tobytes() for p in programs}) == 20
+
+
+def test_attention_is_what_the_network_computes_with():
+    X, y = table()
+    policy = fresh().policy
+    context = context_of(X, y)
+    programs, _ = fresh().propose(X, y, 4)
+    _, prefix, _ = prefix_of(programs, context.order[0], 3)
+    batch = repeated(table_batch(context), 4)
+    with torch.no_grad():
+        tokens, columns = policy.attention(batch, prefix)
+        encoded = policy.encode(batch)
+        x = policy.inputs(policy.vocabulary(encoded), prefix)
+        memories, absent = policy.memories(encoded)
+        layer, memory = policy.layers[0], memories[0]
+        x = x + layer.out((tokens[0] @ layer.split(layer.qkv(layer.before(x)), 3)[2]).transpose(1, 2).reshape(x.shape))
+        x = x + layer.read((columns[0] @ memory[1]).transpose(1, 2).reshape(x.shape))
+        assert torch.allclose(
+            x + layer.feed(x), layer(policy.inputs(policy.vocabulary(encoded), prefix), memory, absent), atol=1e-5
+        )
+    assert torch.allclose(columns.sum(-1), torch.ones(()), atol=1e-5)
+    assert float(tokens.triu(1).abs().max()) == 0.0
+
+
 def test_names_and_order_of_columns_do_not_matter():
     X, y = table()
     prior, order = fresh(), [2, 0, 1]
@@ -146,8 +203,9 @@ def test_a_file_that_is_no_prior_of_ours_is_one_line(tmp_path, spoil):
 
 
 def test_more_columns_than_it_knows_are_refused_in_one_line():
-    assert "11" in fresh().refuses(11)
-    assert not fresh().refuses(10)
+    assert "11" in fresh().refuses(11, 50)
+    assert "not 2 and 3" in fresh().refuses(2, 3)
+    assert not fresh().refuses(10, 4)
 
 
 def test_programs_are_counted_once_and_the_first_exact_one_solves():

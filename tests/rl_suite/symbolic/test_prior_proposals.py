@@ -57,6 +57,9 @@ def test_a_search_asks_its_prior_first_and_counts_what_it_tries(prior_file, capl
     wide = Data(rng.uniform(1.0, 3.0, (40, 11)), rng.uniform(size=40), tuple(f"x{i}" for i in range(11)))
     Search(wide, options, seed=0, budget=30).step()
     assert "at most 10 columns" in caplog.text
+    few = Data(X[:2], X[:2, 0], ("u", "v"))
+    Search(few, options, seed=0, budget=30).step()
+    assert "not 2 and 2: the search runs without it" in caplog.text
 
 
 def test_the_regressor_takes_a_prior_and_says_what_is_wrong_with_it(prior_file, tmp_path):
@@ -65,6 +68,27 @@ def test_the_regressor_takes_a_prior_and_says_what_is_wrong_with_it(prior_file, 
     assert np.allclose(model.predict(x), 3 * x[:, 0] ** 2)
     with pytest.raises(UserError, match="none"):
         SymbolicRegressor(budget=200, prior=tmp_path / "none").fit(x, x[:, 0])
+
+
+def test_by_default_small_searches_ask_the_shipped_prior_and_large_ones_none(prior_file):
+    assert Options().prior_within(1_000) == Path("shipped")
+    assert Options().prior_within(1_001) is None
+    assert Options(prior=None).prior_within(10) is None
+    assert Options(prior=prior_file).prior_within(10**6) == prior_file
+
+
+def test_a_prior_comes_before_the_openings():
+    """A law is known after 110 programs of which the openings, which try ten thousand, know nothing so early."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1.0, 3.0, (64, 3))
+    data = Data(X, X[:, 0] * X[:, 1] * np.cos(X[:, 2]), NAMES)
+
+    def found_at(options):
+        search = Search(data, options, seed=0, budget=110)
+        search.step()
+        return search.archive.found_at if search.archive.solved else np.inf
+
+    assert found_at(Options()) <= 110 < found_at(Options(prior=None))
 
 
 def test_the_shipped_prior_is_a_prior():
