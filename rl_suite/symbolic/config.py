@@ -40,7 +40,7 @@ class SearchSection(Section):
     """Let a recurrent policy, trained during the search, propose programs."""
     prior: Path | None
     """File of a learned prior (``kind: law_prior`` trains one), or ``shipped``: its proposals are tried before all
-    others. ``auto``: the shipped one in searches of at most 1,000 programs, where it is known to help. null: none."""
+    others. ``auto``: the shipped one in searches of at most 10,000 programs, where it is known to help. null: none."""
     proposals: Count
     """Forms that the prior proposes."""
     time_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None

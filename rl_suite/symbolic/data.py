@@ -15,7 +15,7 @@ Values = NDArray[np.float64]
 DEFAULT_BUDGET = 500_000  # programs that a search without a configuration may evaluate; as in ``config.yaml``
 SHIPPED = "shipped"  # stands for the prior that comes with the package; how it was made: docs/law_prior.md
 AUTO = "auto"  # stands for the shipped prior where it is known to help, and for none elsewhere
-HELPS_UP_TO = 1_000  # programs: in searches of so few at most, measured on the benchmark sets; docs/law_prior.md
+HELPS_UP_TO = 10_000  # programs: in searches of so few at most, measured on all benchmark sets; docs/law_prior.md
 
 
 @dataclass(frozen=True)

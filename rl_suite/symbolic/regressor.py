@@ -50,7 +50,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         units: unit of every variable by name, such as ``{"m": "kg", "v": "m/s"}``; None: no units.
         target_unit: unit of y, where ``units`` is given.
         prior: file of a learned prior, or "shipped": its proposals are tried before all others; "auto": the shipped one
-            in searches of at most 1,000 programs, where it is known to help; None: none.
+            in searches of at most 10,000 programs, where it is known to help; None: none.
         stop_at_noise: end before the budget when the residuals no longer depend on the inputs.
         random_state: seed, a numpy RandomState or Generator, or None (0); the same seed gives the same law.
         free_constants: with units, whether fitted constants may have any unit.

@@ -71,8 +71,8 @@ def test_the_regressor_takes_a_prior_and_says_what_is_wrong_with_it(prior_file, 
 
 
 def test_by_default_small_searches_ask_the_shipped_prior_and_large_ones_none(prior_file):
-    assert Options().prior_within(1_000) == Path("shipped")
-    assert Options().prior_within(1_001) is None
+    assert Options().prior_within(10_000) == Path("shipped")
+    assert Options().prior_within(10_001) is None
     assert Options(prior=None).prior_within(10) is None
     assert Options(prior=prior_file).prior_within(10**6) == prior_file
 
