@@ -114,7 +114,7 @@ def recovered_within(problem: Problem, seed: int, budgets: Sequence[int], option
             found.append(False)
             continue
         if id(best) not in verdicts:
-            law = findings_of([best], search.given, search.scaling).chosen.law
+            law = findings_of([best], search.given, search.scaling, options.constraints).chosen.law
             verdicts[id(best)] = judge(law, problem, 0.0, seed).recovered
         found.append(verdicts[id(best)])
     return found
