@@ -84,7 +84,7 @@ def menu(folder: Path, named: dict[str, list[dict[str, str]]]) -> dict[str, list
 
 
 def settings(pages: Path, site: Path, chapters: dict[str, list[Any]]) -> dict[str, Any]:
-    """What MkDocs is told: strict, no fonts or scripts from elsewhere, search that works from a folder."""
+    """What MkDocs is told: strict, nothing that is loaded from elsewhere, pages that a browser opens as files."""
     python = {
         "paths": [str(ROOT)],
         "options": {
@@ -104,6 +104,7 @@ def settings(pages: Path, site: Path, chapters: dict[str, list[Any]]) -> dict[st
         "docs_dir": str(pages),
         "site_dir": str(site),
         "use_directory_urls": False,
+        "extra": {"generator": False},
         "theme": {
             "name": "material",
             "font": False,
@@ -123,7 +124,7 @@ def settings(pages: Path, site: Path, chapters: dict[str, list[Any]]) -> dict[st
                 },
             ],
         },
-        "plugins": ["search", "offline", {"mkdocstrings": {"handlers": {"python": python}}}],
+        "plugins": ["search", {"mkdocstrings": {"handlers": {"python": python}}}],
         "markdown_extensions": [
             "admonition",
             "attr_list",
