@@ -36,12 +36,15 @@ def run_job(config: ExperimentConfig) -> bool:
             train = load_attribute(KINDS[config.kind].train)
         train(config, run)
         if run.status == "complete":
-            keep_for_page(config, run)
+            with waiting("playing an episode for the report"):
+                keep_for_page(config, run)
     if run.status == "stopped":
         show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
         return False
     more = f"{command_line('evaluate.py', run.path)}; tensorboard --logdir {shlex.quote(str(config.runs_dir))}"
-    show(f"results: {write_report(run)}  ({more})")
+    with waiting("writing the report"):
+        report = write_report(run)
+    show(f"results: {report}  ({more})")
     return True
 
 

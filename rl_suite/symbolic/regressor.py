@@ -33,6 +33,7 @@ from rl_suite.symbolic.output.saved import model_record, read_model, write_model
 from rl_suite.symbolic.report import Report
 from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.table import formula_names
+from rl_suite.waiting import notice_compilation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,6 +162,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: data that are not finite numbers, fewer than two rows, units that cannot be reached, options
                 that cannot be.
         """
+        notice_compilation()
         checked = require_options(self)
         X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2, dtype=np.float64)
         y = np.asarray(y, dtype=np.float64)
