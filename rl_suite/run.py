@@ -46,6 +46,7 @@ class Run:
         """Set by Ctrl-C or SIGTERM: save at the next safe point and return."""
         self.logs = RunLog(path, self._require_folder)
         self._lock: TextIO | None = None
+        self._described = True  # whether TensorBoard knows the charts; not where a run begins
 
     @classmethod
     def start(cls, config: ExperimentConfig) -> "Run":
@@ -186,7 +187,11 @@ class Run:
             self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
 
     def log_line(self, step: int, values: Mapping[str, float]) -> None:
-        """Write scalars as one line to ``metrics.jsonl`` only."""
+        """Write scalars as one line to ``metrics.jsonl`` only; before the first, TensorBoard is told the charts."""
+        if not self._described:
+            self._described = True
+            settings = self.settings()
+            charts.describe(self.writer, str(settings.get("kind")), settings)
         self.logs.write(step, values)
 
     def save(self, step: int, content: Mapping[str, Any]) -> None:
@@ -208,8 +213,7 @@ class Run:
         """Forget all that came after a checkpoint, or everything without one; call it before logging goes on."""
         if saved is None:
             self.rewind(0, {})
-            settings = self.settings()
-            charts.describe(self.writer, str(settings.get("kind")), settings)
+            self._described = False
         else:
             self.rewind(saved.step, saved.logs)
             self.checkpoints.forget_after(saved)

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from rl_suite.progress import is_quiet
 
-QUIET = 1.0  # seconds; what is over by then needs no word
+QUIET = 1.5  # seconds; what is over by then needs no word
 COMPILING = "compiling once what it computes with (about 20 s; kept on disk for the next start)"
 
 _open: list["Wait"] = []
