@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 ROOTS = (1, 2, 3, 5)
 SCALE_BITS = 100.0  # no number of so many bits is recognised: powers of ten such as 1e-200 keep a law computable
-MAX_PRODUCT = 256  # of numerator and denominator of the fractions that are tried first
+MAX_PART, MAX_PRODUCT = 64, 256  # of numerator and denominator of the fractions that are tried first
 PI_POWERS = tuple(Fraction(k, 2) for k in (0, 2, -2, 4, -4, 6, -6, 1, -1))
 
 
@@ -88,9 +88,12 @@ def coincidences(exact: Exact, value: float, error: float) -> float:
     values, bits = _forms()
     size = max(abs(value), 1e-300)
     first, last = np.searchsorted(values, [size / 2, 2 * size])
-    density = float((bits[first:last] <= exact.bits + 1e-9).sum()) / (1.5 * size)
+    density = max(1.0, float((bits[first:last] <= exact.bits + 1e-9).sum())) / (1.5 * size)  # itself at least
     fraction = abs(exact.fraction)
-    if fraction.numerator * fraction.denominator > MAX_PRODUCT:  # whole numbers and decimals, at every scale
+    if (
+        max(fraction.numerator, fraction.denominator) > MAX_PART
+        or fraction.numerator * fraction.denominator > MAX_PRODUCT
+    ):  # whole numbers and decimals, at every scale
         steps = 1 if fraction.denominator == 1 else 100 if 100 % fraction.denominator == 0 else 1000
         density += steps * len(PI_POWERS) * len(ROOTS) if exact.pi_power or exact.root > 1 else steps
     return density * width
@@ -99,7 +102,7 @@ def coincidences(exact: Exact, value: float, error: float) -> float:
 @lru_cache(maxsize=1)
 def _fractions() -> tuple[list[Fraction], NDArray[np.float64]]:
     """Fractions to begin a search with, simplest first, and their values."""
-    found = {Fraction(a, b) for a in range(1, 65) for b in range(1, 65) if a * b <= MAX_PRODUCT}
+    found = {Fraction(a, b) for a in range(1, MAX_PART + 1) for b in range(1, MAX_PART + 1) if a * b <= MAX_PRODUCT}
     ordered = sorted(found, key=lambda f: (f.numerator * f.denominator, f.numerator))
     return ordered, np.array([float(f) for f in ordered])
 

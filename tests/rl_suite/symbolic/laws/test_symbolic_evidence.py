@@ -65,3 +65,17 @@ def test_the_front_is_least_squares_and_no_worse_than_line_and_power_law() -> No
                     constants[k] *= step
                     moved = type(law)(law.library, law.program, constants, law.exact).predict(x[:, None])
                     assert np.nanmean(((moved - y) / y.std()) ** 2) >= finished.nmse * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("exact", "value", "error"),
+    [
+        (Exact(Fraction(174), Fraction(3)), 5408.66, 26.2),
+        (Exact(Fraction(35), Fraction(3)), 8050.0, 1747.7),
+        (Exact(Fraction(1, 250), Fraction(-3), 2), 1.848e-4, 4.9e-6),
+    ],
+)
+def test_a_number_that_lies_where_few_are_tried_is_still_one_that_was_tried(
+    exact: Exact, value: float, error: float
+) -> None:
+    assert coincidences(exact, value, error) > 0.01
