@@ -39,6 +39,11 @@ class Kind:
     """``"module:function"``, called with the player's agent; returns what it weighs (``recording.Look``), or None."""
     explorer: str | None = None
     """``"module:function"``, called as ``evaluate`` is; returns the attention of an episode for the page."""
+    follow: str | None = None
+    """``"module:function"``, called as ``follow(config, team)`` in every process but the first that torchrun starts.
+
+    None for a kind that one process trains.
+    """
 
 
 KINDS: dict[str, Kind] = {
@@ -60,6 +65,7 @@ KINDS: dict[str, Kind] = {
         evaluate="rl_suite.distillation.experiment:evaluate",
         player="rl_suite.distillation.experiment:player",
         explorer="rl_suite.distillation.attention.explorer:explore",
+        follow="rl_suite.distillation.follow:follow",
     ),
     "meta_learning": Kind(
         config="rl_suite.meta_learning.config:MetaLearningConfig",

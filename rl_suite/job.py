@@ -5,6 +5,8 @@ import sys
 
 from rl_suite.cli import command_line, prepare_process, show
 from rl_suite.config import ExperimentConfig
+from rl_suite.data_parallel import is_started, joined
+from rl_suite.errors import UserError
 from rl_suite.experiments import KINDS, load_attribute
 from rl_suite.reading import is_plain_file
 from rl_suite.report.page import write_report
@@ -19,10 +21,24 @@ def run_job(config: ExperimentConfig) -> bool:
     Returns:
         Whether it ended; False if a signal stopped it, with its state saved.
 
+    Under torchrun, process 0 does this and the others follow it.
+
     Raises:
         UserError: the folder is in use, holds another configuration, or something of it cannot be built.
     """
     prepare_process(config)
+    kind = KINDS[config.kind]
+    if is_started() and kind.follow is None:
+        raise UserError(f"an experiment of kind {config.kind} trains in one process: start it without torchrun")
+    with joined(config.device) as team:
+        if team.rank == 0:
+            return _run(config)
+        while team.is_called():
+            load_attribute(kind.follow or "")(config, team)
+    return True
+
+
+def _run(config: ExperimentConfig) -> bool:
     with Run.start(config) as run, run.stop_on_signals():
         found = run.status
         if found == "complete":

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from rl_suite.config import ExperimentConfig
+from rl_suite.data_parallel import ALONE, acting_as
 from rl_suite.errors import NothingFoundError, UserError
 from rl_suite.run import Run
 from rl_suite.waiting import waiting
@@ -58,7 +59,7 @@ def rehearse(train: Train[ConfigT], config: ConfigT) -> None:
     with tempfile.TemporaryDirectory(prefix="rl_suite-") as folder, waiting(trying), _silence():
         scratch = config.model_copy(update={"runs_dir": Path(folder)})
         try:
-            with Run.start(scratch) as run:
+            with Run.start(scratch) as run, acting_as(ALONE):
                 train(scratch, run)
         except NothingFoundError:
             pass  # a search that was cut short

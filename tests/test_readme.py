@@ -16,6 +16,7 @@ import envs  # noqa: F401  # registers the worlds
 from rl_suite.benchmarks import BENCHMARKS, load
 from rl_suite.benchmarks.symbolic_table import RESULTS, table
 from rl_suite.cli import make_parser
+from rl_suite.commands.console import COMMANDS
 from rl_suite.errors import UserError
 from rl_suite.evaluation.baselines import NAMES
 from rl_suite.experiments import load_experiment
@@ -24,7 +25,7 @@ from rl_suite.sweeps.plan import is_sweep, read_plan
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(page.relative_to(ROOT).as_posix() for page in PAGES))
-OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker"}
+OTHER_PROGRAMS = {"git", "cd", "tensorboard", "pip", "export", "pre-commit", "docker", "ray"}
 GENERATED = {
     *("output.txt", "evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"),
     *("manifest.json", "figs/attention/", "attention.json"),
@@ -122,8 +123,15 @@ def check_benchmarks(arguments):
 
 
 def check_command(words, config):
+    words = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), words))
     program, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
-    if program == "make":
+    if program == "torchrun":
+        program, arguments = "python", arguments[arguments.index("train.py") :]
+    if program == "rl-suite":
+        assert arguments[0] in COMMANDS, f"no command {arguments[0]}"
+        if arguments[0] in ("train", "sweep"):
+            check_train(arguments[1:], config)
+    elif program == "make":
         targets = [word for word in arguments if "=" not in word]
         assert set(targets) <= make_targets(), f"the Makefile has no {targets}"
     elif program in ("python", "python3"):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_suite.cli import choose_loudness, experiments_table, make_parser, module_command, show
+from rl_suite.errors import UserError
 from rl_suite.waiting import waiting
 
 
@@ -41,12 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(path: Path, words: Sequence[str], stopped: int) -> int:
     with waiting("loading torch"):  # late, as --help need not wait for it
+        from rl_suite.data_parallel import is_started
         from rl_suite.experiments import load_experiment
         from rl_suite.job import run_job
         from rl_suite.naming import beside_others, each_seed
         from rl_suite.run import Run
         from rl_suite.sweeps.plan import is_sweep
 
+    several = is_sweep(words) or len(list(each_seed(words))) > 1
+    if several and is_started():
+        raise UserError("torchrun trains one run at a time: name one experiment and one seed")
     if is_sweep(words):
         from rl_suite.sweeps.command import sweep_command
 

@@ -4,13 +4,14 @@ import math
 import time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agents.in_context.agent import InContextAgent
 from agents.in_context.model import InContextModel, Steps, action_loss
 from agents.protocol import Agent
 from rl_suite.checkpoint import read_checkpoint
 from rl_suite.cli import show
+from rl_suite.data_parallel import current
 from rl_suite.distillation.attention.probe import attention_values
 from rl_suite.distillation.collect import collect, pin, read_own
 from rl_suite.distillation.config import DistillationConfig, FitSection
@@ -121,8 +122,39 @@ def learning_rate_factor(step: int, fit: FitSection) -> float:
 def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, histories: Histories, run: Run) -> bool:
     """Train to ``fit.steps``, from the last checkpoint if there is one; False if a signal stopped it."""
     settings, device = config.distillation.fit, device_of(config)
+    windows, optimizer, team = make_windows(config, model, histories), make_optimizer(model, settings), current()
+    probe = Steps(
+        *(field.to(device) for field in windows.batch(settings.steps, PROBES)[0])
+    )  # a draw that no update uses
+    step, spent = resume(run, model, optimizer)
+    team.begin(model, step)
+    began = time.process_time() - spent
+    with ProgressBar("training", settings.steps) as progress:
+        while step < settings.steps:
+            stop = run.stop_requested
+            loss, accuracy, _ = update(model, optimizer, windows, step, settings, stop)
+            step += 1
+            if step % settings.log_every == 0 or step == settings.steps:
+                rate = optimizer.param_groups[0]["lr"]
+                values = {"train/loss": loss, "train/accuracy": accuracy, "train/learning_rate": rate}
+                run.log(step, {**values, "time/cpu_seconds": time.process_time() - began})
+                progress.update(step, loss=loss, accuracy=accuracy)
+            if step % settings.validate_every == 0:
+                looks = attention_values(model, probe)
+                run.log(step, {**validate(config, family, model), **looks})
+            if step % settings.checkpoint_every == 0 or step == settings.steps or stop:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                run.save(step, {**state, "step": step, "cpu_seconds": time.process_time() - began})
+            if stop and step < settings.steps:
+                return False
+    return True
+
+
+def make_windows(config: DistillationConfig, model: InContextModel, histories: Histories) -> Windows:
+    """The batches of training."""
+    settings = config.distillation.fit
     try:
-        windows = Windows(
+        return Windows(
             histories,
             model.n_actions,
             settings.window,
@@ -134,38 +166,17 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
         )
     except ValueError as error:
         raise UserError(f"distillation.fit: {error}") from None
-    optimizer = torch.optim.AdamW(
+
+
+def make_optimizer(model: InContextModel, settings: FitSection) -> torch.optim.Optimizer:
+    """AdamW with decoupled weight decay."""
+    return torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    probe = Steps(
-        *(field.to(device) for field in windows.batch(settings.steps, PROBES)[0])
-    )  # a draw that no update uses
-    step, spent = resume(run, model, optimizer)
-    began = time.process_time() - spent
-    with ProgressBar("training", settings.steps) as progress:
-        while step < settings.steps:
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * learning_rate_factor(step, settings)
-            loss, accuracy = update(model, optimizer, windows, step, settings, device)
-            step += 1
-            if step % settings.log_every == 0 or step == settings.steps:
-                rate = optimizer.param_groups[0]["lr"]
-                values = {"train/loss": loss, "train/accuracy": accuracy, "train/learning_rate": rate}
-                run.log(step, {**values, "time/cpu_seconds": time.process_time() - began})
-                progress.update(step, loss=loss, accuracy=accuracy)
-            if step % settings.validate_every == 0:
-                looks = attention_values(model, probe)
-                run.log(step, {**validate(config, family, model), **looks})
-            if step % settings.checkpoint_every == 0 or step == settings.steps or run.stop_requested:
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                run.save(step, {**state, "step": step, "cpu_seconds": time.process_time() - began})
-            if run.stop_requested and step < settings.steps:
-                return False
-    return True
 
 
 def resume(run: Run, model: InContextModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
@@ -191,30 +202,46 @@ def update(
     windows: Windows,
     step: int,
     settings: FitSection,
-    device: str,
-) -> tuple[float, float]:
-    """One optimizer step; returns loss and accuracy."""
+    stop: bool = False,
+) -> tuple[float, float, bool]:
+    """One optimizer step; returns loss, accuracy, and whether process 0 asked to ``stop``.
+
+    Every process of a team draws the whole batch and computes its share, weighted by the labels in it: the sum of the
+    gradients is the gradient of the whole.
+    """
+    team, device = current(), next(model.parameters()).device
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * learning_rate_factor(step, settings)
     model.train()
     optimizer.zero_grad(set_to_none=True)
     steps, labels = windows.batch(step, settings.batch_size)
     total = accuracy = 0.0
     size = settings.batch_size // settings.accumulate
     for begin in range(0, settings.batch_size, size):
-        part = slice(begin, begin + size)
+        whole = slice(begin, begin + size)
+        part = team.rows(whole)
         inputs = type(steps)(*(field[part].to(device) for field in steps))
-        with torch.autocast(device, torch.bfloat16, enabled=settings.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
             logits, _ = model(inputs)
         loss, right = action_loss(logits, labels[part].to(device))
-        (loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
-        total += loss.item() / settings.accumulate
-        accuracy += right.item() / settings.accumulate
+        weight = labelled(labels[part]) / max(1, labelled(labels[whole])) / settings.accumulate
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        total += loss.item() * weight
+        accuracy += right.item() * weight
+    total, accuracy, stops = team.add_up(model.parameters(), [total, accuracy, float(stop)])
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
     if not math.isfinite(total) or not math.isfinite(norm):
         raise NonFiniteError(
             f"step {step + 1}: loss {total}, gradient norm {norm.item()}; lower distillation.fit.learning_rate"
         )
     optimizer.step()
-    return total, accuracy
+    return total, accuracy, stops > 0
+
+
+def labelled(labels: Tensor) -> int:
+    """Steps that have a label, of (B, T) whole numbers or (B, T, A) probabilities."""
+    there = (labels > 0).any(-1) if labels.ndim == 3 else labels >= 0
+    return int(there.sum())
 
 
 def make_agent(config: DistillationConfig, model: InContextModel, temperature: float) -> InContextAgent:
