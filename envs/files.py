@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 BROKEN = (ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
+# no links, no waiting for pipes, nothing for child processes; Windows knows other flags
+CAREFULLY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
 
 def read_plain(path: Path | str, most: int) -> bytes:
     """The content of a plain file of at most ``most`` bytes.
@@ -25,7 +28,9 @@ def read_plain(path: Path | str, most: int) -> bytes:
         ValueError: it is missing, a link, no plain file, or too large.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not hasattr(os, "O_NOFOLLOW") and Path(path).is_symlink():
+            raise OSError
+        descriptor = os.open(path, os.O_RDONLY | CAREFULLY)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         why = "it is a link; name the file itself" if Path(path).is_symlink() else getattr(error, "strerror", error)
         raise ValueError(f"{path} cannot be read: {why}") from None

@@ -7,7 +7,6 @@ from a stranger can hold wrong numbers but cannot run code.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ import torch
 from rl_suite.errors import DamagedError, UserError
 from rl_suite.finite import require_finite_tensors
 from rl_suite.loading import BRIEF
+from rl_suite.portable import CAREFULLY, WINDOWS, lock
 from rl_suite.progress import tell
 from rl_suite.reading import parse_json, read_bytes
 
@@ -47,13 +47,16 @@ def write_atomically(path: Path, payload: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CAREFULLY, 0o666)
             with os.fdopen(descriptor, "wb") as file:
                 with contextlib.suppress(OSError):  # a file system without locks
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock(descriptor)
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())
+                if not WINDOWS:
+                    temporary.replace(path)  # while it is locked, so that nobody takes it for a leftover
+            if WINDOWS:
                 temporary.replace(path)
             _sync_folder(path.parent)
         except OSError:
@@ -69,7 +72,9 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a loss of power."""
+    """Make the rename survive a loss of power; Windows cannot open folders."""
+    if WINDOWS:
+        return
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:  # one may write into it, not read it
@@ -88,12 +93,15 @@ def remove_leftovers(folder: Path) -> None:
     for place, _, names in os.walk(folder):
         for name in filter(TEMPORARY.fullmatch, names):
             with contextlib.suppress(OSError):  # it is being written, went meanwhile, or is not ours to delete
-                descriptor = os.open(Path(place) / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                descriptor = os.open(Path(place) / name, os.O_RDONLY | CAREFULLY)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    (Path(place) / name).unlink()
+                    lock(descriptor)
+                    if not WINDOWS:
+                        (Path(place) / name).unlink()
                 finally:
                     os.close(descriptor)
+                if WINDOWS:
+                    (Path(place) / name).unlink()
 
 
 def _encode(value: Any) -> Any:

@@ -42,7 +42,7 @@ class Team:
         extra = torch.tensor(values, dtype=gradients[0].dtype, device=gradients[0].device)
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), extra])
         torch.distributed.all_reduce(flat)
-        parts = flat.split([*(gradient.numel() for gradient in gradients), len(values)])
+        parts = torch.split(flat, [*(gradient.numel() for gradient in gradients), len(values)])
         for gradient, part in zip(gradients, parts, strict=False):  # the last part holds the values
             gradient.copy_(part.view_as(gradient))
         return [float(value) for value in parts[-1]]

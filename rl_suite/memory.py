@@ -1,14 +1,21 @@
 """How much memory there is, so that what does not fit is refused in one line before anything is allocated."""
 
 import os
-import resource
+import sys
 from pathlib import Path
 
 from rl_suite.errors import UserError
 
 
 def available_bytes() -> int:
-    """What this process may still take: the machine's free memory and its own limit, whichever is less."""
+    """What this process may still take: the machine's free memory and its own limit, whichever is less.
+
+    Without end on Windows, which has neither of the questions that are asked here.
+    """
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rl_suite.errors import UserError
 from rl_suite.memory import require_memory
+from rl_suite.portable import CAREFULLY, NO_FOLLOW
 
 MOST_TEXT = 1_000_000_000  # bytes of a text that is parsed; metrics of a long run are the largest
 
@@ -119,7 +120,9 @@ def refuse_linked_folders(path: Path) -> None:
 def _open(path: Path, flags: int, follow: bool = False) -> int:
     """Open a plain file without following a link and without waiting for the other end of a pipe."""
     try:
-        descriptor = os.open(path, flags | (0 if follow else os.O_NOFOLLOW) | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        if not (follow or NO_FOLLOW) and path.is_symlink():
+            raise OSError(errno.ELOOP, "")
+        descriptor = os.open(path, flags | (CAREFULLY & ~NO_FOLLOW if follow else CAREFULLY), 0o666)
     except OSError as error:
         why = (
             "is a link, which is not followed" if error.errno == errno.ELOOP else f"cannot be opened: {error.strerror}"

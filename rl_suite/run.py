@@ -9,7 +9,6 @@
     events.out.*     TensorBoard                         evaluation.json, report.html
 """
 
-import fcntl
 import os
 import re
 import signal
@@ -28,6 +27,7 @@ from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 from rl_suite.loading import BRIEF, MAX_BYTES, parse_yaml
 from rl_suite.logs import METRICS, Events, RunLog
+from rl_suite.portable import lock
 from rl_suite.progress import tell
 from rl_suite.reading import is_plain_file, open_to_append, read_bytes, read_text, refuse_linked_folders
 from rl_suite.record import Record, Start, Status
@@ -247,16 +247,16 @@ class Run:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{self.path}: cannot be written: {reason}; choose runs_dir=...") from None
         refuse_linked_folders(self.path)
-        lock = open_to_append(self.path / LOCK)
+        held = open_to_append(self.path / LOCK)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(held.fileno())
         except BlockingIOError:
-            lock.close()
+            held.close()
             raise UserError(f"{self.path}: another process is writing to this run folder") from None
         except OSError as error:
-            lock.close()
+            held.close()
             raise UserError(f"{self.path}: cannot be locked: {error.strerror}; choose runs_dir=...") from None
-        self._lock = lock
+        self._lock = held
 
     def _require_folder(self) -> None:
         """Raise a ``UserError`` if somebody has deleted or moved the folder that this run holds."""

@@ -20,6 +20,7 @@ from typing import Any
 import gymnasium as gym
 
 from rl_suite.errors import UserError
+from rl_suite.portable import CAREFULLY
 
 HOME = Path(__file__).resolve().parent.parent
 ALLOWED = ("agents", "stable_baselines3", "sb3_contrib", "torch.nn", "torch.optim")
@@ -66,9 +67,14 @@ def _key() -> bytes | None:
         key = path.read_bytes() if state.st_size == KEY_BYTES else b""
     except FileNotFoundError:
         return None
-    if len(key) != KEY_BYTES or state.st_uid != os.getuid() or state.st_mode & 0o077:
+    if len(key) != KEY_BYTES or _is_shared(state):
         raise PermissionError(0, f"{path} must hold {KEY_BYTES} bytes that only its owner may read; delete it")
     return key
+
+
+def _is_shared(state: os.stat_result) -> bool:
+    """Whether others may read or write a file; on Windows the rights of the home folder decide."""
+    return sys.platform != "win32" and (state.st_uid != os.getuid() or bool(state.st_mode & 0o077))
 
 
 def _make_key() -> bytes:
@@ -76,7 +82,7 @@ def _make_key() -> bytes:
     path = key_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".key.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CAREFULLY, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
