@@ -1,10 +1,12 @@
 """Collect learning histories of a source, shard after shard; a stopped collection goes on where it was."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from rl_suite.distillation.histories import (
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.reading import read_bytes, read_text
+from rl_suite.sweeps.contract import JobError
+from rl_suite.sweeps.processes import Processes
 
 Make = Callable[[int, np.random.Generator], Histories]
 """Called with a number of histories and a random generator of the shard's own."""
@@ -36,6 +40,7 @@ def collect(
     make: Make,
     progress: Callable[[int], None] = lambda done: None,
     stop: Callable[[], bool] = lambda: False,
+    processes: int = 1,
 ) -> list[str]:
     """Write all shards of ``plan`` that are not yet there or not as they were written.
 
@@ -46,6 +51,7 @@ def collect(
         make: the source; the same generator must give the same histories.
         progress: told how many histories are done.
         stop: asked before every shard; True ends the collection, to be continued by the next call.
+        processes: that make shards at the same time; the histories are the same however many there are.
 
     Returns:
         One line for each shard that was found corrupt and made anew.
@@ -55,24 +61,56 @@ def collect(
     """
     known = _known_shards(folder, plan)
     sizes = [min(shard_size, plan.histories - done) for done in range(0, plan.histories, shard_size)]
-    rebuilt, shards, done = [], [], 0
+    rebuilt: list[str] = []
+    shards: dict[str, Shard] = {}
+
+    def keep(shard: Shard) -> None:
+        """Name it in the manifest, beside all that are there."""
+        shards[shard.file] = shard
+        save_manifest(folder, replace(plan, shards=[shards[name] for name in sorted(shards)]))
+        progress(sum(each.histories for each in shards.values()))
+
+    jobs = []
     for number, size in enumerate(sizes):
         shard = known.get(f"shard_{number:05d}.npz")
-        if shard is not None:
-            try:
+        try:
+            if shard is not None:
                 load_shard(folder, shard)
-            except UserError as error:
-                rebuilt.append(f"{error}; collected anew")
-                shard = None
-        if shard is None:
-            if stop():
-                break
-            shard = save_shard(folder, number, make(size, np.random.default_rng([plan.seed, number])))
-        shards.append(shard)
-        done += size
-        progress(done)
-        save_manifest(folder, replace(plan, shards=[*shards, *list(known.values())[len(shards) :]]))
+                keep(shard)
+                continue
+        except UserError as error:
+            rebuilt.append(f"{error}; collected anew")
+        jobs.append(_Job(folder, number, size, plan.seed, make))
+    for made in _made(takewhile(lambda _: not stop(), jobs), processes):
+        keep(made)
     return rebuilt
+
+
+class _Job(NamedTuple):
+    """One shard that is to be made."""
+
+    folder: Path
+    number: int
+    size: int
+    seed: int
+    make: Make
+
+
+def _make_shard(job: _Job) -> Shard:
+    """Collect a shard from the random generator of its number, and write it."""
+    return save_shard(job.folder, job.number, job.make(job.size, np.random.default_rng([job.seed, job.number])))
+
+
+def _made(jobs: Iterator[_Job], processes: int) -> Iterator[Shard]:
+    """The shards as they are made; in this process, errors stay what they are."""
+    if processes == 1:
+        yield from map(_make_shard, jobs)
+        return
+    with closing(Processes(processes).run(_make_shard, jobs)) as outcomes:
+        for outcome in outcomes:
+            if outcome.value is None:
+                raise JobError(outcome.trace) if outcome.trace else UserError(str(outcome.error))
+            yield outcome.value
 
 
 def read_own(folder: Path, env_options: Mapping[str, Any], family: TaskFamily) -> Histories:

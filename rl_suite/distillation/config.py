@@ -97,6 +97,8 @@ class SourceSection(Section):
     histories: Count
     shard_size: Count
     """Histories of one file."""
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """That make shards at the same time; the histories do not depend on it."""
     episodes: Count
     """Episodes of each history, before ``keep_every`` thins them out."""
     keep_every: Count

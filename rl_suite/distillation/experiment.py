@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def collect_histories(config: DistillationConfig, family: TaskFamily, run: Run) 
     plan = Manifest(
         env_id=family.env_id,
         env_options=dict(options),
-        source=source.model_dump(mode="json", exclude={"folder"}),
+        source=source.model_dump(mode="json", exclude={"folder", "processes"}),
         split="train",
         episode_length=family.episode_steps,
         n_actions=family.n_actions,
@@ -84,9 +85,10 @@ def collect_histories(config: DistillationConfig, family: TaskFamily, run: Run) 
             folder,
             plan,
             source.shard_size,
-            lambda n, rng: make_histories(family, source, n, rng),
+            partial(make_histories, family, source),
             progress.update,
             lambda: run.stop_requested,
+            source.processes,
         )
     for line in rebuilt:
         show(line)

@@ -40,6 +40,7 @@ def shrink(config: DistillationConfig) -> DistillationConfig:
         )
     episodes, copies = min(source.episodes, SHOWN_EPISODES), min(source.ppo.streams, 2)
     tiny = {
+        "source.processes": 1,
         "source.histories": min(source.histories, 2),
         "source.episodes": episodes,
         "source.keep_every": min(source.keep_every, KEPT_EPISODES),

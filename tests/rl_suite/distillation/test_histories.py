@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,12 +16,21 @@ from rl_suite.distillation import collect as collect_module
 from rl_suite.distillation.collect import collect
 from rl_suite.distillation.dataset import Windows, rewards_before
 from rl_suite.distillation.doctor import examine, main
-from rl_suite.distillation.histories import ARRAYS, Histories, Manifest, load_histories, save_manifest, save_shard
+from rl_suite.distillation.histories import (
+    ARRAYS,
+    MANIFEST,
+    Histories,
+    Manifest,
+    load_histories,
+    save_manifest,
+    save_shard,
+)
 from rl_suite.distillation.sources.players import make_player
 from rl_suite.distillation.sources.sources import make_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_experiment
+from rl_suite.sweeps.contract import JobError
 
 ROOM = "rl_suite/DarkRoom-v0"
 
@@ -61,6 +71,22 @@ def test_a_stopped_collection_goes_on_to_the_same_histories(tmp_path):
     collect(tmp_path / "parts", plan(), 4, make)
     assert same(load_histories(tmp_path / "whole")[0], load_histories(tmp_path / "parts")[0])
     assert load_histories(tmp_path / "parts")[1].complete
+
+
+def test_processes_write_the_histories_of_one(tmp_path):
+    told = []
+    collect(tmp_path / "one", plan(), 4, make)
+    make_there = partial(make_histories, family_of(settings()), settings().source)
+    collect(tmp_path / "two", plan(), 4, make_there, told.append, processes=2)
+    assert (tmp_path / "one" / MANIFEST).read_bytes() == (tmp_path / "two" / MANIFEST).read_bytes()
+    assert same(load_histories(tmp_path / "one")[0], load_histories(tmp_path / "two")[0])
+    assert told[-1] == 10
+    with pytest.raises(JobError, match="too_few_arguments"):
+        collect(tmp_path / "three", plan(), 4, too_few_arguments, processes=2)
+
+
+def too_few_arguments():
+    """A source that cannot be called."""
 
 
 def test_a_corrupt_shard_is_named_skipped_and_rebuilt(tmp_path):
