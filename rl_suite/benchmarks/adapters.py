@@ -144,7 +144,7 @@ def fit_parameters(
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor * learning_rate_factor(step, settings)
-        update(model, optimizer, windows, step, settings, "cpu")
+        update(model, optimizer, windows, step, settings)
     return optimizer
 
 

@@ -134,6 +134,7 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
     with ProgressBar("training", settings.steps) as progress:
         while step < settings.steps:
             stop = run.stop_requested
+            set_learning_rate(optimizer, step, settings)
             loss, accuracy, _ = update(model, optimizer, windows, step, settings, stop)
             step += 1
             if step % settings.log_every == 0 or step == settings.steps:
@@ -150,6 +151,12 @@ def fit(config: DistillationConfig, family: TaskFamily, model: InContextModel, h
             if stop and step < settings.steps:
                 return False
     return True
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: FitSection) -> None:
+    """That of this step."""
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * learning_rate_factor(step, settings)
 
 
 def make_windows(config: DistillationConfig, model: InContextModel, histories: Histories) -> Windows:
@@ -212,8 +219,6 @@ def update(
     gradients is the gradient of the whole.
     """
     team, device = current(), next(model.parameters()).device
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * learning_rate_factor(step, settings)
     model.train()
     optimizer.zero_grad(set_to_none=True)
     steps, labels = windows.batch(step, settings.batch_size)

@@ -3,7 +3,7 @@
 from rl_suite.data_parallel import Team
 from rl_suite.distillation.collect import read_own
 from rl_suite.distillation.config import DistillationConfig
-from rl_suite.distillation.experiment import build_model, make_optimizer, make_windows, update
+from rl_suite.distillation.experiment import build_model, make_optimizer, make_windows, set_learning_rate, update
 from rl_suite.distillation.histories import load_histories
 from rl_suite.distillation.worlds import TaskFamily
 from rl_suite.run import Run
@@ -28,5 +28,6 @@ def follow(config: DistillationConfig, team: Team) -> None:
         optimizer.load_state_dict(saved.content["optimizer"])
     step, stop = team.follow(model), False
     while step < settings.steps and not stop:
+        set_learning_rate(optimizer, step, settings)
         _, _, stop = update(model, optimizer, windows, step, settings)
         step += 1

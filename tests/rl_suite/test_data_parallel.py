@@ -53,10 +53,10 @@ def learn(job):
         else:
             assert team.is_called()
             assert team.follow(model) == 0
-        heard = [
-            training.update(model, optimizer, windows, step, settings, rank == 0 and step == 4)[2]
-            for step in range(STEPS)
-        ]
+        heard = []
+        for step in range(STEPS):
+            training.set_learning_rate(optimizer, step, settings)
+            heard.append(training.update(model, optimizer, windows, step, settings, rank == 0 and step == 4)[2])
         assert heard == [False, False, False, False, True, False]
         assert rank == 0 or not team.is_called()
     assert current() == ALONE
