@@ -62,11 +62,12 @@ def actions(draw: st.DrawFn) -> tuple[str, bool, Any]:
     if which == 1 and good.size:  # one number of it is another
         value = draw(numbers)
         good = good.astype(draw(st.sampled_from([good.dtype, np.dtype(np.float64), np.dtype(np.int64)])))
-        try:
-            good.reshape(-1)[draw(st.integers(0, good.size - 1))] = value
-        except (OverflowError, ValueError):
-            good = good.astype(object)
-            good.reshape(-1)[0] = value
+        with np.errstate(all="ignore"):
+            try:
+                good.reshape(-1)[draw(st.integers(0, good.size - 1))] = value
+            except (OverflowError, ValueError):
+                good = good.astype(object)
+                good.reshape(-1)[0] = value
         return name, False, good
     if which == 2:
         return name, True, draw(values | odd_arrays)
@@ -106,10 +107,11 @@ def states(draw: st.DrawFn) -> tuple[str, Any]:
         value = container[key]
         if isinstance(value, np.ndarray) and value.size and draw(mostly(st.just(True), st.just(False))):
             number = draw(st.integers(0, 3) | numbers)
-            try:
-                value.reshape(-1)[draw(st.integers(0, value.size - 1))] = number
-            except (OverflowError, ValueError):
-                container[key] = value.astype(draw(dtypes))
+            with np.errstate(all="ignore"):
+                try:
+                    value.reshape(-1)[draw(st.integers(0, value.size - 1))] = number
+                except (OverflowError, ValueError):
+                    container[key] = value.astype(draw(dtypes))
         elif draw(st.booleans()) and isinstance(container, dict):
             del container[key]
         else:

@@ -8,6 +8,7 @@ hint, not a verdict: ``python -m rl_suite.benchmarks compression`` measures what
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from reprlib import repr as brief
 
 import torch
 from torch import Tensor
@@ -200,7 +201,7 @@ def choose_strategy(attention: Tensor, k: int) -> str:
 def select(strategy: str, k: int, candidates: Candidates) -> Tensor:
     """Indices (B, k) of the tokens that stay, ascending."""
     if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
+        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {brief(strategy)}")
     n = candidates.last.shape[1]
     if not 1 <= k <= n:
         raise ValueError(f"k={k} must lie between 1 and the length of the history ({n})")
@@ -273,7 +274,7 @@ class MemoryCompressor:
 
     def __init__(self, strategy: str, kept: int, seed: int = 0):
         if strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
+            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {brief(strategy)}")
         if kept < 1:
             raise ValueError(f"at least one token must stay, not {kept}")
         self.strategy, self.kept, self.seed = strategy, kept, seed

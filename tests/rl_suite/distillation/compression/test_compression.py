@@ -155,6 +155,13 @@ def test_merging_replaces_tokens_by_what_is_most_like_them():
     assert notes.reward[0, :2].tolist() == [1.0, 0.0]
 
 
+def test_a_long_name_of_a_strategy_is_cut():
+    steps = torch.zeros(5, 2)
+    with pytest.raises(ValueError, match="strategy must be one of") as caught:
+        compress_history(steps, steps, steps, steps, torch.ones(5), k=1, strategy="x" * 9000)
+    assert len(str(caught.value)) < 300
+
+
 def test_parts_without_steps_are_refused():
     steps, number = torch.zeros(5, 2), torch.tensor(1.0)
     for place, name in enumerate(("states", "actions", "rewards", "next_states")):
