@@ -199,7 +199,7 @@ def require_known(name: str, known: Iterable[str], what: str) -> None:
     known = list(known)
     if name not in known:
         hint = suggest(name, known) or f"; known: {', '.join(sorted(known))}"
-        raise UserError(f"unknown {what} {shortened(name)!r}{hint}")
+        raise UserError(f"unknown {what} {BRIEF.repr(name)}{hint}")
 
 
 def settings_of_block(block: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import learner_surfaces
 import pytest
 import settings_surfaces
 import symbolic_surfaces
+import tool_surfaces
 import world_surfaces
 
 SURFACES = [
     surface
-    for module in (settings_surfaces, symbolic_surfaces, world_surfaces, learner_surfaces)
+    for module in (settings_surfaces, symbolic_surfaces, world_surfaces, learner_surfaces, tool_surfaces)
     for surface in module.SURFACES
 ]
 

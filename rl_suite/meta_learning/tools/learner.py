@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
 from rl_suite.evaluation.statistics import Interval
-from rl_suite.loading import require_known
+from rl_suite.loading import BRIEF, require_known
 from rl_suite.meta_learning.tools.calibration import Reliability, reliability_diagram
 from rl_suite.meta_learning.tools.profiles import TaskProfile, ToolProfile, check_tools, require_amount
 from rl_suite.meta_learning.tools.records import AMOUNTS, Amounts, Log, read_metrics
@@ -124,7 +124,7 @@ class ToolMetaLearner:
         route = self._route(execution_results.get("tool_sequence", ()))
         success = execution_results.get("success")
         if not isinstance(success, bool | np.bool_):
-            raise UserError(f"execution_results['success'] must be True or False, not {success!r}")
+            raise UserError(f"execution_results['success'] must be True or False, not {BRIEF.repr(success)}")
         results = self._tool_results(execution_results.get("tool_results"), route, bool(success))
         metrics = read_metrics(execution_results.get("metrics"))
         predicted = self.predict_success(task, execution_results["tool_sequence"]).estimate
@@ -245,7 +245,7 @@ class ToolMetaLearner:
 
     def _route(self, tool_sequence: Any) -> tuple[int, ...]:
         if isinstance(tool_sequence, str) or not isinstance(tool_sequence, Sequence) or not tool_sequence:
-            raise UserError(f"tool_sequence must be a list of at least one tool id, not {tool_sequence!r}")
+            raise UserError(f"tool_sequence must be a list of at least one tool id, not {BRIEF.repr(tool_sequence)}")
         for name in tool_sequence:
             require_known(str(name), self.places, "tool")
         return tuple(self.places[str(name)] for name in tool_sequence)
@@ -255,10 +255,10 @@ class ToolMetaLearner:
         if given is None:
             return None
         if not isinstance(given, Mapping) or not all(isinstance(value, bool | np.bool_) for value in given.values()):
-            raise UserError(f"tool_results must be a mapping of tool ids to True or False, not {given!r}")
+            raise UserError(f"tool_results must be a mapping of tool ids to True or False, not {BRIEF.repr(given)}")
         called = {self._route([name])[0]: float(value) for name, value in given.items()}
         if not called or not set(called) <= set(route):
-            raise UserError(f"tool_results must tell of tools of the tool_sequence, not of {list(given)}")
+            raise UserError(f"tool_results must tell of tools of the tool_sequence, not of {BRIEF.repr(list(given))}")
         if success != (len(called) == len(set(route)) and all(called.values())):
             raise UserError("success is True exactly where every tool of the sequence succeeded; tool_results differ")
         return [(tool, called[tool]) for tool in dict.fromkeys(route) if tool in called]

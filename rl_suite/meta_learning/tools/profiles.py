@@ -1,13 +1,13 @@
 """What is known of tools and tasks before anything was executed, checked where it enters."""
 
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from rl_suite.errors import UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import BRIEF, require_known
 
 
 class ToolType(Enum):
@@ -57,12 +57,15 @@ class ToolProfile:
     """What must have succeeded before: tools by id, or any tool of a type."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tool_id, str):
+            raise UserError(f"tool_id must be text, not {BRIEF.repr(self.tool_id)}")
+        tool = f"tool {BRIEF.repr(self.tool_id)}"
         for name in ("cost_per_use", "latency"):
-            require_amount(getattr(self, name), f"{name} of tool {self.tool_id!r}")
+            require_amount(getattr(self, name), f"{name} of {tool}")
         if not _is_number(self.reliability) or not 0.0 < self.reliability < 1.0:
-            raise UserError(f"reliability of tool {self.tool_id!r} must lie between 0 and 1, not {self.reliability!r}")
-        _require_enum(self.tool_type, ToolType, f"tool_type of tool {self.tool_id!r}")
-        _require_needs(self.prerequisites, f"prerequisites of tool {self.tool_id!r}")
+            raise UserError(f"reliability of {tool} must lie between 0 and 1, not {BRIEF.repr(self.reliability)}")
+        _require_enum(self.tool_type, ToolType, f"tool_type of {tool}")
+        _require_needs(self.prerequisites, f"prerequisites of {tool}")
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,16 @@ class TaskProfile:
     """What a success of full quality is worth, in units of cost; None: the learner's ``success_value``."""
 
     def __post_init__(self) -> None:
-        _require_enum(self.complexity, TaskComplexity, f"complexity of task {self.task_id!r}")
-        _require_needs(self.required_tools, f"required_tools of task {self.task_id!r}")
+        _require_enum(self.complexity, TaskComplexity, f"complexity of task {BRIEF.repr(self.task_id)}")
+        _require_needs(self.required_tools, f"required_tools of task {BRIEF.repr(self.task_id)}")
         if self.value is not None:
-            require_amount(self.value, f"value of task {self.task_id!r}")
+            require_amount(self.value, f"value of task {BRIEF.repr(self.task_id)}")
 
 
 def require_amount(value: Any, what: str) -> float:
     """A finite number that is not negative; ``UserError`` otherwise."""
-    if not _is_number(value) or not math.isfinite(value) or value < 0:
-        raise UserError(f"{what} must be a finite number of at least 0, not {value!r}")
+    if not _is_number(value) or not 0 <= value <= sys.float_info.max:
+        raise UserError(f"{what} must be a finite number of at least 0, not {BRIEF.repr(value)}")
     return float(value)
 
 
@@ -144,9 +147,10 @@ def _is_number(value: Any) -> bool:
 
 def _require_enum(value: Any, kind: type[Enum], what: str) -> None:
     if not isinstance(value, kind):
-        raise UserError(f"{what} must be one of {', '.join(str(each) for each in kind)}, not {value!r}")
+        raise UserError(f"{what} must be one of {', '.join(str(each) for each in kind)}, not {BRIEF.repr(value)}")
 
 
 def _require_needs(needs: Any, what: str) -> None:
-    if isinstance(needs, str) or not all(isinstance(need, str | ToolType) for need in needs):
-        raise UserError(f"{what} must be a list of tool ids and ToolTypes, not {needs!r}")
+    listed = isinstance(needs, Sequence | Set) and not isinstance(needs, str)
+    if not listed or not all(isinstance(need, str | ToolType) for need in needs):
+        raise UserError(f"{what} must be a list of tool ids and ToolTypes, not {BRIEF.repr(needs)}")
