@@ -55,7 +55,9 @@ def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling, constrai
     archive = Archive(constraints.on(data.X, data.variables))
     for finished in laws:
         own = [scaling.undo(piece_of(law), data.variables).law(output) for law in finished.laws]
-        archive.add(_settled(own, polisher, signs), 0)
+        settled = _settled(own, polisher, signs)
+        if settled.nmse <= 1 + SAME:  # of two rows a law worse than the mean may be the cheapest
+            archive.add(settled, 0)
     simple: dict[str, Finished] = {}
     scaled = scaling.apply(data)
     free = data.units is None or data.units.free_constant  # else constants are pure numbers, and these laws no laws
