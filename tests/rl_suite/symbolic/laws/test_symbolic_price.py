@@ -10,7 +10,7 @@ from envs.symbolic.tokens import Library
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.pieces import from_program
 from rl_suite.symbolic.laws.polish import Polisher
-from rl_suite.symbolic.laws.price import price
+from rl_suite.symbolic.laws.price import few, price
 from rl_suite.symbolic.laws.validation import left_out
 
 
@@ -48,3 +48,12 @@ def test_a_left_out_row_is_predicted_by_the_others() -> None:
         others = np.arange(8) != i
         line = np.polyfit(x[others], y[others], 1)
         assert error[i] == pytest.approx((np.polyval(line, x[i]) - y[i]) ** 2 / y.var(), rel=1e-6)
+
+
+def test_a_precise_table_has_no_noise_to_follow():
+    assert few(8, 0.1) == few(8, 1e-4) == 1
+    assert few(8, 1e-5) == pytest.approx(0.5)
+    assert few(8, 1e-6) == few(8, 0.0 + 1e-24) == 0
+    # eight rows, a millionth left: description length, with half the digits of 8 / 1e-8 and three bits for the constant
+    exponent, factor = law("x**1.4997"), law("0.9994*x")
+    assert price(exponent, 1e-8, [8]) - price(factor, 1e-8, [8]) == pytest.approx(20.0)
