@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
-from sb3_contrib import TRPO
-from stable_baselines3 import A2C, DQN, PPO
+from sb3_contrib import TQC, TRPO, CrossQ
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from agents.in_context.model import InContextModel
 from agents.tabular import QLearning
@@ -32,6 +32,10 @@ HANDED_ON = {  # sections whose fields become the arguments of a call
     sb3.A2CSection: A2C,
     sb3.TRPOSection: TRPO,
     sb3.DQNSection: DQN,
+    sb3.SACSection: SAC,
+    sb3.TD3Section: TD3,
+    sb3.TQCSection: TQC,
+    sb3.CrossQSection: CrossQ,
 }
 
 

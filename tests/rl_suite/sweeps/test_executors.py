@@ -182,7 +182,12 @@ def test_workers_end_with_their_driver(number, tmp_path):
     marks = [tmp_path / "a", tmp_path / "b"]
     root = Path(__file__).resolve().parents[3]
     words = [sys.executable, str(script), *map(str, marks), str(tmp_path / "c")]
-    driver = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        words,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored in a shell's background
+    )
     wait_for(lambda: all(mark.exists() for mark in marks))
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
     driver.send_signal(number)

@@ -145,20 +145,30 @@ def test_experiments_that_measure_different_things_share_a_page(
     assert "2 of 2 runs are complete" in capsys.readouterr().out
 
 
+def listen_to_ctrl_c() -> None:
+    """In a child: tests that run in the background of a shell ignore Ctrl-C, and so would their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_saves_the_runs_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """The worker is in the middle of a run that would take minutes."""
     words = ["experiment=darkroom,smoke", "seeds=0-3", "executor=processes", "workers=1", f"runs_dir={tmp_path}"]
     long = [*words, "train.total_timesteps=100000000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "train.py"), "--stopped-exit-code", "75", *long]
-    driver = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    checkpoints = tmp_path / "darkroom-smoke" / "0" / "checkpoints"
-    deadline = time.monotonic() + 300
-    while not list(checkpoints.glob("*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    driver.send_signal(signal.SIGINT)
-    output, _ = driver.communicate(timeout=300)
+    driver = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
+    )
+    try:
+        checkpoints = tmp_path / "darkroom-smoke" / "0" / "checkpoints"
+        deadline = time.monotonic() + 300
+        while not list(checkpoints.glob("*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        driver.send_signal(signal.SIGINT)
+        output, _ = driver.communicate(timeout=120)
+    finally:
+        driver.kill()
     assert driver.returncode == 75
     assert "0 of 4 runs are complete" in output
     assert "to run what is left" in output

@@ -144,7 +144,8 @@ def test_several_files_from_the_command_line(files, tmp_path, monkeypatch, capsy
     laws = json.loads((folder / "laws.json").read_text(encoding="utf-8"))
     assert laws["datasets"] == ["first", "second", "third"]
     assert len(laws["law"]["constants_of_other_datasets"]) == 2
-    assert {path.name for path in folder.glob("*.png")} == {"law_first.png", "law_second.png", "law_third.png"}
+    pictures = {f"{kind}_{name}.png" for kind in ("law", "fit") for name in ("first", "second", "third")}
+    assert {path.name for path in folder.glob("*.png")} == pictures
     assert run(monkeypatch, evaluate, str(folder)) == 0
     assert "c1*z*exp(c2*t)" in capsys.readouterr().out
     assert run(monkeypatch, evaluate, str(folder), f"data={files[0]}") == 2
