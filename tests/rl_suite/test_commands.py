@@ -22,6 +22,8 @@ Command = Callable[..., tuple[int, str, str]]
 TINY = ("train.total_timesteps=128", "train.evaluate_every=64", "train.checkpoint_every=64")
 EXPERIMENTS = [name for name, _ in describe_experiments(DEFAULT_CONFIG) if name != "smoke"]
 
+LONG = {"durotaxis_wsa_features"}  # the same models as durotaxis_wsa, as a features extractor: a minute
+
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
@@ -41,7 +43,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return run
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in EXPERIMENTS])
 def test_every_shipped_experiment_runs_smoke_and_is_evaluated(name: str, command: Command) -> None:
     code, output, errors = command(train, f"experiment={name},smoke")
     assert code == 0, errors

@@ -52,6 +52,7 @@ def test_rows_are_left_out_one_by_one() -> None:
     assert straight[0] == pytest.approx((np.polyval(weights, x[0, 0]) - y[0]) ** 2 / y.var())
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs() -> None:
     result = run(Options(quick=True, extra=("--set", "real")))
     assert [trial["table"] for trial in result.trials] == ["danwood", "boxbod"]
