@@ -50,6 +50,18 @@ class Point(nn.Module):
         self.x = nn.Parameter(torch.ones(20))
 
 
+def _perceptron() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def _narrow() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 1))
+
+
+def _recurrent() -> nn.Sequential:
+    return nn.Sequential(nn.GRU(1, 24, batch_first=True), nn.Linear(24, 1))
+
+
 def problems() -> list[Problem]:
     """Two convex ones, one ill-conditioned, one noisy, two small networks and a recurrent one; PPO is the eighth."""
     digits = load_digits()
@@ -73,19 +85,20 @@ def problems() -> list[Problem]:
     def noisy(model: Point, generator: torch.Generator) -> Tensor:
         return 0.5 * (model.x - torch.randn(20, generator=generator)).square().mean() - 0.5
 
-    perceptron = lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))  # noqa: E731
-    sine = lambda: nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 1))  # noqa: E731
-    recurrent = lambda: nn.Sequential(nn.GRU(1, 24, batch_first=True), nn.Linear(24, 1))  # noqa: E731
     return [
         Problem("convex: logistic regression, Adam", "adam", lambda: nn.Linear(64, 10), classify, 0.3),
         Problem("convex: logistic regression, SGD", "sgd", lambda: nn.Linear(64, 10), classify, 0.3),
         Problem("ill-conditioned quadratic, Adam", "adam", Point, lambda m, _: (scales * m.x**2).sum(), 1e-3),  # type: ignore[operator]
         Problem("noisy quadratic, SGD", "sgd", Point, noisy, 0.03),  # type: ignore[arg-type]
-        Problem("perceptron on digits, Adam", "adam", perceptron, classify, 0.1),
+        Problem("perceptron on digits, Adam", "adam", _perceptron, classify, 0.1),
         Problem(
-            "perceptron on a sine, Adam", "adam", sine, lambda m, _: F.mse_loss(m(curve), torch.sin(2 * curve)), 1e-2
+            "perceptron on a sine, Adam",
+            "adam",
+            _narrow,
+            lambda m, _: F.mse_loss(m(curve), torch.sin(2 * curve)),
+            1e-2,
         ),
-        Problem("recurrent sum, Adam", "adam", recurrent, add_up, 2e-2),
+        Problem("recurrent sum, Adam", "adam", _recurrent, add_up, 2e-2),
     ]
 
 
