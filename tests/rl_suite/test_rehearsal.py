@@ -27,7 +27,8 @@ LATE = [
     (HARD, ["distillation.source.sweeper.episode_steps=50"], "episodes have 20 steps"),
     ("key_to_door_distillation", ["distillation.source.name=sweeper"], "all start on the same cell"),
     (ROOMS, ["distillation.source.name=thompson"], "is for bandits"),
-    (BANDITS, ["distillation.source.name=explorer"], "know dark rooms"),
+    (BANDITS, ["distillation.source.name=explorer"], "know dark rooms .*, not BernoulliBandit$"),
+    (ROOMS, ["distillation.world={id: rl_suite/ToolUse-v0, options: {}}"], "know dark rooms .*, not ToolUse$"),
     # worlds of validation and test
     (ROOMS, ["distillation.world.options={split: test}"], "options.split"),
     ("darkroom", ["env.validation_kwargs.split=tset"], "split must be"),

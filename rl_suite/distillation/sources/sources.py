@@ -255,7 +255,8 @@ def make_sweeper(world: World, settings: SweeperSection, longest: int, rng: np.r
 def _room_rules(world: World) -> tuple[int, bool]:
     """Rewards to be found one after the other, and whether the last one is paid at every step."""
     if not isinstance(world, GridWorld) or world.permute_actions:
-        raise UserError(f"explorer, sweeper, expert and noisy_expert know dark rooms (unpermuted), not {world!r}")
+        known = "explorer, sweeper, expert and noisy_expert know dark rooms (unpermuted)"
+        raise UserError(f"{known}, not {type(world).__name__}")
     return (2 if isinstance(world, DarkKeyToDoor) else 1), isinstance(world, DarkRoom) and not world.reward_once
 
 
