@@ -114,7 +114,8 @@ def best_programs(writer: Writer, n: int, width: int | None = None) -> Proposals
     """About n different programs by a beam of ``width`` (default n), most probable first.
 
     A program that is not among the ``width`` most probable of its length so far is lost, so that the list need not
-    be complete; what it holds is in order.
+    be complete; what it holds is in order. It is empty for a table whose features are not finite, such as that of a
+    target of zeros.
     """
     width = width or n
     slots = writer.start(1)
@@ -152,6 +153,8 @@ def best_programs(writer: Writer, n: int, width: int | None = None) -> Proposals
         scores, previous = best[alive], token[alive]
         source = row[alive]
         past = [(k[source], v[source]) for k, v in past]
+    if not done:  # the features of the table are not finite: nothing can be said about it
+        return Proposals(tokens[:0], np.empty(0, np.int64), np.empty(0))
     programs = np.concatenate([t for t, _ in done])
     log_prob = np.concatenate([s for _, s in done]).astype(np.float64)
     order = np.argsort(-log_prob, kind="stable")[:n]

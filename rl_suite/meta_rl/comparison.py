@@ -20,6 +20,7 @@ from rl_suite.meta_rl.protocol import (
     run_genetic,
     run_policy,
     run_together,
+    run_views,
 )
 from rl_suite.symbolic.data import Options
 from rl_suite.symbolic.prior import Prior, Shape
@@ -49,6 +50,8 @@ class Row:
     """How many agree on one list: that of the seed, and those after it."""
     parts: int = 0
     """Contexts of some of the table's rows that are averaged over, beside that of the whole."""
+    views: bool = False
+    """Whether the table is seen through many targets."""
     guided: int = 0
     """Programs of a prior that the genetic search is begun with."""
 
@@ -60,6 +63,7 @@ ROWS: tuple[Row, ...] = (
     *(Row(f"no context, {k} steps", "no_context", k) for k in STEPS),
     Row("means instead of attention", "pooled"),
     *(Row(f"from scratch, {k} steps", "untrained", k) for k in (0, 5)),
+    Row("sees the task through many targets", "context", views=True),
     Row("two priors agree", "context", priors=2),
     Row("eight parts of the table", "context", parts=8),
     Row("genetic search"),
@@ -147,7 +151,9 @@ def measure_policy(
     mates: Sequence[Prior] = (),
 ) -> Outcome:
     """A prior, with others if they have to agree, on law number i of a set."""
-    if row.priors > 1 or row.parts:
+    if row.views:
+        solved = run_views(prior.policy, every[i], budget, seed)
+    elif row.priors > 1 or row.parts:
         members = [each.policy for each in (prior, *mates)]
         solved = run_together(members, every[i], budget, seed, row.parts)
     else:

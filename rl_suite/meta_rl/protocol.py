@@ -36,6 +36,7 @@ from rl_suite.symbolic.prior import (
     table_batch,
 )
 from rl_suite.symbolic.search import Search
+from rl_suite.symbolic.target_views import propose_through_views
 
 EXACT = 1e-9  # share of the variance
 ROWS, TEST_ROWS = 64, 100  # of the table, and of the fresh points inside and beyond
@@ -218,6 +219,14 @@ def run_together(members: Sequence[FormPolicy], trial: Trial, budget: int, seed:
     rows = [np.sort(rng.permutation(len(trial.y))[: int(PART * len(trial.y))]) for _ in range(parts)]
     contexts = [context_of(trial.X, trial.y), *(context_of(trial.X[r], trial.y[r]) for r in rows)]
     programs, log_prob = propose_together([(m, c) for m in members for c in contexts], budget)
+    judge = Judge(trial, seed)
+    judge.evaluate(programs, log_prob, budget)
+    return judge.solved_at
+
+
+def run_views(policy: FormPolicy, trial: Trial, budget: int, seed: int) -> int:
+    """Programs until the trial is solved (0: never), out of the list that all views of its target agree on."""
+    programs, log_prob = propose_through_views(policy, trial.X, trial.y, budget)
     judge = Judge(trial, seed)
     judge.evaluate(programs, log_prob, budget)
     return judge.solved_at

@@ -11,7 +11,8 @@ from envs.symbolic.form_programs import FIRST_VARIABLE
 from envs.symbolic.law_forms import form_library
 from rl_suite.symbolic.laws.numbers import Exact
 from rl_suite.symbolic.laws.pieces import NUMBER, Piece
-from rl_suite.symbolic.prior import FIT_ROWS, Prior, spread_rows
+from rl_suite.symbolic.prior import FIT_ROWS, Prior, fitted, spread_rows
+from rl_suite.symbolic.target_views import propose_through_views
 
 Values = NDArray[np.float64]
 Opening = tuple[Piece, int]
@@ -25,7 +26,8 @@ def proposals(prior: Prior, X: Values, y: Values, names: tuple[str, ...], n: int
     rows = spread_rows(len(y), FIT_ROWS)
     data = scaled(X[rows], y[rows])
     best, tried = np.inf, 0
-    for part in prior.candidates(X, y, n, seed):
+    programs, log_prob = propose_through_views(prior.policy, X, y, n)
+    for part in fitted(programs, log_prob, X, y, seed):
         for i, nmse in enumerate(part.nmse):
             tried += 1
             if nmse < GAIN * best:
