@@ -1,12 +1,14 @@
 """The diagonal of the Fisher information, from the gradient of every single example.
 
 The square of a mean gradient is not the mean of squared gradients: a batch must be taken apart first, which
-``torch.func.vmap`` does without a loop over examples.
+``torch.func.vmap`` does without a loop over examples, where every operation of the model has a rule for it;
+recurrent layers have none, and take the loop.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,14 +53,22 @@ def classifier_fisher(
         return diagonal_fisher(model, of_label, x, y)
 
     parameters = {name: value.detach() for name, value in trainable(model).items()}
-    jacobian = vmap(jacrev(log_probabilities), in_dims=(None, 0))
+    _require_examples(x)
+
+    def one_by_one(parameters: Mapping[str, Tensor], example: Tensor) -> Diagonal:
+        leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+        outputs = log_probabilities(leaves, example)
+        rows = [torch.autograd.grad(value, list(leaves.values()), retain_graph=True) for value in outputs]
+        return {name: torch.stack(column) for name, column in zip(leaves, zip(*rows, strict=True), strict=True)}
+
     total = {name: torch.zeros_like(value) for name, value in parameters.items()}
     with _in_use(model):
         width = len(log_probabilities(parameters, x[0]))
         for part in torch.split(x, _chunk(parameters, width)):
             with torch.no_grad():
-                weights = vmap(log_probabilities, in_dims=(None, 0))(parameters, part).exp()  # (n, C)
-            for name, gradients in jacobian(parameters, part).items():  # (n, C, ...)
+                weights = _of_each(log_probabilities, log_probabilities, parameters, part).exp()  # (n, C)
+            jacobians = _of_each(jacrev(log_probabilities), one_by_one, parameters, part)
+            for name, gradients in jacobians.items():  # (n, C, ...)
                 weights_like = weights.reshape(*weights.shape, *[1] * (gradients.dim() - 2))
                 total[name] += (weights_like * gradients.square()).sum((0, 1))
     return {name: value / len(x) for name, value in total.items()}
@@ -78,14 +88,33 @@ def diagonal_fisher(
 ) -> Diagonal:
     """Mean over examples of the squared gradient of ``log_likelihood(parameters, x_i, y_i)``."""
     parameters = {name: value.detach() for name, value in trainable(model).items()}
-    gradients_of = vmap(grad(log_likelihood), in_dims=(None, 0, 0))
+    _require_examples(x)
+    gradients_of = grad(log_likelihood)
     total = {name: torch.zeros_like(value) for name, value in parameters.items()}
     size = _chunk(parameters, 1)
     with _in_use(model):
         for part, labels in zip(torch.split(x, size), torch.split(y, size), strict=True):
-            for name, gradients in gradients_of(parameters, part, labels).items():
+            for name, gradients in _of_each(gradients_of, gradients_of, parameters, part, labels).items():
                 total[name] += gradients.square().sum(0)
     return {name: value / len(x) for name, value in total.items()}
+
+
+def _require_examples(x: Tensor) -> None:
+    if len(x) == 0:
+        raise ValueError("importance is measured on examples, and there are none")
+
+
+def _of_each(
+    function: Callable[..., Any], alone: Callable[..., Any], parameters: Mapping[str, Tensor], *batches: Tensor
+) -> Any:
+    """``function(parameters, example)`` of every example, stacked; ``alone`` is the same where vmap has no rule."""
+    try:
+        return vmap(function, in_dims=(None, *[0] * len(batches)))(parameters, *batches)
+    except RuntimeError:  # whatever else is wrong is wrong with single examples as well
+        rows = [alone(parameters, *(batch[i] for batch in batches)) for i in range(len(batches[0]))]
+    if isinstance(rows[0], Tensor):
+        return torch.stack(rows)
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _chunk(parameters: Mapping[str, Tensor], outputs: int) -> int:

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from rl_suite.meta_learning.checks import readable_errors
 from rl_suite.meta_learning.continual.fisher import LossFunction
+from rl_suite.meta_learning.continual.memory import dealt
 from rl_suite.meta_learning.continual.metrics import Matrix
 from rl_suite.meta_learning.continual.outputs import Outputs
 from rl_suite.meta_learning.continual.strategies.naive import Batch, Naive
@@ -146,6 +148,10 @@ class ContinualLearner:
         loss = right = 0.0
         count = 0
         classes = False
+        if isinstance(data, Mapping):
+            if "val" not in data:
+                raise ValueError('examples to evaluate on are needed: the data alone, or {"val": ...}')
+            data = data["val"]
         for x, y, _ in _TaskStream(data, task_id, EVALUATION_BATCH).batches():
             logits = self.predict(x, task_id)
             loss += float(self.strategy.loss_fn(logits, y)) * len(x)
@@ -195,7 +201,13 @@ class ContinualLearner:
         self.history = [{int(task): value for task, value in row.items()} for row in state["history"]]
 
     def _step(self, optimizer: torch.optim.Optimizer, batch: Batch, place: str) -> float:
-        loss = self.strategy.loss(*batch)
+        try:
+            with readable_errors():
+                loss = self.strategy.loss(*batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(f"{place}: batch normalisation needs two examples at a time, and one was left") from None
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"{place}: the loss is {value}; lower the learning rate or the penalty's strength")
@@ -253,11 +265,15 @@ class _TaskStream:
             yield from self.data  # type: ignore[misc]
             return
         x, y = self.data
+        if not isinstance(y, Tensor):
+            raise ValueError(
+                f"targets must be a tensor, not {type(y).__name__}; rl_suite.meta_learning.tasks.local_labels numbers "
+                "labels of any kind"
+            )
         if len(x) != len(y):
             raise ValueError(f"as many labels as examples are needed, not {len(y)} for {len(x)}")
         order = torch.arange(len(x))
         if self.generator is not None:
             order = torch.randperm(len(x), generator=self.generator)
-        for part in torch.split(order, self.batch_size):
-            if len(part):
-                yield x[part], y[part]
+        for part in dealt(order, self.batch_size):
+            yield x[part], y[part]

@@ -22,6 +22,18 @@ class Sample(NamedTuple):
     slots: Tensor  # (n,) int64 where they lie, for `MemoryBuffer.set_priorities`
 
 
+def dealt(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Numbers of examples in minibatches; a last one alone joins those before, as it has no variance to normalise by.
+
+    >>> [len(part) for part in dealt(torch.arange(9), 4)]
+    [4, 5]
+    """
+    parts = [part for part in torch.split(order, batch_size) if len(part)]
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
 class MemoryBuffer:
     """At most ``capacity`` examples ``(x, y, task)``.
 

@@ -54,7 +54,12 @@ class QuadraticPenalty:
         return self.strength / 2 * (total + self.constant)
 
     def remember(self, importance: Diagonal) -> None:
-        """Add a parabola around the parameters as they are now."""
+        """Add a parabola around the parameters as they are now.
+
+        Raises:
+            ValueError: an importance is not finite; nothing is remembered.
+        """
+        _require_finite(importance)
         here = _copied(self.model)
         if not self.importance:
             self.importance, self.anchor = dict(importance), here
@@ -75,6 +80,12 @@ class QuadraticPenalty:
         """Continue from what :meth:`state_dict` returned."""
         self.importance, self.anchor = dict(state["importance"]), dict(state["anchor"])
         self.constant = float(state["constant"])
+
+
+def _require_finite(importance: Diagonal) -> None:
+    for name, value in importance.items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"the importance of {name} is not finite: the examples hold NaN, or the model does")
 
 
 class EWC(QuadraticPenalty):
@@ -150,7 +161,8 @@ class OnlineEWC(EWC):
         self.decay = decay
 
     def remember(self, importance: Diagonal) -> None:
-        """Add to the running importance, and move the anchor to the present parameters."""
+        """Add to the running importance, and move the anchor to the present parameters; raises as for plain EWC."""
+        _require_finite(importance)
         for name, older in self.importance.items():
             importance = {**importance, name: self.decay * older + importance[name]}
         self.importance, self.anchor = dict(importance), _copied(self.model)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rl_suite.errors import UserError
+from rl_suite.meta_learning.checks import whole_number
 from rl_suite.meta_learning.data.draws import Bits, below, distinct, fractions, random_bits
 from rl_suite.meta_learning.data.images import ImageSet, as_floats
 from rl_suite.meta_learning.data.jitter import Jitter
@@ -61,6 +62,8 @@ class EpisodeSource:
     _table: _ClassTable = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("n_way", "k_shot", "k_query"):
+            whole_number(getattr(self, name), 0, name)
         if self.n_way < 2 or self.k_shot < 1 or self.k_query < 1:
             raise UserError("an episode needs at least 2 classes, 1 support and 1 query image of each")
         if self.n_way > self.data.n_classes:

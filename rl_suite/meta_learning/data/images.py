@@ -165,13 +165,13 @@ def as_images(images: Any) -> Tensor:
         UserError: mixed sizes, another layout, NaN or infinite pixels.
     """
     if isinstance(images, list | tuple):
-        arrays = [i if isinstance(i, Tensor) else torch.tensor(np.asarray(i)) for i in images]
+        arrays = [_numbers(i) for i in images]
         shapes = sorted({tuple(array.shape) for array in arrays})
         if len(shapes) != 1:
             raise UserError(f"images of mixed sizes ({', '.join(map(str, shapes[:3]))}); resize them to one")
         tensor = torch.stack(arrays)
     else:
-        tensor = images if isinstance(images, Tensor) else torch.tensor(np.asarray(images))
+        tensor = _numbers(images)
     if tensor.ndim == 3:
         tensor = tensor[:, None]
     elif tensor.ndim == 4 and tensor.shape[-1] in (1, 3) and tensor.shape[1] not in (1, 3):
@@ -188,6 +188,13 @@ def as_images(images: Any) -> Tensor:
     if len(bad):
         raise UserError(f"image {int(bad[0])} holds NaN or infinite pixels")
     return tensor.to(torch.float32)
+
+
+def _numbers(image: Any) -> Tensor:
+    try:
+        return image if isinstance(image, Tensor) else torch.tensor(np.asarray(image))
+    except (TypeError, ValueError):
+        raise UserError(f"images must be arrays of numbers, not {type(image).__name__}") from None
 
 
 def as_floats(images: Tensor) -> Tensor:

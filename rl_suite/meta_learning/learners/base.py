@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from rl_suite.errors import NonFiniteError, UserError
+from rl_suite.meta_learning.checks import require_model
 from rl_suite.meta_learning.tasks import Tasks, TaskSource
 
 
@@ -20,10 +21,14 @@ class BaseMetaLearner(nn.Module, ABC):
     Args:
         model: what is adapted; its weights are the learner's.
         settings: whatever the subclass wants to remember, kept as ``self.settings``.
+
+    Raises:
+        UserError: the model is no module, or has parameters without a shape.
     """
 
     def __init__(self, model: nn.Module, **settings: Any):
         super().__init__()
+        require_model(model)
         self.model, self.settings = model, settings
 
     @abstractmethod

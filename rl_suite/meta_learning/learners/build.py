@@ -7,7 +7,8 @@ from torch import nn
 from rl_suite.errors import UserError
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.learners.fairness import Fairness
-from rl_suite.meta_learning.learners.maml import MAML, Options
+from rl_suite.meta_learning.learners.maml import MAML
+from rl_suite.meta_learning.learners.options import Options
 from rl_suite.meta_learning.learners.variants import ANIL, MAMLPlusPlus, MetaSGD, Reptile
 from rl_suite.meta_learning.sections import MetaLearningSection
 

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.loading import require_known
+from rl_suite.meta_learning.checks import require_model
 from rl_suite.meta_learning.data.images import as_floats
 from rl_suite.meta_learning.learners.few_shot_heads import ALGORITHMS, Distance, Head, build_head
 from rl_suite.meta_learning.metrics import TaskScores
@@ -53,6 +55,7 @@ class FewShotLearner(nn.Module):
     ):
         super().__init__()
         require_known(algorithm, ALGORITHMS, "few-shot algorithm")
+        require_model(encoder)
         self.algorithm, self.distance, self.symmetric = algorithm, distance, symmetric
         self.autocast = autocast and bfloat16_is_fast()
         self.encoder = encoder
@@ -66,7 +69,7 @@ class FewShotLearner(nn.Module):
             was_training = self.encoder.training
             self.encoder.eval()
             with torch.no_grad():
-                shape = self.encoder(as_floats(images[:1])).shape[1:]
+                shape = self.encoder(self._pixels(images[:1])).shape[1:]
             self.encoder.train(was_training)
             self.head = build_head(self.algorithm, shape, self.distance)
             slow = [p for p in self.parameters() if p.ndim > 1]
@@ -77,11 +80,19 @@ class FewShotLearner(nn.Module):
         return self
 
     def encode(self, images: Tensor) -> Tensor:
-        """Features of images (N, C, H, W), as float32."""
-        pixels = as_floats(images).contiguous(memory_format=torch.channels_last)
+        """Features of images (N, C, H, W), or of whatever else the encoder takes, as float32."""
+        pixels = self._pixels(images)
+        if pixels.ndim == 4:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
             features: Tensor = self.encoder(pixels)
         return features.to(torch.float32)
+
+    def _pixels(self, images: Tensor | NDArray[Any]) -> Tensor:
+        """Numbers of the type that the encoder computes with."""
+        floats = as_floats(torch.as_tensor(images))
+        types = [p.dtype for p in self.encoder.parameters() if p.is_floating_point()]
+        return floats.to(types[0] if types else torch.float32)
 
     def train_episode(self, support_x: Tensor, support_y: Labels, query_x: Tensor, query_y: Labels) -> dict[str, float]:
         """One step of the optimizer on one episode.
@@ -106,7 +117,7 @@ class FewShotLearner(nn.Module):
             raise UserError(f"{self.algorithm} is a baseline: it has nothing to train, only predict and evaluate")
         _require_one_size(*(part for episode in episodes for part in (episode[0], episode[2])))
         self.train()
-        pictures = [as_floats(part) for support_x, _, query_x, _ in episodes for part in (support_x, query_x)]
+        pictures = [self._pixels(part) for support_x, _, query_x, _ in episodes for part in (support_x, query_x)]
         features = iter(torch.split(self._encode_for_training(torch.cat(pictures)), [len(part) for part in pictures]))
         losses, right = [], []
         for _, support_y, _, query_y in episodes:

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -13,7 +13,14 @@ from torch.func import vmap
 
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.loading import require_known
-from rl_suite.meta_learning.checks import readable_errors, require_finite_path, require_finite_task
+from rl_suite.meta_learning.checks import (
+    one_number,
+    readable_errors,
+    require_finite_path,
+    require_finite_task,
+    require_task,
+    whole_number,
+)
 from rl_suite.meta_learning.engine import (
     Combine,
     InnerLoop,
@@ -26,10 +33,11 @@ from rl_suite.meta_learning.engine import (
     require_stack,
     spread,
 )
-from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
+from rl_suite.meta_learning.functional import FunctionalModule
 from rl_suite.meta_learning.learners.base import BaseMetaLearner
 from rl_suite.meta_learning.learners.fairness import Fairness
 from rl_suite.meta_learning.learners.losses import LossFunction, default_loss, default_losses
+from rl_suite.meta_learning.learners.options import Options
 from rl_suite.meta_learning.learners.shared_head import SharedHead
 from rl_suite.meta_learning.rules import Rule, Weights, fixed_rate, sgd
 from rl_suite.meta_learning.tasks import Task, Tasks, local_labels, unstack_tasks
@@ -44,27 +52,6 @@ class Encoded(NamedTuple):
 
 class TransductiveWarning(UserWarning):
     """Queries are normalised by each other's statistics: a prediction depends on what else is asked."""
-
-
-class Options(TypedDict, total=False):
-    """What every gradient learner takes beside its model, rates and steps."""
-
-    loss: LossFunction
-    """Default: cross-entropy for integer targets, mean squared error otherwise."""
-    batch_norm: BatchNormPolicy
-    """See ``rl_suite.meta_learning.functional``; default "batch"."""
-    task_axis: str
-    """See ``rl_suite.meta_learning.engine``; default "auto"."""
-    fairness: Fairness
-    """Regularisers over tasks; default none."""
-    gradient_clip: float | None
-    """Largest norm of the meta-gradient; default none."""
-    inner_clip: float | None
-    """Largest norm of an inner gradient; default none."""
-    recompute: bool | None
-    """Whether second-order steps are computed twice to save memory; default: from six steps on."""
-    shared_head: bool
-    """Whether all outputs of the last layer begin alike (``learners.shared_head``); default no."""
 
 
 class MAML(BaseMetaLearner):
@@ -97,13 +84,15 @@ class MAML(BaseMetaLearner):
     ):
         super().__init__(model)
         require_known(order, ("first", "second"), "order")
-        if num_inner_steps < 1 or not lr_inner > 0 or not lr_meta > 0:
-            raise UserError("num_inner_steps must be at least 1, and lr_inner and lr_meta above 0")
+        num_inner_steps = whole_number(num_inner_steps, 1, "num_inner_steps")
+        if not lr_inner > 0 or not lr_meta > 0:
+            raise UserError(f"lr_inner and lr_meta must be above 0, not {lr_inner} and {lr_meta}")
         self.lr_inner, self.lr_meta, self.num_inner_steps = lr_inner, lr_meta, num_inner_steps
         unknown = set(options) - set(Options.__annotations__)
         if unknown:
             raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-        self.loss = options.get("loss", default_loss)
+        loss = options.get("loss", default_loss)
+        self.loss = loss if loss is default_loss else one_number(loss)
         self.task_axis = options.get("task_axis", "auto")
         self.fairness = options.get("fairness", Fairness())
         self.gradient_clip = options.get("gradient_clip")
@@ -268,6 +257,8 @@ class MAML(BaseMetaLearner):
         return weights, learned or fixed_rate(self.lr_inner)
 
     def _axis(self, tasks: Tasks) -> str:
+        for i, task in enumerate([tasks] if isinstance(tasks, Task) else tasks):
+            require_task(task, f"task {i}")
         return choose_task_axis(self.task_axis, tasks, small=self.function.small, draws=self.function.draws)
 
     def _observe(self, tasks: Tasks) -> None:
@@ -302,7 +293,9 @@ class MAML(BaseMetaLearner):
         loop = self._loop(steps)
         if differentiable is None:
             differentiable = self.loop.order == "second" and torch.is_grad_enabled()
-        require_finite_task(Task(support_x, support_y, support_x, support_y), "the support set")
+        support = Task(support_x, support_y, support_x, support_y)
+        require_task(support, "the support set")
+        require_finite_task(support, "the support set")
         with readable_errors():
             path = self._adapted(support_x, support_y, loop, judged=True, differentiable=differentiable)
         require_finite_path(path, "adaptation")
@@ -368,7 +361,7 @@ class MAML(BaseMetaLearner):
         return np.asarray(classes)[logits[:, : len(classes)].argmax(-1).numpy()]
 
     def _loop(self, steps: int | None) -> InnerLoop:
-        return replace(self.loop, steps=self.test_steps if steps is None else steps)
+        return replace(self.loop, steps=self.test_steps if steps is None else whole_number(steps, 0, "steps"))
 
     def _warn(self) -> None:
         if self.function.transductive and not self.warned:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from rl_suite.errors import UserError
-from rl_suite.meta_learning.checks import readable_errors, require_finite_path
+from rl_suite.meta_learning.checks import readable_errors, require_finite_path, require_model
 from rl_suite.meta_learning.engine import Combine, Mode, over_tasks
 from rl_suite.meta_learning.functional import BatchNormPolicy, FunctionalModule
-from rl_suite.meta_learning.learners.maml import MAML, Encoded, Options
+from rl_suite.meta_learning.learners.maml import MAML, Encoded
+from rl_suite.meta_learning.learners.options import Options
 from rl_suite.meta_learning.rules import Weights, meta_sgd, meta_sgd_rates, per_step, per_step_rates
 from rl_suite.meta_learning.tasks import Task, Tasks
 
@@ -90,7 +91,7 @@ class ANIL(MAML):
 
     Args:
         model: a module whose last layer is the sub-module ``head``.
-        head: its dotted name; default: the last child.
+        head: its dotted name; default: the last child that has parameters of its own.
     """
 
     def __init__(
@@ -103,10 +104,12 @@ class ANIL(MAML):
         head: str | None = None,
         **options: Unpack[Options],
     ):
+        require_model(model)
         children = [name for name, _ in model.named_children()]
         if head is None and not children:
             raise UserError("ANIL needs a module with a head; this one has no sub-modules")
-        self.head = children[-1] if head is None else head
+        own = {name.split(".")[0] for name, _ in model.named_parameters()}  # without second names of shared modules
+        self.head = next((name for name in reversed(children) if name in own), "") if head is None else head
         if self.head not in dict(model.named_modules()):
             raise UserError(f"the model has no sub-module {self.head!r}; its children: {', '.join(children)}")
         policy: BatchNormPolicy = "frozen" if options.get("batch_norm") == "frozen" else "batch"

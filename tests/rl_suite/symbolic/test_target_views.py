@@ -53,7 +53,9 @@ def test_programs_are_different_forms_best_first_whatever_the_order_of_the_colum
     np.testing.assert_allclose(other, log_prob, atol=1e-4)
 
 
-@pytest.mark.parametrize("y", [np.zeros(20), np.full(20, 3.0), np.linspace(-1, 1, 20)], ids=["zero", "constant", "line"])
+@pytest.mark.parametrize(
+    "y", [np.zeros(20), np.full(20, 3.0), np.linspace(-1, 1, 20)], ids=["zero", "constant", "line"]
+)
 def test_targets_that_have_hardly_a_view_still_get_proposals(policy, y):
     X = np.column_stack([np.zeros(20), np.arange(20.0)])
     programs, log_prob = propose_through_views(policy, X, y, 5)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rl_suite.meta_learning.continual.fisher import LossFunction
-from rl_suite.meta_learning.continual.memory import MemoryBuffer, Policy
+from rl_suite.meta_learning.continual.memory import MemoryBuffer, Policy, dealt
 from rl_suite.meta_learning.continual.outputs import Outputs
 from rl_suite.meta_learning.continual.strategies.naive import Batch, Naive, Stream
 
@@ -94,7 +94,7 @@ class FromScratch(Naive):
             self._offered = True
         x, y, task = self.kept()
         for _ in range(self.n_passes):
-            for part in torch.split(torch.randperm(len(x), generator=self.generator), self.batch_size):
+            for part in dealt(torch.randperm(len(x), generator=self.generator), self.batch_size):
                 yield x[part], y[part], task[part]
 
     def state_dict(self) -> dict[str, Any]:
