@@ -73,20 +73,28 @@ def look_for(config: TuningConfig, run: Run) -> BayesianOptimizer:
     )
     if not len(search):
         search.propose(own_settings(config))
-    done = len(search.get_optimization_history())
-    run.rewind(done)
+    done = 0
+    run.rewind(done)  # a kill may have come between a trial and its line in the log
     objective, executor, workers = partial(trial, config=config, **heeding(config, run)), *placed(config)
     with ProgressBar("trials", settings.trials) as progress:
+        done = log_trials(search, run, done, progress)
         while done < settings.trials:
             if run.stop_requested:
                 raise InterruptedJobError
             size = min(settings.batch, settings.trials - done)
-            before, done = done, done + search.evaluate_batch(objective, size, executor, workers)
-            for number, item in enumerate(search.get_optimization_history()[before:], before + 1):
-                values = {"search/score": item["score"], "search/best": item["best_score"]}
-                run.log(number, {name: value for name, value in values.items() if math.isfinite(value)})
-                progress.update(number, best=item["best_score"])
+            search.evaluate_batch(objective, size, executor, workers)
+            done = log_trials(search, run, done, progress)
     return search
+
+
+def log_trials(search: BayesianOptimizer, run: Run, before: int, progress: ProgressBar) -> int:
+    """Log the trials beyond the first so many; the number of all that have ended."""
+    history = search.get_optimization_history()
+    for number, item in enumerate(history[before:], before + 1):
+        values = {"search/score": item["score"], "search/best": item["best_score"]}
+        run.log(number, {name: value for name, value in values.items() if math.isfinite(value)})
+        progress.update(number, best=item["best_score"])
+    return len(history)
 
 
 def placed(config: TuningConfig) -> tuple[str, int | None]:
@@ -131,7 +139,10 @@ def read_confirmed(run: Run) -> dict[str, dict[str, float]]:
     if not isinstance(found, dict) or set(found) != {OWN, BETTER}:
         raise UserError(f"{path}: no returns of confirming runs; delete it to run them again")
     for values in found.values():
-        if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
+        if not isinstance(values, dict) or not all(
+            key.isdecimal() and key.isascii() and len(key) < 20 and type(value) is float
+            for key, value in values.items()
+        ):
             raise UserError(f"{path}: no returns of confirming runs; delete it to run them again")
     return found
 

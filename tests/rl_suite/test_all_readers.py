@@ -29,6 +29,7 @@ from rl_suite.experiments import load_experiment
 from rl_suite.loading import read_config
 from rl_suite.meta_learning.adapters.files import load_file
 from rl_suite.meta_learning.data.folders import load_image_folder
+from rl_suite.meta_learning.tuning.bayesian import BayesianOptimizer
 from rl_suite.record import Record, Start
 from rl_suite.report.attention import read_attention
 from rl_suite.report.page import write_report
@@ -41,6 +42,7 @@ from rl_suite.sb3.exported import load_normalization, save_normalization
 from rl_suite.symbolic.prior import Prior
 from rl_suite.symbolic.table import read_table
 from rl_suite.tensor_file import pack
+from rl_suite.tuning.experiment import read_confirmed
 from rl_suite.viz.curves import read_metrics
 
 SECONDS = 60  # that one file may take, on a busy machine
@@ -166,6 +168,11 @@ def run_with(name: str, *acts: Callable[[Run], object]) -> Callable[[Path], obje
     return read
 
 
+def search(path: Path) -> None:
+    BayesianOptimizer({"x": (0.0, 1.0)}, storage=path).optimize(lambda params: -params["x"], 2)
+
+
+CONFIRMED = b'{"own settings": {"1000": 0.5}, "settings found": {"1000": 0.75}}'
 CSV = "a,b\n" + "".join(f"{i},{i * i}\n" for i in range(30))
 RECORD = json.dumps(Record(starts=[Start.now()]).model_dump()).encode()
 MANIFEST = b"""{"format": "rl_suite histories 1", "env_id": "rl_suite/DarkRoom-v0", "env_options": {}, "source": {},
@@ -188,6 +195,8 @@ READERS = [
     Reader("replay.json", lambda _: ROOM, read_replay),
     Reader("attention.json", lambda _: b"{}", read_attention),
     Reader("curve.png", lambda _: picture(), run_with("curve.png", write_report)),
+    Reader("search.log", saved(search), lambda p: BayesianOptimizer({"x": (0.0, 1.0)}, storage=p)),
+    Reader("confirmed.json", lambda _: CONFIRMED, run_with("confirmed.json", read_confirmed)),
     Reader("x.ckpt", saved(lambda p: save_checkpoint(p, {"a": torch.ones(3)}, {"metrics.jsonl": 3})), load_checkpoint),
     Reader("x", saved(lambda p: save_checkpoint(p, {"a": 1})), run_with("checkpoints/step_000000000001.ckpt", resume)),
     Reader("manifest.json", lambda _: MANIFEST, lambda p: load_manifest(p.parent)),

@@ -25,6 +25,7 @@ DRILLED = {  # in the drill only
     "meta_rl": ["experiment=meta_bandit,smoke"],
     "law_prior": ["experiment=meta_symbolic,smoke", "law_prior.pretraining.checkpoint_every=64"],
     "continual": ["experiment=continual_rooms,smoke"],
+    "tuning": ["experiment=darkroom,tune,smoke"],
 }
 MAY_END = {  # exit codes; 0 as well, where the run was complete before the fault was due
     "kill": (-signal.SIGKILL, 0),

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -23,6 +23,7 @@ from rl_suite.meta_learning.tuning.acquisition import (
     open_study,
 )
 from rl_suite.meta_learning.tuning.evaluations import Attempt, attempt
+from rl_suite.meta_learning.tuning.journal import Journal, open_kept_study
 from rl_suite.meta_learning.tuning.ranges import Conditions, Params, in_use, read_conditions, read_ranges
 from rl_suite.progress import ProgressBar
 from rl_suite.sweeps.executor import map_jobs
@@ -78,9 +79,13 @@ class BayesianOptimizer:
         self.acquisition, self.maximize, self.random_state = acquisition_function, maximize, random_state
         self.n_initial_points = n_initial_points
         self.exploration_weight = DEVIATIONS if exploration_weight is None else exploration_weight
-        kept = InMemoryStorage() if storage is None else JournalStorage(JournalFileBackend(str(storage)))
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        self.study = open_study(kept, direction)
+        self.journal = None if storage is None else Journal(Path(storage))
+        self.study = (
+            open_study(InMemoryStorage(), direction)
+            if self.journal is None
+            else open_kept_study(self.journal, direction)
+        )
         if self.study.direction is not direction:
             raise UserError(f"{storage}: holds a search in the other direction")
         self._asked: list[tuple[Params, optuna.trial.Trial]] = []
@@ -97,7 +102,8 @@ class BayesianOptimizer:
         number = len(self)
         seed = int(np.random.SeedSequence([self.random_state, number]).generate_state(1)[0])
         self.study.sampler = AcquisitionSampler(self.acquisition, self.exploration_weight, seed, self.n_initial_points)
-        trial = ask_quietly(self.study, self.ranges)
+        with self._at_once():
+            trial = ask_quietly(self.study, self.ranges)
         params = in_use(trial.params, self.conditions)
         self._asked.append((params, trial))
         return dict(params)
@@ -105,7 +111,8 @@ class BayesianOptimizer:
     def suggest_batch(self, size: int) -> list[Params]:
         """Settings to try at the same time; each knows that the others are being tried."""
         require_counts(size=size)
-        return [self.suggest_next_point() for _ in range(size)]
+        with self._at_once():
+            return [self.suggest_next_point() for _ in range(size)]
 
     def tell(self, params: Mapping[str, Any], score: float, constraints: Sequence[float] = ()) -> None:
         """What a point was worth, one that was suggested or any other of the space.
@@ -174,16 +181,23 @@ class BayesianOptimizer:
         batch = batch or self.suggest_batch(size)
         sign = 1.0 if self.maximize else -1.0
         job = partial(attempt, objective_function, objectives=None, curves=self._curves(), sign=sign)
-        for params, found in zip(batch, map_jobs(job, batch, executor, workers), strict=True):
-            self._keep(params, found)
+        found = list(map_jobs(job, batch, executor, workers))
+        with self._at_once():  # what a kill leaves is whole batches, so that the search goes on with the same bits
+            for params, each in zip(batch, found, strict=True):
+                self._keep(params, each)
         return len(batch)
 
     def propose(self, params: Mapping[str, Any]) -> None:
         """Let :meth:`optimize` evaluate a point of one's own next."""
         if set(params) != set(self.ranges):
             raise UserError(f"a point names {', '.join(self.ranges)}, not {', '.join(params)}")
-        self.study.enqueue_trial(dict(params))
-        self._asked.append((in_use(params, self.conditions), ask_quietly(self.study, self.ranges)))
+        with self._at_once():
+            self.study.enqueue_trial(dict(params))
+            self._asked.append((in_use(params, self.conditions), ask_quietly(self.study, self.ranges)))
+
+    def _at_once(self) -> AbstractContextManager[None]:
+        """What the search is told meanwhile is kept as a whole or not at all."""
+        return nullcontext() if self.journal is None else self.journal.together()
 
     def _keep(self, params: Params, found: Attempt) -> None:
         """Tell what came of an attempt, with the scores that it yielded."""
