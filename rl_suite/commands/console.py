@@ -1,4 +1,4 @@
-"""``rl-suite``: every command of the suite, from any folder.
+"""rl-suite: every command of the suite, from any folder.
 
 rl-suite COMMAND --help says more about each.
 """
@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": Command("rl_suite.commands.sweep:main", "train many experiments with many seeds, several at once"),
     "report": Command("rl_suite.report.__main__:main", "write the report of a run anew, or compare several"),
     "watch": Command("rl_suite.watch:main", "film the trained agent"),
+    "export": Command("rl_suite.export.__main__:main", "make a folder of a run for a model hub, or for others"),
     "look": Command("rl_suite.distillation.look:main", "what an in-context agent attends to"),
     "doctor": Command("rl_suite.distillation.doctor:main", "examine learning histories before they are distilled"),
     "benchmarks": Command("rl_suite.benchmarks.__main__:main", "measure the suite beside its peers"),

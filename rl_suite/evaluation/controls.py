@@ -132,7 +132,7 @@ class ControlReport:
         """One row per field, within 80 columns: each measure with its interval, its excess over flat ground below."""
         title = f"{self.agent}: durotaxis and its controls"
         caption = (
-            f"mean [{self.confidence:.0%}]; in italics minus the matched flat control; {self._episodes()} episodes "
+            f"mean [{self.confidence:.0%}], below it the excess over matched flat ground; {self._episodes()} episodes "
             "each; movement in assays of fixed time, success in the task; the forward migration index is in the report"
         )
         table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=None)
@@ -146,7 +146,7 @@ class ControlReport:
                 text.append(f"\n{_brackets(row.minus_flat, sign=True)}", style="italic dim")
             cells.setdefault(row.field, []).append(text)
         for field, texts in cells.items():
-            table.add_row(field, *texts)
+            table.add_row(field if field == FLAT else f"{field}\n - flat", *texts)
         return table
 
     def tables(self) -> list[Table | str]:

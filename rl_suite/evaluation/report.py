@@ -107,18 +107,18 @@ class Report:
         caption = self._caption(n_tasks, units, n_episodes)
         table = Table(title=self.title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
         table.add_column("agent", overflow="fold")
-        for heading in (f"return, IQM [{percent}]", "mean", "of oracle", "success", "steps"):
+        columns = {
+            f"return, IQM [{percent}]": [_bracket(self.interval(name)) for name in self.results],
+            "mean": [f"{result.returns.mean():.4g}" for result in self.results.values()],
+            "of oracle": [_percent(self.share_of_oracle(name)) for name in self.results],
+            "success": [_percent(result.successes) for result in self.results.values()],
+            "steps": [f"{result.lengths.mean():.4g}" for result in self.results.values()],
+        }
+        columns = {heading: cells for heading, cells in columns.items() if any(cells)}
+        for heading in columns:
             table.add_column(heading, justify="right", no_wrap=True)
-        for name, result in self.results.items():
-            share, rate = self.share_of_oracle(name), result.successes
-            table.add_row(
-                name,
-                _bracket(self.interval(name)),
-                f"{result.returns.mean():.4g}",
-                "" if share is None else f"{share:.1%}",
-                "" if rate is None else f"{rate.mean():.1%}",
-                f"{result.lengths.mean():.4g}",
-            )
+        for name, *cells in zip(self.results, *columns.values(), strict=True):
+            table.add_row(name, *cells)
         return table
 
     def curve_table(self) -> Table | None:
@@ -201,6 +201,11 @@ class Report:
 
 def _bracket(interval: Interval) -> str:
     return str(interval) if math.isfinite(interval.low) else f"{interval.estimate:.4g}"
+
+
+def _percent(share: float | NDArray[np.float64] | None) -> str:
+    """The mean as a percentage; nothing where nothing is known."""
+    return "" if share is None else f"{np.mean(share):.1%}"
 
 
 def _plain(value: Any) -> Any:

@@ -5,23 +5,26 @@ python -m rl_suite.export runs/pendulum_sac/0 --onnx       and policy.onnx (extr
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from rl_suite.cli import prepare_process, run_command, show
+from rl_suite.cli import module_command, prepare_process, run_command, show
 from rl_suite.evaluation.command import read_request
 from rl_suite.export.folder import export_run
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Read the run, write the folder, say what is in it."""
     parser = argparse.ArgumentParser(
-        prog="python -m rl_suite.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=module_command("rl_suite.export"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="run folder, such as runs/durotaxis/0")
     parser.add_argument("--out", type=Path, help="the folder to make (default: export/NAME-SEED)")
     parser.add_argument("--onnx", action="store_true", help="write policy.onnx, too")
     parser.add_argument("--trust-code", action="store_true", help="run the code that the folder names")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     config, request = read_request(Path(), [str(arguments.run)], trust_code=arguments.trust_code)
     assert request.run is not None
     prepare_process(config)

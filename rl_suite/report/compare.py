@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from scipy import stats
 
 from rl_suite.checkpoint import write_atomically
@@ -20,7 +19,7 @@ from rl_suite.evaluation.statistics import stratified_bootstrap
 from rl_suite.reading import is_plain_file
 from rl_suite.report.findings import OWN, REFERENCE, Comparison, Estimate, Row
 from rl_suite.report.forest import forest_of
-from rl_suite.report.page import findings_of, render
+from rl_suite.report.page import findings_of, render, titled
 from rl_suite.run import Run
 from rl_suite.viz.curves import Curve, changing, draw_groups, matters, read_metrics
 
@@ -90,7 +89,7 @@ def _section(groups: Sequence[Group]) -> dict[str, Any]:
         "measure": groups[0].measure,
         "sentences": [_sentence(groups[0], other) for other in groups[1:]],
         "forests": [forest for comparison in comparisons if (forest := forest_of(comparison))],
-        "curves": Markup(draw_groups(_curves(groups))),
+        "curves": titled(draw_groups(_curves(groups))),
         "runs": [
             (one.name, str(run.path), value.says())
             for one in groups

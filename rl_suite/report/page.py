@@ -23,7 +23,7 @@ from rl_suite.report.forest import forest_of
 from rl_suite.report.laws import findings_of_laws, front, typeset
 from rl_suite.report.replay import FewShotReplay, as_script, read_replay
 from rl_suite.report.tables import tables_of
-from rl_suite.report.words import GLOSSARY
+from rl_suite.report.words import GLOSSARY, title
 from rl_suite.run import Run
 from rl_suite.viz.curves import changing, draw_metrics, matters, read_metrics
 
@@ -71,6 +71,11 @@ def _environment() -> "Environment":
     return environment
 
 
+def titled(charts: Mapping[str, str]) -> list[tuple[str, Markup]]:
+    """Charts by tag as a page shows them: words and the SVG."""
+    return [(title(tag), Markup(svg)) for tag, svg in charts.items()]
+
+
 def findings_of(folder: Path) -> tuple[Findings | None, dict[str, dict[str, Any]]]:
     """What the result files of a run folder say, and their content by file name."""
     contents = {name: read_json(folder / name) for name in RESULTS if is_plain_file(folder / name)}
@@ -99,8 +104,8 @@ def _content(run: Run) -> dict[str, Any]:
         "attention": as_script(read_attention(attention)) if is_plain_file(attention) else "",
         "law": Markup(typeset(laws)),
         "front": [(Markup(law.formula), law) for law in front(laws)],
-        "curves": Markup(draw_metrics({tag: curve for tag, curve in curves.items() if matters(tag)})),
-        "other_curves": Markup(draw_metrics({tag: curve for tag, curve in curves.items() if not matters(tag)})),
+        "curves": titled(draw_metrics({tag: curve for tag, curve in curves.items() if matters(tag)})),
+        "other_curves": titled(draw_metrics({tag: curve for tag, curve in curves.items() if not matters(tag)})),
         "results": [(content.get("title", name), list(tables_of(content))) for name, content in results.items()],
         "pictures": _pictures(run.path),
         "record": record,

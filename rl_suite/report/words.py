@@ -42,11 +42,36 @@ LABELS = {
     "average_accuracy": "average accuracy",
     "ep_rew_mean": "mean return of an episode",
     "ep_len_mean": "mean length of an episode",
-    "mean_reward": "mean return on validation tasks",
+    "mean_reward": "mean return of an episode",
+    "approx_kl": "change of the policy in one update (approximate KL)",
+    "clip_fraction": "share of clipped updates",
+    "explained_variance": "explained variance of the critic",
+    "entropy_loss": "minus the entropy of the policy",
+    "std": "standard deviation of the actions",
+    "value_loss": "loss of the critic",
+    "policy_gradient_loss": "loss of the policy",
+    "fps": "steps a second",
+    "cpu_seconds": "CPU seconds",
     "p_value": "p-value",
     "deviation": "standard deviation",
     "n": "episodes",
 }
+
+
+PHASES = {"eval": "validation", "rollout": "training", "train": "training", "attention": "attention", "time": ""}
+
+
+def title(tag: str) -> str:
+    """Words for a tag of a curve.
+
+    >>> title("eval/success_rate"), title("train/loss"), title("mine")
+    ('success, validation', 'loss, training', 'mine')
+    """
+    phase, _, key = tag.partition("/")
+    if not key:
+        return label(tag)
+    said = PHASES.get(phase, label(phase))
+    return f"{label(key)}, {said}" if said else label(key)
 
 
 def label(key: str) -> str:

@@ -20,7 +20,7 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # steps (n,), values (n
 
 GROUPS = ("eval", "rollout", "train", "attention", "time")  # in the order in which one wants to see them
 CLOCKS = {"time/time_elapsed", "time/total_timesteps", "train/n_updates"}  # count up, whatever happens
-CHARTS_PER_ROW = 3
+CHART = (3.3, 1.8)  # inches
 FEWEST_POINTS = 3  # two points make no curve
 MATTERING = {"rollout/ep_rew_mean", "rollout/success_rate", "train/loss", "train/accuracy"}  # beside all of eval/
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito (2008)
@@ -76,38 +76,36 @@ def matters(tag: str) -> bool:
     return tag.startswith("eval/") or tag in MATTERING
 
 
-def draw_metrics(curves: Mapping[str, Curve]) -> str:
-    """All curves as one SVG; the empty string if there are none."""
+def draw_metrics(curves: Mapping[str, Curve]) -> dict[str, str]:
+    """A chart of every curve, by its tag."""
     return draw_groups({tag: {"": [curve]} for tag, curve in curves.items()})
 
 
-def draw_groups(charts: Mapping[str, Mapping[str, Sequence[Curve]]]) -> str:
-    """Charts (by tag) of groups of curves as one SVG: each group in its colour, its mean bold where steps agree.
+def draw_groups(charts: Mapping[str, Mapping[str, Sequence[Curve]]]) -> dict[str, str]:
+    """Charts (by tag) of groups of curves, each an SVG: a group in its colour, its mean bold where steps agree.
 
     The colours of text and axes are those of the page (CSS variables), light or dark.
     """
+    return {tag: _draw_chart(groups) for tag, groups in charts.items()}
+
+
+def _draw_chart(groups: Mapping[str, Sequence[Curve]]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
-    if not charts:
-        return ""
-    n_rows = -(-len(charts) // CHARTS_PER_ROW)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "rl_suite", "font.size": 8, "text.color": INK}):
-        figure = Figure(figsize=(10, 1.9 * n_rows), layout="constrained")
-        cells = figure.subplots(n_rows, CHARTS_PER_ROW, squeeze=False).ravel()
-        for axes, (tag, groups) in zip(cells, charts.items(), strict=False):
-            for colour, (name, curves) in zip(itertools.cycle(COLOURS), groups.items(), strict=False):
-                _draw_group(axes, curves, colour, name)
-            if any(groups):
-                axes.legend(frameon=False, fontsize=7, labelcolor=INK)
-            axes.set_title(tag, loc="left", fontsize=8)
-            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axes.tick_params(colors=INK, length=2)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.spines[["left", "bottom"]].set_color(LINE)
-        for axes in cells[len(charts) :]:
-            axes.set_visible(False)
+        figure = Figure(figsize=CHART, layout="constrained")
+        axes = figure.subplots()
+        for colour, (name, curves) in zip(itertools.cycle(COLOURS), groups.items(), strict=False):
+            _draw_group(axes, curves, colour, name)
+        if any(groups):
+            axes.legend(frameon=False, fontsize=7, labelcolor=INK)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.locator_params(axis="x", nbins=5)
+        axes.tick_params(colors=INK, length=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(LINE)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()

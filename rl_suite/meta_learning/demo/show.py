@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from markupsafe import Markup
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.meta_learning.demo.integrated import integrated_system
@@ -16,7 +15,7 @@ from rl_suite.meta_learning.demo.part import Part
 from rl_suite.meta_learning.demo.tuning import adapters, adaptive_optimization, nas, tool_optimization
 from rl_suite.meta_learning.metrics import write_scalars
 from rl_suite.progress import ProgressBar
-from rl_suite.report.page import render
+from rl_suite.report.page import render, titled
 from rl_suite.viz.curves import draw_groups
 
 PAGE, RESULTS = "meta_learning_demo.html", "results.json"
@@ -56,7 +55,7 @@ def write(folder: Path, parts: Mapping[str, Part], results: Mapping[str, dict[st
     """One page that needs nothing else, the figures as JSON, and TensorBoard's files."""
     write_atomically(folder / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
     shown = [
-        {**results[name], "name": name, "charts": Markup(draw_groups(part.charts))} for name, part in parts.items()
+        {**results[name], "name": name, "charts": titled(draw_groups(part.charts))} for name, part in parts.items()
     ]
     passed = sum(part.passed for part in parts.values())
     page = render("demo.html", title="Meta-learning in eight parts", parts=shown, passed=passed)

@@ -84,6 +84,7 @@ def test_reports_can_be_printed_and_stored():
     text = console.export_text()
     assert text.count("0.50 [0.00, 1.00]") == 6 * (len(FIELDS) - 1)  # value and excess, on lines of their own
     assert "+0.50 [0.00, 1.00]" in text
+    assert text.count(" - flat ") == len(FIELDS) - 1  # said in words: a pipe has no italics
     stored = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert stored["episodes"]["gradient"]["is_success"] == [0.5, 1.0, 0.0]
     row = stored["rows"][0]

@@ -254,7 +254,10 @@ def test_every_world_can_be_evaluated(env_id):
     report = evaluate_all({}, spec)
     assert report.results["random"].returns.shape[1] == 2
     json.dumps(report.as_json(), allow_nan=False)
-    assert report.table().row_count == len(report.results)
+    table = report.table()
+    assert table.row_count == len(report.results)
+    assert all(any(column.cells) for column in table.columns)  # no heading over nothing
+    assert ("of oracle" in [column.header for column in table.columns]) == ("oracle" in report.results)
 
 
 def test_a_reward_that_is_not_finite_is_refused_with_its_place():

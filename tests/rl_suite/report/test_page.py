@@ -87,7 +87,9 @@ def test_curves_that_change_are_drawn_and_a_line_that_was_cut_off_is_left_out(ru
     curves = read_metrics(run.path / "metrics.jsonl")
     np.testing.assert_array_equal(curves["eval/mean_reward"][0], np.arange(5))
     assert list(changing(curves)) == ["eval/mean_reward"]
-    assert "eval/mean_reward" in page(run)
+    text = page(run)
+    assert "<figcaption>mean return of an episode, validation</figcaption>" in text
+    assert "eval/mean_reward" not in text  # words, not keys
 
 
 def test_thinning_keeps_the_mean() -> None:
