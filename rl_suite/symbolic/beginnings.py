@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.forms.angles import angle_openings
 from rl_suite.symbolic.forms.inner import inner_laws
 from rl_suite.symbolic.forms.inputs import Inputs
 from rl_suite.symbolic.forms.openings import openings, peeled_openings
@@ -31,6 +32,15 @@ def opening_laws(inputs: Inputs, land: Landscape, solved: Callable[[], bool]) ->
         for columns, y, _ in land.whole[:MAX_OPENERS]:
             for piece, tried in peeled_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
                 yield [piece], tried
+
+
+def angle_laws(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Iterator[Offer]:
+    """Polynomials and quotients in lengths and the cosine or sine of an angle, where both functions are searched."""
+    if not {"sin", "cos"} <= set(functions):
+        return
+    for columns, y, _ in land.whole[:MAX_OPENERS]:
+        for piece, tried in angle_openings(inputs.factor_rows(columns), y, list(inputs.factors)):
+            yield [piece], tried
 
 
 def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str]) -> Iterator[Offer]:

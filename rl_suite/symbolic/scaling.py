@@ -25,6 +25,7 @@ Values = NDArray[np.float64]
 ORDINARY = 6.0  # decimal exponents up to which a column is left as it is
 NEIGHBOURS = 3.0  # ... between which columns are of similar size
 SQUARABLE = 140.0  # largest exponent of a target whose squares are summed
+FELT = 12.0  # decimal exponents below its largest number down to which a target's numbers count in a sum of squares
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def scaling_of(data: Data) -> Scaling:
 
 
 def _powers_of(data: Data) -> Scaling:
-    logs = [_middle(column) for column in (*data.X.T, data.y)]
+    felt = np.abs(data.y) > np.abs(data.y).max() * 10.0**-FELT  # numbers that underflow say nothing of its size
+    logs = [_middle(column) for column in (*data.X.T, data.y[felt])]
     sizes = np.array([middle for middle, _ in logs])
     largest = float(np.log10(np.maximum(np.abs(data.y).max(), 1e-300)))
     extreme = np.array([max(abs(middle - half), abs(middle + half)) > ORDINARY for middle, half in logs])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from envs.states import checked
 from envs.symbolic.tokens import Library
 from envs.symbolic.unit_algebra import program_unit
-from rl_suite.symbolic.beginnings import Offer, inner_openings, opening_laws
+from rl_suite.symbolic.beginnings import Offer, angle_laws, inner_openings, opening_laws
 from rl_suite.symbolic.data import Data, Options, Values
 from rl_suite.symbolic.evolution.genome import Alphabet
 from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island
@@ -41,8 +41,9 @@ MAX_FINISHED = 8  # candidates finished per island and generation, cheapest firs
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
-GRACE = 4_000  # evaluations after an exact law
-INNER_AFTER = 2  # generations before laws with inner constants are scanned for
+GRACE, SHORT = 4_000, 16  # evaluations after an exact law of so many tokens; after longer ones in proportion, squared
+MOST_PLAIN = 1  # measured constants of an exact law for which no form with inner constants is looked for
+INNER_AFTER, ANGLES_AFTER = 2, 8  # generations before laws with inner constants, or of angles, are looked for
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 MOST_LOOKS = 4  # for outliers
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
@@ -238,6 +239,8 @@ class Search:
         self.generation += 1
         if self.generation == INNER_AFTER:
             self._try_inner_constants()
+        if self.generation == ANGLES_AFTER:
+            self._try_angles()
         best = self.archive.best
         more = len(self.data.y) > self.options.search_points
         if more and not self._wide and self.evaluations > WIDEN_AFTER and best is not None and best.nmse > NOISY:
@@ -247,7 +250,11 @@ class Search:
 
     def _check_exact(self) -> None:
         """An exact law ends the search after a while in which a shorter form of it may turn up."""
-        if self.archive.solved and self.evaluations - self.archive.found_at >= GRACE:
+        best = self.archive.best
+        if best is None or not self.archive.solved:
+            return
+        longer = max(1.0, best.complexity / SHORT) ** 2
+        if self.evaluations - self.archive.found_at >= GRACE * longer:
             self.reason = "exact"
 
     def _check_stop(self) -> None:
@@ -271,8 +278,14 @@ class Search:
             self._offer_all(opening_laws(self._inputs, self.land, lambda: self.archive.solved))
 
     def _try_inner_constants(self) -> None:
-        if self.options.inner_constants and not self.archive.solved:
+        best = self.archive.best
+        plain = best is not None and self.archive.solved and best.law.n_free <= MOST_PLAIN
+        if self.options.inner_constants and not plain:
             self._offer_all(inner_openings(self.data, self.polisher.rows, self.options.functions))
+
+    def _try_angles(self) -> None:
+        if self.options.polynomials and not self.archive.solved:
+            self._offer_all(angle_laws(self._inputs, self.land, self.options.functions))
 
     def _offer_all(self, offers: Iterable[Offer]) -> None:
         for form, tried in offers:

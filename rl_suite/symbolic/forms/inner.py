@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.symbolic.forms.assembly import least_squares
-from rl_suite.symbolic.forms.shapes import SHAPES, WAVES, Shape, with_phase
-from rl_suite.symbolic.laws.pieces import Piece, binary, weighted_sum
+from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, WAVES, Shape, with_phase
+from rl_suite.symbolic.laws.pieces import Piece, binary, chain, weighted_sum
 
 Values = NDArray[np.float64]
 MAX_POINTS = 200
@@ -200,6 +200,13 @@ def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Pi
         j = shared[0]
         size, wave = with_phase(found.shape, variable, theta, weights[m + j], weights[2 * m + j])
         parts.append(weighted_sum(None, [(size, wave if j == 0 else binary("mul", others[j - 1], wave))]))
+    elif found.shape.name in FACTORED:
+        factor, function = found.shape.pieces(variable, theta)
+        plain, bent = combination(m), combination(2 * m)
+        inside = [piece for piece in (plain, None if bent is None else binary("mul", function, bent)) if piece]
+        together = chain("add", inside)
+        if together is not None:
+            parts.append(binary("mul", factor, together))
     else:
         for k, function in enumerate(found.shape.pieces(variable, theta)):
             factor = combination((k + 1) * m)

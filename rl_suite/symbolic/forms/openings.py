@@ -53,10 +53,15 @@ def peeled_openings(X: Values, y: Values, variables: list[Piece]) -> Iterator[Op
             target = make_target(name, X, y, scale)
             if target is None:
                 continue
-            found = [*_quotient(target, X[left], rest)]
-            if _full_polynomial_explains(target, X[left]):
-                found += _polynomial(target, X[left], rest, 2)
+            found = openings_behind(target, X[left], rest)
             yield from ((binary("mul", factor, piece), tried) for piece, tried in found)
+
+
+def openings_behind(target: Target, X: Values, variables: list[Piece]) -> Iterator[Opening]:
+    """Quotients, and a polynomial of second degree where one with all its terms leaves little."""
+    yield from _quotient(target, X, variables)
+    if _full_polynomial_explains(target, X):
+        yield from _polynomial(target, X, variables, 2)
 
 
 def factors_of(X: Values, y: Values) -> list[NDArray[np.float64]]:
@@ -76,19 +81,20 @@ def factors_of(X: Values, y: Values) -> list[NDArray[np.float64]]:
     slopes, *rest = np.split(least_squares(np.array(columns).T, np.log(np.abs(y))).value[1:], [len(usable)])
     nearest = np.array([min(SLOPES, key=lambda e: abs(e - slope)) for slope in slopes])
     distance = np.abs(slopes - nearest)
-    order = distance
+    orders = [distance]
     if len(rest[0]):  # a factor has no part in what is bent
         bend = np.zeros((len(usable), len(usable)))
         bend[np.tril_indices(len(usable))] = rest[0]
         spread = centred.std(axis=1)
-        order = (np.abs(bend + bend.T) * np.outer(spread, spread)).sum(axis=1) + distance * spread
-    powers, result = np.zeros(len(X)), []
-    for k in np.argsort(order, kind="stable")[:MAX_PEELS]:
-        if distance[k] > NEAR:
-            continue
-        powers[usable[k]] = nearest[k]
-        result.append(powers.copy())
-    return result
+        orders.append((np.abs(bend + bend.T) * np.outer(spread, spread)).sum(axis=1) + distance * spread)
+    result: dict[bytes, Values] = {}
+    for order in reversed(orders):
+        powers = np.zeros(len(X))
+        for k in np.argsort(order, kind="stable")[:MAX_PEELS]:
+            if distance[k] <= NEAR:
+                powers[usable[k]] = nearest[k]
+                result.setdefault(powers.tobytes(), powers.copy())
+    return list(result.values())
 
 
 def _polynomial(target: Target, X: Values, variables: list[Piece], degree: int) -> Iterator[Opening]:

@@ -14,7 +14,9 @@ from rl_suite.symbolic.forms.monomials import exponents
 from rl_suite.symbolic.laws.pieces import Piece, binary, product, weighted_sum
 
 Values = NDArray[np.float64]
-DEGREES = ((1, 1), (2, 1), (2, 2), (3, 2), (3, 3))  # of numerator and denominator, tried until a relation holds
+# Of numerator and denominator, tried until a relation holds; from the fourth on only exact ones are believed.
+DEGREES = ((1, 1), (2, 1), (2, 2), (3, 2), (3, 3), (4, 2), (4, 3), (4, 4))
+BELIEVED = 3
 MAX_COLUMNS = 60
 MAX_SAID = 10  # terms of a law that is worth looking at
 EXACT = 1e-10  # least singular value, columns of length 1, up to which a relation is exact
@@ -29,10 +31,10 @@ def rational_laws(t: Values, X: Values, variables: list[Piece]) -> Iterator[Piec
     n, d = len(t), len(X)
     for above, below in DEGREES:
         top, bottom = exponents(d, above), exponents(d, below)
-        if top.sum(1).max() < above or bottom.sum(1).max() < below or len(top) + len(bottom) + 2 > MAX_COLUMNS:
+        if top.sum(1).max() < above or bottom.sum(1).max() < below:
             break
-        if len(top) + len(bottom) + 2 > n // 2:
-            break
+        if len(top) + len(bottom) + 2 > min(MAX_COLUMNS, n // 2):
+            continue
         none = np.zeros((1, d), np.int64)
         powers = np.concatenate([none, top, none, bottom])
         split = len(top) + 1
@@ -43,7 +45,7 @@ def rational_laws(t: Values, X: Values, variables: list[Piece]) -> Iterator[Piec
         if not np.isfinite(size).all() or (size == 0).any():
             return
         columns = (columns / size[:, None]).T  # (n, m)
-        found = _sparse_relation(columns, split)
+        found = _sparse_relation(columns, split, above <= BELIEVED)
         if found is not None:
             kept, weights, exact = found
             yield _quotient(powers[kept], weights / size[kept], kept < split, variables)
@@ -51,16 +53,16 @@ def rational_laws(t: Values, X: Values, variables: list[Piece]) -> Iterator[Piec
                 return
 
 
-def _sparse_relation(columns: Values, split: int) -> tuple[NDArray[np.int64], Values, bool] | None:
+def _sparse_relation(columns: Values, split: int, noisy: bool) -> tuple[NDArray[np.int64], Values, bool] | None:
     """Columns and their weights in the sparsest relation that holds, with columns from both sides of ``split``.
 
-    The third value says whether it is exact.
+    The third value says whether it is exact; it need not be if ``noisy``.
     """
     kept = np.arange(columns.shape[1])
     root: Values = np.asarray(np.linalg.qr(columns, mode="r"))  # has the singular values of the columns, and fewer rows
     values, weights = _last_vector(root)
     exact = values[-1] < EXACT
-    if not exact and not (values[-1] < NOISY and values[-2] > GAP * values[-1]):
+    if not exact and not (noisy and values[-1] < NOISY and values[-2] > GAP * values[-1]):
         return None
     limit = EXACT if exact else LOSS * values[-1]
     while len(kept) > 2:

@@ -101,6 +101,17 @@ def _occupied_inverse(x: Values) -> Values:
     return _pairs(np.arange(-6.0, 2.1, 1.0), np.geomspace(0.5, 60.0, 12) * float(x.min()))
 
 
+def _stretches(x: Values) -> Values:
+    """Curvatures of 1/sqrt(1 - theta x^2): slow and fast, and with the other sign."""
+    size = np.geomspace(3e-4, 0.97, 9)
+    return np.asarray(np.concatenate([size, -10 * size[::2]]) / float(np.abs(x).max()) ** 2)
+
+
+def _stretch(x: Values, theta: Values) -> Values:
+    """1/sqrt(1 - theta x^2), (T, n)."""
+    return np.asarray(1.0 / np.sqrt(1.0 - theta * x**2))
+
+
 ONE = Exact.whole(1)
 
 
@@ -189,7 +200,17 @@ SHAPES = (
         lambda x, t: np.log(np.maximum(x + t, 1e-300))[:, None],
         lambda v, t: [unary("log", binary("add", v, number(t[0])))],
     ),
+    Shape(
+        "Lorentz factor", ("sqrt",), False,
+        lambda x: _stretches(x)[:, None],
+        lambda x, t: np.stack([_stretch(x, t), x * _stretch(x, t)], axis=1),
+        lambda v, t: [
+            unary("inv", unary("sqrt", binary("sub", number(1.0, ONE), binary("mul", number(t[0]), unary("sq", v))))),
+            v,
+        ],
+    ),
 )  # fmt: skip
+FACTORED = ("Lorentz factor",)  # f and x f, whose pieces are f and x: f stands before the sum of both
 WAVES = ("wave", "damped wave")  # whose two functions are one with an amplitude and a phase
 
 
