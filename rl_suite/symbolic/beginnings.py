@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rl_suite.symbolic.data import Data
 from rl_suite.symbolic.forms.angles import angle_openings
-from rl_suite.symbolic.forms.inner import inner_laws
+from rl_suite.symbolic.forms.inner import inner_laws, waves_in_products
 from rl_suite.symbolic.forms.inputs import Inputs
 from rl_suite.symbolic.forms.openings import openings, peeled_openings
 from rl_suite.symbolic.landscape import Landscape
@@ -44,11 +44,13 @@ def angle_laws(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Ite
 
 
 def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str]) -> Iterator[Offer]:
-    """Laws with constants inside functions of one variable; with units, of pure numbers only they would be."""
+    """Laws with constants inside functions of one variable, or of waves in products; with units, of pure numbers only they would be."""
     if data.units is not None and not data.units.free_constant:
         return
     pieces = [Piece((name,)) for name in data.variables]
     for own in rows[:MAX_OPENERS]:
         X, y = np.ascontiguousarray(data.X[own].T), data.y[own]
         for piece, tried in inner_laws(X, y, pieces, functions, MOST_INNER):
+            yield [piece], tried
+        for piece, tried in waves_in_products(X, y, pieces, functions):
             yield [piece], tried

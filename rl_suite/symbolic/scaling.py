@@ -25,7 +25,7 @@ Values = NDArray[np.float64]
 ORDINARY = 6.0  # decimal exponents up to which a column is left as it is
 NEIGHBOURS = 3.0  # ... between which columns are of similar size
 SQUARABLE = 140.0  # largest exponent of a target whose squares are summed
-FELT = 12.0  # decimal exponents below its largest number down to which a target's numbers count in a sum of squares
+FELT = 8.0  # decimal exponents below its largest number down to which a target's numbers count in a sum of squares
 
 
 @dataclass(frozen=True)

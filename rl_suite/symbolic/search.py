@@ -222,13 +222,13 @@ class Search:
             self._begin()
             self._check_stop()
         for place, island in enumerate(self.islands):
-            if self.done:
+            if self.done or self.evaluations >= self.budget:
                 break
             guests = self._migrants(place) if self.generation % MIGRATION_EVERY == MIGRATION_EVERY - 1 else None
             guided = self.guidance is not None and guests is None and place == self.generation % len(self.islands)
             if guided and self.guidance is not None:
                 guests = self.guidance.propose(self.land.dimensions)
-            evaluated, candidates = island.step(self.land.scorer, self._seen, guests)
+            evaluated, candidates = island.step(self.land.scorer, self._seen, guests, self.budget - self.evaluations)
             self.evaluations += evaluated
             if guided and self.guidance is not None and guests is not None:
                 last = island.newcomers
@@ -262,7 +262,7 @@ class Search:
         if self.done:
             return
         if self.evaluations >= self.budget:
-            self.reason = "budget"
+            self.reason = "exact" if self.archive.solved else "budget"
         elif self.options.stop_at_noise and self.archive.best is not None and self.generation % 5 == 0:
             waited = self.evaluations - self.archive.found_at
             doubtful = len(self.data.y) < FEW_ROWS or self.archive.best.nmse < FINE
@@ -289,6 +289,8 @@ class Search:
 
     def _offer_all(self, offers: Iterable[Offer]) -> None:
         for form, tried in offers:
+            if self.evaluations + tried > self.budget:  # what was not paid for is not used
+                break
             self.evaluations += tried
             self._offer(form)
 

@@ -108,12 +108,14 @@ class Island:
         return np.asarray(np.log10(self.error + 1e-30) + self.parsimony * self.lengths)
 
     def step(
-        self, scorer: Scorer, table: NDArray[np.uint64], guests: tuple[Tokens, Values] | None = None
+        self, scorer: Scorer, table: NDArray[np.uint64], guests: tuple[Tokens, Values] | None, most: int
     ) -> tuple[int, list[Candidate]]:
-        """One generation: (programs evaluated, those worth finishing). ``guests`` join the children."""
-        children = np.full((self.size, self.max_length), PAD, np.int16)
-        values = np.zeros((self.size, self.max_length))
-        lengths = np.zeros(self.size, np.int64)
+        """One generation: (programs evaluated, at most ``most``; those worth finishing). ``guests`` join the children."""
+        guests = None if guests is None else (guests[0][:most], guests[1][:most])
+        size = min(self.size, most - (0 if guests is None else len(guests[0])))
+        children = np.full((size, self.max_length), PAD, np.int16)
+        values = np.zeros((size, self.max_length))
+        lengths = np.zeros(size, np.int64)
         offspring, symbols = Programs(children, values, lengths), self.alphabet.symbols
         made = breed(
             self._programs, self.score, offspring, self._recipe, symbols, scorer.dimensions, table, self.salt,

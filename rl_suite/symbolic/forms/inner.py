@@ -8,18 +8,20 @@ projection, Golub and Pereyra 1973): over a grid, then by Gauss-Newton steps. A 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product as cartesian
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.symbolic.forms.assembly import least_squares
-from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, WAVES, Shape, with_phase
-from rl_suite.symbolic.laws.pieces import Piece, binary, chain, weighted_sum
+from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, SQUARED_WAVE, WAVES, Shape, with_phase
+from rl_suite.symbolic.laws.pieces import Piece, binary, chain, product, weighted_sum
 
 Values = NDArray[np.float64]
 MAX_POINTS = 200
 MAX_MULTIPLIERS = 4  # other variables beside 1
-MAX_VARIABLES = 6
+MAX_VARIABLES, MAX_PRODUCT_VARIABLES = 6, 3
 BEST_STARTS = 3  # of each grid
 STEPS = 12  # Gauss-Newton steps of the inner constants
 CHUNK = 400_000  # numbers in memory while a grid is scanned
@@ -45,13 +47,47 @@ def inner_laws(
     if X.shape[1] > MAX_POINTS:
         rows = np.linspace(0, X.shape[1] - 1, MAX_POINTS).astype(np.int64)
         X, y = X[:, rows], y[rows]
+    yield from _shaped_laws(X, y, variables, functions, SHAPES, range(min(len(X), MAX_VARIABLES)), limit)
+
+
+def waves_in_products(
+    X: Values, y: Values, variables: Sequence[Piece], functions: Sequence[str]
+) -> Iterator[tuple[Piece, int]]:
+    """Laws with a wave, or its square, in a product or quotient of several columns, as in sin(E t/h)^2."""
+    if not 2 <= len(X) <= MAX_PRODUCT_VARIABLES:
+        return
+    if X.shape[1] > MAX_POINTS:
+        rows = np.linspace(0, X.shape[1] - 1, MAX_POINTS).astype(np.int64)
+        X, y = X[:, rows], y[rows]
+    for powers in cartesian((-1, 0, 1), repeat=len(X)):
+        used = np.flatnonzero(powers)
+        if len(used) < 2 or powers[used[0]] < 0:
+            continue
+        with np.errstate(all="ignore"):
+            inside = np.prod(X ** np.array(powers, np.float64)[:, None], axis=0)
+        if np.isfinite(inside).all():
+            rest = [i for i in range(len(X)) if not powers[i]]
+            argument = product(None, [(variables[i], Fraction(powers[i])) for i in used])
+            columns, pieces = np.array([inside, *X[rest]]), [argument, *(variables[i] for i in rest)]
+            yield from _shaped_laws(columns, y, pieces, functions, (SHAPES[0], SQUARED_WAVE), (0,), 2)
+
+
+def _shaped_laws(
+    X: Values,
+    y: Values,
+    variables: Sequence[Piece],
+    functions: Sequence[str],
+    shapes: Sequence[Shape],
+    which: Sequence[int],
+    limit: int,
+) -> Iterator[tuple[Piece, int]]:
     found: list[Found] = []
     tried = 0
-    for i in range(min(len(X), MAX_VARIABLES)):
+    for i in which:
         base = _base(X, i)
         if len(y) <= 2 * len(base) + 3:
             continue
-        for shape in SHAPES:
+        for shape in shapes:
             if shape.allowed(functions, X[i]):
                 candidates, count = _scan(shape, X, i, base, y)
                 found += candidates
@@ -201,9 +237,9 @@ def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Pi
         size, wave = with_phase(found.shape, variable, theta, weights[m + j], weights[2 * m + j])
         parts.append(weighted_sum(None, [(size, wave if j == 0 else binary("mul", others[j - 1], wave))]))
     elif found.shape.name in FACTORED:
-        factor, function = found.shape.pieces(variable, theta)
+        factor = found.shape.pieces(variable, theta)[0]
         plain, bent = combination(m), combination(2 * m)
-        inside = [piece for piece in (plain, None if bent is None else binary("mul", function, bent)) if piece]
+        inside = [piece for piece in (plain, None if bent is None else binary("mul", variable, bent)) if piece]
         together = chain("add", inside)
         if together is not None:
             parts.append(binary("mul", factor, together))

@@ -124,6 +124,11 @@ def _phase(x: Values, theta: Values) -> Values:
     return np.asarray(theta[:, :1] * (x - theta[:, 1:]))
 
 
+def _stretched(variable: Piece, curvature: float) -> Piece:
+    inside = binary("sub", number(1.0, ONE), binary("mul", number(curvature), unary("sq", variable)))
+    return unary("inv", unary("sqrt", inside))
+
+
 SHAPES = (
     Shape(
         "wave", ("sin",), False,
@@ -204,13 +209,16 @@ SHAPES = (
         "Lorentz factor", ("sqrt",), False,
         lambda x: _stretches(x)[:, None],
         lambda x, t: np.stack([_stretch(x, t), x * _stretch(x, t)], axis=1),
-        lambda v, t: [
-            unary("inv", unary("sqrt", binary("sub", number(1.0, ONE), binary("mul", number(t[0]), unary("sq", v))))),
-            v,
-        ],
+        lambda v, t: [_stretched(v, t[0]), binary("mul", v, _stretched(v, t[0]))],
     ),
 )  # fmt: skip
-FACTORED = ("Lorentz factor",)  # f and x f, whose pieces are f and x: f stands before the sum of both
+SQUARED_WAVE = Shape(  # 1 - cos(2 theta x) has lost its digits where x is small
+    "squared wave", ("sin", "sq"), False,
+    lambda x: _cycles(x)[:, None] / 2,
+    lambda x, t: (np.sin(t * x) ** 2)[:, None],
+    lambda v, t: [unary("sq", unary("sin", binary("mul", number(t[0]), v)))],
+)  # fmt: skip
+FACTORED = ("Lorentz factor",)  # f and x f: f is written once, before the sum of both
 WAVES = ("wave", "damped wave")  # whose two functions are one with an amplitude and a phase
 
 

@@ -57,3 +57,10 @@ def test_a_heavy_tail_is_not_exact_where_only_its_largest_rows_are_right() -> No
     off = np.abs(model.predict(x) / (x[:, 0] ** 2 + np.sin(x[:, 0])) - 1).max()
     assert off > 1e-3
     assert model.stopped_ != "exact"
+
+
+def test_numbers_that_underflow_do_not_set_the_size_of_the_target() -> None:
+    ratio = 10.0 ** np.random.default_rng(0).uniform(-2, 1.4, (80, 1))
+    y = np.exp(-(ratio[:, 0] ** 2))  # down to 1e-250
+    assert y.min() < 1e-200
+    assert scaling_of(Data(ratio, y, ("r",))).trivial

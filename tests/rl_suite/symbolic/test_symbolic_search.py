@@ -274,3 +274,20 @@ def test_the_front_is_a_front() -> None:
     for simpler, richer in pairwise(front):
         assert simpler.complexity < richer.complexity
         assert simpler.nmse > richer.nmse
+
+
+@pytest.mark.parametrize("budget", [1, 37, 300, 1_000, 5_000])
+def test_no_more_programs_than_the_budget(budget: int) -> None:
+    """Openings count too: one that does not fit into what is left is not used."""
+    for name in ("I.13.4", "Nguyen-7"):
+        found = search(name, budget, options=Options())
+        assert found.evaluations <= budget
+        assert math.isfinite(found.law.predict(found.given.X[:1])[0])
+
+
+def test_a_long_exact_law_waits_for_a_shorter_one() -> None:
+    p = next(p for p in problems("fastsrb") if p.name == "I.15.1")  # the momentum of slow bodies: a series is exact too
+    X, y = p.sample(np.random.default_rng(0))
+    found = Search(Data(X, y, p.variables), Options(), 0, 100_000)
+    found.run()
+    assert judge(found.law, p).recovered, found.law.infix()

@@ -8,7 +8,7 @@ import pytest
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic import SymbolicRegressor
 from rl_suite.symbolic.data import Options
-from rl_suite.symbolic.forms.inner import inner_laws
+from rl_suite.symbolic.forms.inner import inner_laws, waves_in_products
 from rl_suite.symbolic.forms.shapes import SHAPES, with_phase
 from rl_suite.symbolic.laws.pieces import Piece
 
@@ -99,3 +99,26 @@ def test_a_wave_has_one_amplitude_and_one_phase() -> None:
     assert size == pytest.approx(5.0)
     values = 5.0 * piece.law(Library("full", ["x"], constant=True)).predict(x[:, None])
     np.testing.assert_allclose(values, 3 * np.sin(2 * x) + 4 * np.cos(2 * x), atol=1e-12)
+
+
+def best_of(offers, X: np.ndarray, y: np.ndarray, names: tuple[str, ...]) -> float:
+    library = Library("full", names, constant=True)
+    return min(float(np.abs(piece.law(library).predict(X.T) / y - 1).max()) for piece, _ in offers)
+
+
+def test_lorentz_factors_are_written_once_and_found_at_small_speeds() -> None:
+    rng = np.random.default_rng(0)
+    x, u, t = rng.uniform(1, 100, 150), 10 ** rng.uniform(6, 8, 150), 1e-4 * rng.uniform(0.01, 1, 150)
+    X, y = np.array([x, u, t]), (x - u * t) / np.sqrt(1 - u**2 / 2.99792458e8**2)
+    offers = list(inner_laws(X, y, [Piece((n,)) for n in "xut"], Options.functions, 4))
+    assert best_of(offers, X, y, ("x", "u", "t")) < 1e-6
+    assert offers[0][0].names.count("sqrt") == 1
+
+
+def test_waves_of_products_and_quotients() -> None:
+    rng = np.random.default_rng(0)
+    X = np.array([1e-17 * rng.uniform(0.1, 10, 120), 1e-17 * rng.uniform(0.1, 5, 120), rng.uniform(1, 2, 120)])
+    E, t, a = X
+    for y in (np.sin(3e34 * E * t) ** 2, a * (2 + np.cos(0.7 * E / t))):
+        offers = waves_in_products(X, y, [Piece((n,)) for n in "Eta"], Options.functions)
+        assert best_of(offers, X, y, ("E", "t", "a")) < 1e-4

@@ -10,6 +10,7 @@ from envs.symbolic.tokens import Library
 from envs.symbolic.units import Units
 from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.evolution.frames import make_target
+from rl_suite.symbolic.forms.angles import angle_openings
 from rl_suite.symbolic.forms.inputs import dimensionless_groups, inputs_of, product_with_unit
 from rl_suite.symbolic.forms.openings import factors_of, openings, peeled_openings
 from rl_suite.symbolic.forms.rational import rational_laws
@@ -70,7 +71,7 @@ def test_openings_are_laws_of_the_target_itself():
 def test_gravity_between_two_points_in_space_is_found(noise, rows):
     p, rng = problem("I.9.18"), np.random.default_rng(0)
     values, y = p.sample(rng, rows)
-    found = Search(Data(values, add_noise(y, noise, rng), p.variables), Options(population=50), 0, 3_000)
+    found = Search(Data(values, add_noise(y, noise, rng), p.variables), Options(population=50), 0, 100_000)
     found.step()
     assert judge(found.law, p, noise).recovered, found.law.infix()
 
@@ -121,3 +122,37 @@ def test_measured_rows_may_be_fewer_than_columns():
     found = Search(Data(X.T[:6], X[0, :6] ** 2, NAMES), Options(population=20), 0, 200)
     found.run()
     assert Polisher(X.T, X[0] ** 2).nmse(found.law) < 1e-20
+
+
+def least_error(offers, columns, y, names):
+    library = Library("full", names, constant=True)
+    errors = [np.abs(piece.law(library).predict(columns.T) - y).max() for piece, _ in offers]
+    return min((e for e in errors if np.isfinite(e)), default=np.inf)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda a, b, t: np.sqrt(a**2 + b**2 - 2 * a * b * np.cos(t)),
+        lambda a, b, t: 3.7 * b / (a - 2.2 * np.sin(t)),
+        lambda a, b, t: 0.3 * a * np.cos(t) * (b - 1.7 / b**2),
+    ],
+)
+def test_lengths_beside_the_cosine_or_sine_of_an_angle(formula):
+    columns = np.random.default_rng(2).uniform([[3.0], [1.0], [0.0]], [[9.0], [2.0], [6.0]], (3, 120))
+    y = formula(*columns)
+    assert least_error(angle_openings(columns, y, PIECES), columns, y, NAMES) < 1e-7
+
+
+def test_the_difference_of_two_angles():
+    names = ("a", "b", "s", "t")
+    columns = np.random.default_rng(2).uniform(0.5, 3.0, (4, 150))
+    a, b, s, t = columns
+    y = 1 / (a**2 + b**2 + 1.3 * a * b * np.cos(s - t))
+    offers = angle_openings(columns, y, [Piece((name,)) for name in names])
+    assert least_error(offers, columns, y, names) < 1e-7
+
+
+def test_lengths_of_any_size_are_no_angles():
+    columns = 1e3 * np.random.default_rng(2).uniform(1.0, 3.0, (3, 60))
+    assert not list(angle_openings(columns, columns[0] ** 2, PIECES))
