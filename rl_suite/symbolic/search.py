@@ -216,6 +216,7 @@ class Search:
         if self.reason != "exact":
             self.budget, self.reason = self.evaluations + budget, ""
 
+    @np.errstate(over="ignore", invalid="ignore")  # rows that are no numbers make a program worthless, no more
     def step(self) -> None:
         """One generation on every island, then the stopping rules."""
         if self.generation == 0:

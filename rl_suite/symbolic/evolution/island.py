@@ -110,7 +110,7 @@ class Island:
     def step(
         self, scorer: Scorer, table: NDArray[np.uint64], guests: tuple[Tokens, Values] | None, most: int
     ) -> tuple[int, list[Candidate]]:
-        """One generation: (programs evaluated, at most ``most``; those worth finishing). ``guests`` join the children."""
+        """One generation: (programs evaluated, at most ``most``; those worth finishing). ``guests`` join in."""
         guests = None if guests is None else (guests[0][:most], guests[1][:most])
         size = min(self.size, most - (0 if guests is None else len(guests[0])))
         children = np.full((size, self.max_length), PAD, np.int16)

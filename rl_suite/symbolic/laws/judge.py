@@ -138,10 +138,11 @@ def settle_constants(law: Law, X: Values, y: Values, noisy: bool, recognise: boo
     """The law with its measured constants at the exact numbers that the truth gives them, or as the fit has them.
 
     None if no constants make the law exact, or if the measured ones are not near those that do. Where numbers are not
-    to be recognised, relative errors are fitted: over decades, the rounding of the largest row would be all that counts.
+    to be recognised, relative errors are fitted: over decades, the rounding of the largest row is all that counts.
     """
-    relative = not recognise and bool((y != 0).all()) and bool(np.isfinite(1 / y**2).all())
-    polisher = Polisher(X, y, weights=1 / y**2 if relative else None)
+    with np.errstate(over="ignore", divide="ignore"):
+        relative = 1 / y**2
+    polisher = Polisher(X, y, weights=None if recognise or not np.isfinite(relative).all() else relative)
     # Numbers recognised through noise were a guess unless they are as plain as 2 or 1/2.
     loose = replace(law, exact=tuple(e if e is not None and not (noisy and e.bits > 5) else None for e in law.exact))
     fitted = polisher.fit(loose)[0][0] if loose.n_free else loose
