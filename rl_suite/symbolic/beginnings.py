@@ -44,7 +44,7 @@ def angle_laws(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Ite
 
 
 def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str]) -> Iterator[Offer]:
-    """Laws with constants inside functions of one variable or waves of products; with units, they would be of pure numbers only."""
+    """Laws with constants inside functions of one variable or waves of products; units would need pure numbers."""
     if data.units is not None and not data.units.free_constant:
         return
     pieces = [Piece((name,)) for name in data.variables]
