@@ -60,7 +60,7 @@ def waves_in_products(
         rows = np.linspace(0, X.shape[1] - 1, MAX_POINTS).astype(np.int64)
         X, y = X[:, rows], y[rows]
     for powers in cartesian((-1, 0, 1), repeat=len(X)):
-        used = np.flatnonzero(powers)
+        used = [i for i, power in enumerate(powers) if power]
         if len(used) < 2 or powers[used[0]] < 0:
             continue
         with np.errstate(all="ignore"):
@@ -237,12 +237,12 @@ def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Pi
         size, wave = with_phase(found.shape, variable, theta, weights[m + j], weights[2 * m + j])
         parts.append(weighted_sum(None, [(size, wave if j == 0 else binary("mul", others[j - 1], wave))]))
     elif found.shape.name in FACTORED:
-        factor = found.shape.pieces(variable, theta)[0]
+        stretch = found.shape.pieces(variable, theta)[0]
         plain, bent = combination(m), combination(2 * m)
         inside = [piece for piece in (plain, None if bent is None else binary("mul", variable, bent)) if piece]
         together = chain("add", inside)
         if together is not None:
-            parts.append(binary("mul", factor, together))
+            parts.append(binary("mul", stretch, together))
     else:
         for k, function in enumerate(found.shape.pieces(variable, theta)):
             factor = combination((k + 1) * m)
