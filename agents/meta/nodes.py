@@ -30,9 +30,13 @@ class NodeTokens(NamedTuple):
     """(B, R, D) rows of the task's data."""
     rows_mask: Tensor | None = None
     """(B, R); None: all are there."""
+    now: Tensor | None = None
+    """(B, D) the tokens that are decided on, where the encoder has them at hand; gathering them costs more."""
 
     def current(self) -> Tensor:
         """(B, D) tokens of the nodes that are decided on."""
+        if self.now is not None:
+            return self.now
         index = self.position[:, None, None].expand(-1, 1, self.tokens.shape[-1])
         return self.tokens.gather(1, index)[:, 0]
 
@@ -75,9 +79,10 @@ class FlatNodes(nn.Module):
         if observation.ndim != 2 or observation.shape[1] != self.observation_dim:
             raise ValueError(f"observations must be (B, {self.observation_dim}), not {tuple(observation.shape)}")
         parts = nn.functional.pad(observation, (0, self.missing)).view(len(observation), -1, self.size)
-        tokens = torch.cat([self.whole(observation)[:, None], self.node(parts) + self.place], 1)  # (B, 1 + nodes, D)
+        whole = self.whole(observation)
+        tokens = torch.cat([whole[:, None], self.node(parts) + self.place], 1)  # (B, 1 + nodes, D)
         real = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
-        return NodeTokens(tokens, real, real.new_zeros(len(tokens), dtype=torch.long))
+        return NodeTokens(tokens, real, real.new_zeros(len(tokens), dtype=torch.long), now=whole)
 
 
 class LinearActions(nn.Module):

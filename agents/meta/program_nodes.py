@@ -64,7 +64,7 @@ class ProgramNodes(nn.Module):
         hole = hole[:, 0] + self.room(slot[:, 2:].float() / self.length)
         mask = torch.cat([tokens[:, :1] >= 0, tokens > 0], 1)  # the open node is always there
         first = torch.zeros_like(tokens[:, 0])
-        return NodeTokens(torch.cat([hole[:, None], nodes], 1), mask, first, columns, present, rows)
+        return NodeTokens(torch.cat([hole[:, None], nodes], 1), mask, first, columns, present, rows, now=hole)
 
     def _table(self, data: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors of columns (B, V, D) and rows (B, R, D), and which columns are there (B, V)."""
