@@ -72,7 +72,7 @@ def per_step_rates(weights: Weights, lr: float, steps: int) -> dict[str, Tensor]
 
 def clip_gradients(gradients: Weights, max_norm: float, stacked: bool) -> dict[str, Tensor]:
     """Scale the gradients of each task down to a common norm of at most ``max_norm``."""
-    together = torch.cat([g.flatten(1 if stacked else 0) for g in gradients.values()], -1)  # one sum is faster than many
+    together = torch.cat([g.flatten(1 if stacked else 0) for g in gradients.values()], -1)  # one sum for all
     squares = together.square().sum(-1)  # () or (T,)
     factor = max_norm / squares.clamp_min(max_norm**2).sqrt()
     return {name: g * (factor.reshape(-1, *[1] * (g.ndim - 1)) if stacked else factor) for name, g in gradients.items()}
