@@ -249,15 +249,22 @@ class CheckpointFolder:
         require_finite_tensors(content, f"at step {step}")
         path = self.path / f"step_{step:012d}.ckpt"
         save_checkpoint(path, content, logs)
-        for old in self.steps()[: -self.keep]:
-            old.unlink()
+        self._forget_old()
         return path
 
     def forget_after(self, saved: Saved) -> None:
-        """Delete the damaged checkpoints after the one that a run goes on from; they would outlive better ones."""
+        """Delete the damaged checkpoints after the one that a run goes on from; they would outlive better ones.
+
+        Old ones go too: a kill between the writing of the last checkpoint and their deletion would have left them.
+        """
         for path in self.steps():
             if path.name > saved.path.name:
                 path.unlink()
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        for old in self.steps()[: -self.keep]:
+            old.unlink()
 
     def save_best(self, content: Mapping[str, Any]) -> Path:
         """Replace the best checkpoint; raises as :meth:`save` does."""

@@ -202,3 +202,24 @@ def test_single_precision_numbers_keep_their_type(tmp_path):
     single, double = load_checkpoint(tmp_path / "a.ckpt")["returns"]
     assert (type(single), type(double)) == (np.float32, float)
     assert single == np.float32(0.1)
+
+
+def test_an_old_checkpoint_that_a_kill_left_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (1, 2):
+        folder.save(step, {"a": 1})
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_sync_folder", full)  # behind the rename, before old ones are deleted
+        with pytest.raises(UserError, match="No space left"):
+            folder.save(3, {"a": 1})
+    saved = folder.read_latest()
+    assert saved is not None
+    assert saved.step == 3
+    folder.forget_after(saved)
+    assert [path.name for path in folder.steps()] == ["step_000000000002.ckpt", "step_000000000003.ckpt"]
