@@ -39,9 +39,10 @@ class TaskSet(Sequence[int]):
         if isinstance(tasks, range) and tasks.step == 1:
             self._tasks = tasks
         else:
-            self._tasks = np.array(tasks, dtype=np.int64)
-            if self._tasks.ndim != 1 or len(np.unique(self._tasks)) != len(self._tasks):
-                raise ValueError("a task set is a flat list of distinct whole numbers")
+            told = np.asarray(tasks)
+            if told.ndim != 1 or (told.dtype.kind not in "iu" and told.size) or len(np.unique(told)) != len(told):
+                raise ValueError("a task set is a flat list of distinct whole numbers below 2^63")
+            self._tasks = told.astype(np.int64)
             self._tasks.flags.writeable = False
 
     def __len__(self) -> int:

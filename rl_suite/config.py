@@ -61,8 +61,8 @@ class ExperimentConfig(Section):
 class EvaluationSection(Section):
     """How a finished agent is measured."""
 
-    episodes_per_task: Count
-    n_tasks: Count
+    episodes_per_task: Annotated[int, Field(ge=1, le=100_000)]
+    n_tasks: Annotated[int, Field(ge=1, le=1_000_000)]
     """Held-out tasks that are played (worlds without tasks: held-out seeds)."""
     n_envs: Copies
     """Copies of the environment that are stepped together."""

@@ -130,6 +130,11 @@ def load_experiment(path: Path, words: Sequence[str]) -> ExperimentConfig:
     known = {field for kind in KINDS for field in config_model(kind).model_fields}
     config = validate(model, merged, overrides, known, str(path))
     first = config.experiment.partition(",")[0]
+    own_kind = raw["experiments"][first].get("kind", config.kind)
+    if own_kind != config.kind:
+        raise UserError(
+            f"experiment={first} is of kind {own_kind}, and what follows makes it {config.kind}: leave it out"
+        )
     alone = merge_blocks(raw, {"experiment": first})
     try:
         by_itself = validate(model, alone, {}, known, str(path))

@@ -1,6 +1,9 @@
 """From a configuration to an environment and a model of stable-baselines3."""
 
+import inspect
+import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +21,7 @@ from envs.durotaxis.env import ADVICE
 from envs.spaces import HybridBox
 from rl_suite.errors import UserError
 from rl_suite.experiments import load_attribute
-from rl_suite.loading import require_known
+from rl_suite.loading import BRIEF, require_known
 from rl_suite.memory import require_memory
 from rl_suite.sb3.callbacks import CheckFinite
 from rl_suite.sb3.config import OnPolicySection, SB3Config, TD3Section
@@ -26,6 +29,11 @@ from rl_suite.vec_env import make_vec_env
 
 REAL = (np.float32, np.float64)
 PER_STEP = 24  # bytes of action, reward, return, advantage, value and flags, at least
+UNBUILT = (
+    gym.error.Error, ValueError, TypeError, LookupError, AttributeError, ImportError, AssertionError, ArithmeticError,
+    RuntimeError, OSError, MemoryError,
+)  # fmt: skip
+"""What constructors of worlds, networks and algorithms raise for settings that they cannot be built with."""
 DOTTED_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 # algorithm in the configuration -> class
@@ -49,7 +57,7 @@ def build_env(config: SB3Config, kwargs: dict[str, Any], n_envs: int) -> VecEnv:
     try:
         steps, keys = config.env.max_episode_steps, config.env.info_keys
         env = make_vec_env(config.env.id, n_envs, max_episode_steps=steps, info_keys=keys, **options)
-    except (gym.error.Error, ValueError, TypeError, AttributeError, ImportError, MemoryError) as error:
+    except UNBUILT as error:
         raise UserError(f"env.id={config.env.id} with {options}: {first_line(error)}") from None
     for name, space in (("actions", env.action_space), ("observations", env.observation_space)):
         require_counted_from_zero(config.env.id, name, space)
@@ -115,6 +123,7 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
     if algorithm is MaskablePPO and not is_masking_supported(env):
         raise UserError(f"maskable_ppo needs a world that says which actions are allowed, and {config.env.id} does not")
     require_memory(buffer_bytes(config, env), f"what {config.algorithm} remembers of {env.num_envs} copies")
+    require_kinds_of_values(policy, algorithm, config.policy.kwargs)
     require_memory(net_bytes(config.policy.kwargs.get("net_arch"), env), "policy.kwargs.net_arch")
     try:
         return algorithm(
@@ -125,10 +134,33 @@ def build_model(config: SB3Config, env: VecEnv) -> BaseAlgorithm:
             device=config.device,
             **settings,
         )
-    except (ValueError, TypeError, AssertionError, NotImplementedError, OSError, MemoryError) as error:
+    except UNBUILT as error:
         raise UserError(
             f"{config.algorithm} with policy {config.policy.name} cannot act in {config.env.id}: {first_line(error)}"
         ) from None
+
+
+def require_kinds_of_values(policy: str | type[Any], algorithm: type[BaseAlgorithm], given: Mapping[str, Any]) -> None:
+    """Refuse for switches what is neither true nor false, for numbers NaN, and layers without units: SB3 takes them.
+
+    Raises:
+        UserError: with the name of the setting.
+    """
+    made = algorithm.policy_aliases[policy] if isinstance(policy, str) else policy
+    usual = {name: each.default for name, each in inspect.signature(made).parameters.items()}
+    for name, value in given.items():
+        if isinstance(usual.get(name), bool) and not isinstance(value, bool):
+            raise UserError(f"policy.kwargs.{name} must be true or false, not {BRIEF.repr(value)}")
+        if isinstance(usual.get(name), float) and not (type(value) in (int, float) and math.isfinite(value)):
+            raise UserError(f"policy.kwargs.{name} must be a finite number, not {BRIEF.repr(value)}")
+    if any(width < 1 for width in _widths(given.get("net_arch"))):
+        raise UserError("policy.kwargs.net_arch: every layer needs at least one unit")
+
+
+def _widths(layers: Any) -> list[int]:
+    """The units of all layers that ``net_arch`` names."""
+    parts = layers.values() if isinstance(layers, dict) else layers if isinstance(layers, list) else []
+    return [each for part in parts for each in (part if isinstance(part, list) else [part]) if isinstance(each, int)]
 
 
 def buffer_bytes(config: SB3Config, env: VecEnv) -> int:
