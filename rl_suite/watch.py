@@ -5,14 +5,9 @@ report play it step by step; ``film.webp`` is for everybody else, or .mp4 with t
 """
 
 import argparse
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rl_suite.checkpoint import write_atomically
 from rl_suite.cli import module_command, prepare_process, run_command, show
@@ -23,9 +18,9 @@ from rl_suite.experiments import KINDS, EvaluationRequest, load_attribute
 from rl_suite.recording import record
 from rl_suite.report.page import write_report
 from rl_suite.run import Run
+from rl_suite.viz.video import ENDINGS, save_film
 
 LONGEST_FILM = 300  # pictures; longer episodes are shown in larger steps
-HOLD = 2000  # ms that the last picture stays
 
 
 def keep_for_page(config: ExperimentConfig, run: Run, number: int = 0) -> None:
@@ -75,30 +70,11 @@ def film(config: ExperimentConfig, run: Run, path: Path, fps: float, number: int
     player = KINDS[config.kind].player
     if player is None:
         raise UserError(f"{run.path}: an experiment of kind {config.kind} has no agent that acts; see its report.html")
-    if path.suffix not in (".webp", ".gif", ".mp4"):
+    if path.suffix not in ENDINGS:
         raise UserError(f"--out {path}: a film is .webp, .gif or .mp4")
     agent, spec = load_attribute(player)(config, EvaluationRequest(run=run))
     pictures = record(agent, replace(spec, seed=spec.seed + number), pictures=True).pictures
     save_film(pictures[:: -(-len(pictures) // LONGEST_FILM)], path, fps)
-
-
-def save_film(pictures: Sequence[NDArray[np.uint8]], path: Path, fps: float) -> None:
-    """Write pictures as .webp or .gif, whole or not at all, or as .mp4."""
-    if path.suffix == ".mp4":
-        from rl_suite.viz.video import save_mp4
-
-        save_mp4(pictures, path, fps)
-        return
-    from PIL import Image
-
-    images = [Image.fromarray(picture) for picture in pictures]
-    durations = [round(1000 / fps)] * (len(images) - 1) + [HOLD]
-    options: dict[str, Any] = {"quality": 75, "method": 2} if path.suffix == ".webp" else {}
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer, path.suffix[1:], save_all=True, append_images=images[1:], duration=durations, loop=0, **options
-    )
-    write_atomically(path, buffer.getvalue())
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -1,17 +1,45 @@
-"""Films in mp4, for which the extra ``video`` is needed."""
+"""Films: .webp and .gif, and .mp4, for which the extra ``video`` is needed."""
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
 
 HOLD = 2.0  # seconds that the last picture stays
+
+
+ENDINGS = (".webp", ".gif", ".mp4")
+
+
+def save_film(pictures: Sequence[NDArray[np.uint8]], path: Path, fps: float) -> None:
+    """Write pictures (height, width, 3) as .webp or .gif, whole or not at all, or as .mp4.
+
+    Raises:
+        UserError: another ending, or .mp4 without the extra.
+    """
+    if path.suffix not in ENDINGS:
+        raise UserError(f"{path}: a film is .webp, .gif or .mp4")
+    if path.suffix == ".mp4":
+        save_mp4(pictures, path, fps)
+        return
+    from PIL import Image
+
+    images = [Image.fromarray(picture) for picture in pictures]
+    durations = [round(1000 / fps)] * (len(images) - 1) + [round(1000 * HOLD)]
+    options: dict[str, Any] = {"quality": 75, "method": 2} if path.suffix == ".webp" else {}
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, path.suffix[1:], save_all=True, append_images=images[1:], duration=durations, loop=0, **options
+    )
+    write_atomically(path, buffer.getvalue())
 
 
 def save_mp4(frames: Iterable[NDArray[np.uint8]], path: Path | str, fps: float = 8.0) -> None:
