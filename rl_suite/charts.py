@@ -5,9 +5,14 @@ Tags are regular expressions, as TensorBoard's custom scalars read them; everyth
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard.summary import hparams
+
+from rl_suite.reading import is_plain_file
 
 Layout = Mapping[str, Mapping[str, list[Any]]]
 
@@ -56,6 +61,8 @@ COMPARED = {  # kind -> tags that HParams shows beside the settings
     "law_prior": ("train/loss",),
     "symbolic": ("eval/nrmse", "eval/bits"),
 }
+MOST_PICTURES, LARGEST_PICTURE = 20, 1_500_000  # bytes
+HIDDEN = {"projector_sprite.png"}  # for the projector, not for people
 LONGEST_LIST = 8  # longer ones are no settings that one compares
 
 
@@ -68,6 +75,17 @@ def describe(writer: Any, kind: str, settings: Mapping[str, Any]) -> None:
         return
     for summary in hparams(dict(flat(settings)), dict.fromkeys(COMPARED[kind], math.nan)):  # type: ignore[no-untyped-call]
         writer._get_file_writer().add_summary(summary)
+
+
+def pictures_of(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pixels (H, W, 3) of the pictures (.png) of a run folder, if they are not too many or too large."""
+    from PIL import Image
+
+    found = sorted(path for path in folder.rglob("*.png") if path.name not in HIDDEN and is_plain_file(path))
+    small = [path for path in found if path.stat().st_size <= LARGEST_PICTURE]
+    for path in small[:MOST_PICTURES]:
+        with Image.open(path) as picture:
+            yield path.relative_to(folder).with_suffix("").as_posix(), np.asarray(picture.convert("RGB"))
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, bool | int | float | str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from rl_suite.charts import HIDDEN
 from rl_suite.checkpoint import write_atomically
 from rl_suite.reading import is_plain_file, read_bytes, read_json, read_text
 from rl_suite.report.agents import findings_of_agents
@@ -157,7 +158,11 @@ def _pictures(folder: Path) -> dict[str, Any]:
     shown: list[tuple[str, str]] = []
     left: list[str] = []
     total = 0
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in PICTURES and is_plain_file(path)):
+    for path in sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in PICTURES and path.name not in HIDDEN and is_plain_file(path)
+    ):
         name, size = str(path.relative_to(folder)), path.stat().st_size
         if size > MOST_BYTES or len(shown) == MOST_PICTURES or total + size > MOST_IN_ALL:
             left.append(name)

@@ -15,6 +15,7 @@ from rl_suite.run import Run
 from rl_suite.sb3.build import build_env, build_model, first_line
 from rl_suite.sb3.callbacks import RunCallback, RunWriter
 from rl_suite.sb3.config import SB3Config
+from rl_suite.sb3.encodings import project
 from rl_suite.sb3.evaluation import report_final, validation_score
 from rl_suite.sb3.exported import export_for_sb3
 from rl_suite.sb3.guard import FiniteGuard
@@ -56,6 +57,7 @@ def train(config: SB3Config, run: Run) -> None:
     env.close()
     for table in report_final(config, run).tables():
         show(table)
+    project(config, run)
     run.finish("complete")
 
 

@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from rl_suite.charts import CHARTS, COMPARED, describe
+from rl_suite.charts import CHARTS, COMPARED, describe, pictures_of
 from rl_suite.experiments import KINDS
 from rl_suite.logs import Events
 
@@ -50,3 +52,15 @@ def test_a_kind_of_somebody_else_gets_none(tmp_path):
     describe(writer, "mine", {})
     writer.close()
     assert written(tmp_path) == {}
+
+
+def test_pictures_of_a_folder_are_its_own_and_no_links(tmp_path):
+    (tmp_path / "run" / "figs").mkdir(parents=True)
+    Image.fromarray(np.full((3, 5), 7, np.uint8)).save(tmp_path / "run" / "figs" / "map.png")
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "elsewhere.png")
+    (tmp_path / "run" / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "run" / "projector_sprite.png")
+    ((name, pixels),) = pictures_of(tmp_path / "run")
+    assert name == "figs/map"
+    assert pixels.shape == (3, 5, 3)
+    assert (pixels == 7).all()

@@ -27,7 +27,7 @@ from rl_suite.meta_learning.learners.few_shot_evaluation import (
 from rl_suite.meta_learning.learners.few_shot_heads import Head, LinearHead
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores, plain_json
 from rl_suite.meta_learning.problems.episode_pictures import EPISODES, show_episodes
-from rl_suite.meta_learning.problems.few_shot_pictures import draw_map
+from rl_suite.meta_learning.problems.few_shot_pictures import draw_map, project
 from rl_suite.meta_learning.problems.pictures import TEST_SEED, PictureEpisodes, build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import Validation, cosine
@@ -102,11 +102,12 @@ class FewShotSession:
         return FewShotReport(self.learner.algorithm, settings, {**tables, **official})
 
     def pictures(self, folder: Path) -> None:
-        """Episodes with answers, within one group where that can be, and a map of the features of unseen classes."""
+        """Episodes with answers, within one group where that can be; features of unseen classes, here and for TensorBoard."""
         inside = [source for _, source, _ in self._protocols() if source.within and source.n_way < MANY_WAY]
         source = next(iter(inside), self.episodes.test)
         show_episodes(self.learner.outputs, [source.task(i) for i in range(EPISODES)], folder)
         draw_map(self.learner, self.episodes.pictures.test, folder / "map.png")
+        project(self.learner, self.episodes.pictures.test, folder)
 
     def state_dict(self) -> dict[str, Any]:
         """The learner's; episodes are numbered, so that they have no state."""

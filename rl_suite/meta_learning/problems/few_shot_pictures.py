@@ -6,14 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from rl_suite.meta_learning.data.images import ImageSet
 from rl_suite.meta_learning.learners.few_shot import FewShotLearner
 from rl_suite.meta_learning.learners.few_shot_evaluation import encode
 from rl_suite.meta_learning.problems.episode_pictures import INK
+from rl_suite.viz.projector import write_projector
 from rl_suite.viz.saving import save_figure
 
 MAP_CLASSES, MAP_DRAWINGS = 10, 8  # of the map of embeddings
+MOST_PROJECTED, THUMBNAIL_PIXELS = 1000, 28  # pictures in TensorBoard's projector, and their sides
 THUMBNAIL = 0.9  # scale of a picture on the map
 
 
@@ -45,6 +48,22 @@ def draw_map(learner: FewShotLearner, data: ImageSet, path: Path) -> None:
     axes.set(xticks=[], yticks=[])
     axes.margins(0.08)
     save_figure(figure, path, dpi=110)
+
+
+def project(learner: FewShotLearner, data: ImageSet, folder: Path) -> None:
+    """Features of some pictures of every class, for TensorBoard's projector."""
+    kept = torch.cat([(data.classes == c).nonzero()[:MAP_DRAWINGS, 0] for c in range(data.n_classes)])[:MOST_PROJECTED]
+    images, classes = data.images[kept], data.classes[kept].tolist()
+    features = encode(learner, images).flatten(1).float().numpy()
+    grey = F.adaptive_avg_pool2d(images.float().mean(1, keepdim=True), THUMBNAIL_PIXELS)[:, 0]
+    scale = 1.0 if images.dtype == torch.uint8 else 255.0
+    write_projector(
+        folder,
+        "unseen classes",
+        features,
+        {"class": [data.names[c] for c in classes], "group": [data.groups[c] or "one" for c in classes]},
+        (255 - scale * grey).clamp(0, 255).byte().numpy(),
+    )
 
 
 def principal_components(features: Tensor) -> tuple[NDArray[np.float64], float]:
