@@ -82,6 +82,10 @@ def test_every_table_has_its_baselines_and_controls(run_path):
     assert content["settings"]["training_steps"] in (2, 4, 6)
     assert (run_path / "episodes.png").stat().st_size > 5000
     assert (run_path / "map.png").stat().st_size > 5000
+    features, labels = (
+        (run_path / f"projector_{name}.tsv").read_text().splitlines() for name in ("features", "labels")
+    )
+    assert len(features) == len(labels) - 1 > 20
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_same_bits(run_path, tmp_path):
