@@ -102,7 +102,7 @@ class FewShotSession:
         return FewShotReport(self.learner.algorithm, settings, {**tables, **official})
 
     def pictures(self, folder: Path) -> None:
-        """Episodes with answers, within one group where that can be; features of unseen classes, for TensorBoard too."""
+        """Episodes with answers, in one group where that can be; features of unseen classes, also for TensorBoard."""
         inside = [source for _, source, _ in self._protocols() if source.within and source.n_way < MANY_WAY]
         source = next(iter(inside), self.episodes.test)
         show_episodes(self.learner.outputs, [source.task(i) for i in range(EPISODES)], folder)
