@@ -51,6 +51,11 @@ CHARTS: dict[str, Layout] = {
         attention=["attention/.*"],
     ),
     "law_prior": _charts(loss=["train/loss"], held_out_laws=["eval/.*"], seconds=["time/cpu_seconds"]),
+    "tuning": _charts(
+        scores_of_trials=["search/score", "search/best"],
+        trials_ended_early=["search/ended_early"],
+        confirmed_on_test_tasks=["eval/own_settings", "eval/settings_found"],
+    ),
     "symbolic": _charts(error=["eval/nrmse"], length_of_the_law=["eval/bits"], programs=["time/.*"]),
 }  # fmt: skip
 COMPARED = {  # kind -> tags that HParams shows beside the settings
@@ -59,6 +64,7 @@ COMPARED = {  # kind -> tags that HParams shows beside the settings
     "meta_learning": ("eval/accuracy", "train/loss"),
     "meta_rl": ("eval/success", "train/meta_loss"),
     "law_prior": ("train/loss",),
+    "tuning": ("search/best",),
     "symbolic": ("eval/nrmse", "eval/bits"),
 }
 MOST_PICTURES, LARGEST_PICTURE = 20, 1_500_000  # bytes

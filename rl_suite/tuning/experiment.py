@@ -55,6 +55,8 @@ def train(config: TuningConfig, run: Run) -> None:
         return
     report = report_of(config, run)
     report.save(run.path / "evaluation.json")
+    means = {f"eval/{name.replace(' ', '_')}": scores.interval.estimate for name, scores in report.scores.items()}
+    run.log(config.tuning.trials + 1, means)  # after the last trial, so that who resumes there writes them once
     for table in report.tables():
         show(table)
     name = f"{config.experiment.partition(',')[0]}_tuned"
@@ -92,6 +94,7 @@ def log_trials(search: BayesianOptimizer, run: Run, before: int, progress: Progr
     history = search.get_optimization_history()
     for number, item in enumerate(history[before:], before + 1):
         values = {"search/score": item["score"], "search/best": item["best_score"]}
+        values["search/ended_early"] = sum(each["stopped"] for each in history[:number])
         run.log(number, {name: value for name, value in values.items() if math.isfinite(value)})
         progress.update(number, best=item["best_score"])
     return len(history)

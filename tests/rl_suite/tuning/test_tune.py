@@ -28,8 +28,10 @@ def test_a_search_writes_a_block_that_trains_and_resumes_to_the_same_numbers(tmp
     assert run_job(config)
     run = Run.open(Run.place(config))
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    *lines, last = lines
     assert lines[-1]["search/best"] == max(line["search/score"] for line in lines)
+    assert all(0 <= line["search/ended_early"] < line["step"] for line in lines)
     assert (run.path / "search.png").is_file()
 
     found = load_experiment(run.path / "found.yaml", ["seed=5"])
@@ -44,6 +46,7 @@ def test_a_search_writes_a_block_that_trains_and_resumes_to_the_same_numbers(tmp
     assert set(report.scores) == {"own settings", "settings found"}
     assert report.scores["own settings"].n == config.tuning.confirm_seeds
     assert json.loads((run.path / "evaluation.json").read_text())["title"] == report.title
+    assert last["eval/settings_found"] == pytest.approx(report.scores["settings found"].values.mean())
 
     stopped = small(tmp_path / "stopped")
     looks = []
@@ -63,9 +66,8 @@ def test_a_search_writes_a_block_that_trains_and_resumes_to_the_same_numbers(tmp
     assert (Run.place(stopped) / "confirmed.json").read_text() == (run.path / "confirmed.json").read_text()
     again = yaml.safe_load((Run.place(stopped) / "found.yaml").read_text())
     assert again == {**text, "defaults": {**text["defaults"], "runs_dir": str(tmp_path / "stopped")}}
-    assert [json.loads(x)["search/score"] for x in (Run.place(stopped) / "metrics.jsonl").read_text().splitlines()] == [
-        line["search/score"] for line in lines
-    ]
+    again = [json.loads(line) for line in (Run.place(stopped) / "metrics.jsonl").read_text().splitlines()]
+    assert [each.get("search/score") for each in again] == [*(line["search/score"] for line in lines), None]
 
 
 def test_settings_fit_whatever_is_proposed():
