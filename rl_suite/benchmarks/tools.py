@@ -1,4 +1,4 @@
-"""Tool choice over 20 seeds: regret, success and cost of each agent, and how far its predictions come true."""
+"""Tool choice over 100 seeds: regret, success and cost of each agent, and how far its predictions come true."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ PROMISED_ERROR = 0.05  # expected calibration error
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """``--seeds`` and ``--executions``."""
     parser = argparse.ArgumentParser(prog="python -m rl_suite.benchmarks tools")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--executions", type=int, default=300, help="of each agent and seed")
     parsed = parser.parse_args(list(words))
     if parsed.seeds < 2 or parsed.executions < 1:
@@ -83,7 +83,7 @@ def draw(found: ToolComparison, path: Path) -> None:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for colour, name in zip(COLOURS, AGENTS[:-1], strict=True):
+    for colour, name in zip((*COLOURS, "0.5"), AGENTS[:-1], strict=True):
         curve = np.cumsum(found.regret[name].mean(axis=0))
         left.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=name.replace("_", " "))
         if name in found.calibration:

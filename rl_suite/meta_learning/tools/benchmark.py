@@ -17,7 +17,7 @@ from rl_suite.meta_learning.tools.routes import measured
 from rl_suite.meta_learning.tools.success import kind_of
 from rl_suite.progress import ProgressBar
 
-AGENTS = ("thompson", "linucb", "sliding_window_ucb", "greedy", "random", "oracle")
+AGENTS = ("bayes_ucb", "thompson", "linucb", "sliding_window_ucb", "greedy", "random", "oracle")
 SPREAD = 3.0  # as many calls as a profile is worth: true chances are Beta around its reliability
 DRIFT, PERIODS = 0.2, (100.0, 400.0)  # amplitude of the true chances, and executions of one swing
 LOWEST, HIGHEST = 0.02, 0.98  # of true chances

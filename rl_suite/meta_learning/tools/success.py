@@ -24,7 +24,9 @@ MOST_FEATURES = 200  # the filters hold their square for each tool
 FORGET = 0.99  # LinUCB: of all that was seen, per execution
 WINDOW = 200  # executions that the sliding window holds (Garivier and Moulines 2011)
 WIDTH = 0.25  # of the sliding window's bounds: half of 0.5, since no interval around a chance is wider than 1
-OPTIMISM, RIDGE = 0.5, 1.0  # alpha and lambda of LinUCB (Li et al. 2010, arXiv:1003.0146)
+OPTIMISM, RIDGE = 0.25, 3.0  # alpha and lambda of LinUCB (Li et al. 2010, arXiv:1003.0146)
+DEVIATIONS = 1.0  # above the mean, for Bayes-UCB
+RESHAPED = 0.3  # of the posteriors' spread that Thompson sampling draws with (Chapelle and Li 2011)
 
 
 def kind_of(task: TaskProfile) -> tuple[str, str]:
@@ -86,6 +88,12 @@ class SuccessModel:
     def draw(self, task: TaskProfile, rng: np.random.Generator) -> Floats:
         """One draw from every tool's posterior, (K,)."""
         return rng.beta(*self.posterior(task))
+
+    def deviation(self, task: TaskProfile) -> Floats:
+        """Standard deviation of every tool's posterior, (K,)."""
+        a, b = self.posterior(task)
+        spread: Floats = np.sqrt(a * b / (a + b + 1.0)) / (a + b)
+        return spread
 
     def learn(self, task: TaskProfile, calls: Sequence[Call]) -> None:
         """Let the levels wander by one execution, then take in what its calls were."""
@@ -181,11 +189,23 @@ class Greedy:
 
 
 class Thompson(Greedy):
-    """Draws from the posteriors (Thompson 1933); combined over a route as Wang and Chen 2018, arXiv:1803.04623."""
+    """Draws from the posteriors (Thompson 1933); combined over a route as Wang and Chen 2018, arXiv:1803.04623.
+
+    Tools drift, so that posteriors stay wide and whole draws explore for ever: they are drawn in towards the mean.
+    """
 
     def chances(self, task: TaskProfile, rng: np.random.Generator) -> Floats:
-        """One posterior draw."""
-        return self.model.draw(task, rng)
+        """One posterior draw, ``RESHAPED``."""
+        mean = self.model.expected(task)
+        return mean + RESHAPED * (self.model.draw(task, rng) - mean)
+
+
+class BayesUCB(Greedy):
+    """Upper bounds of the same posteriors (Kaufmann et al. 2012): what a tool did in other kinds of task counts."""
+
+    def chances(self, task: TaskProfile, rng: np.random.Generator) -> Floats:
+        """Mean plus ``DEVIATIONS`` standard deviations."""
+        return np.minimum(self.model.expected(task) + DEVIATIONS * self.model.deviation(task), 1.0)
 
 
 class LinUCB:
@@ -281,6 +301,7 @@ class SlidingWindowUCB:
 
 
 EXPLORERS: dict[str, Callable[[SuccessModel], Explorer]] = {
+    "bayes_ucb": BayesUCB,
     "thompson": Thompson,
     "linucb": LinUCB,
     "sliding_window_ucb": SlidingWindowUCB,

@@ -29,6 +29,7 @@ from rl_suite.progress import ProgressBar
 from rl_suite.sweeps.executor import map_jobs
 
 INITIAL_POINTS = 10
+ENGINES = ("optuna", "botorch")
 DEVIATIONS = 2.0  # above the mean, for "ucb"
 
 STOPPED = "stopped"  # mark of a trial that was ended early
@@ -54,6 +55,7 @@ class BayesianOptimizer:
         random_state: seed.
         storage: a file that keeps every evaluation; the search goes on from it, and :meth:`optimize` first finishes
             the points whose evaluation was cut short. One process at a time.
+        engine: ``"optuna"``, or ``"botorch"`` where that extra is installed; the latter knows no constraints.
 
     Raises:
         UserError: an empty space, inverted bounds, unknown names.
@@ -69,7 +71,10 @@ class BayesianOptimizer:
         conditions: Conditions | None = None,
         random_state: int = 0,
         storage: str | Path | None = None,
+        engine: str = "optuna",
     ):
+        require_known(engine, ENGINES, "engine")
+        self.engine = engine
         require_known(acquisition_function, ACQUISITIONS, "acquisition function")
         if exploration_weight is not None and acquisition_function != "ucb":
             raise UserError(f"exploration_weight is read by 'ucb' only, not by {acquisition_function!r}")
@@ -101,12 +106,21 @@ class BayesianOptimizer:
         """Settings to try next; several may be asked for before the first is told."""
         number = len(self)
         seed = int(np.random.SeedSequence([self.random_state, number]).generate_state(1)[0])
-        self.study.sampler = AcquisitionSampler(self.acquisition, self.exploration_weight, seed, self.n_initial_points)
+        self.study.sampler = self._sampler(seed)
         with self._at_once():
             trial = ask_quietly(self.study, self.ranges)
         params = in_use(trial.params, self.conditions)
         self._asked.append((params, trial))
         return dict(params)
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """The engine's, for one suggestion."""
+        settings = self.acquisition, self.exploration_weight, seed, self.n_initial_points
+        if self.engine == "optuna":
+            return AcquisitionSampler(*settings)
+        from rl_suite.meta_learning.tuning.botorch_engine import BoTorchSampler  # an extra
+
+        return BoTorchSampler(*settings)
 
     def suggest_batch(self, size: int) -> list[Params]:
         """Settings to try at the same time; each knows that the others are being tried."""
