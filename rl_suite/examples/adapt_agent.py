@@ -3,6 +3,8 @@
 python -m rl_suite.examples.adapt_agent
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from rich.console import Console
@@ -28,7 +30,8 @@ def measured(agent: PPO, goal: int) -> float:
     """Mean return of episodes of 20 steps."""
     world = room(goal)
     world.seed(1)
-    observation, earned, ended = world.reset(), np.zeros(COPIES), 0
+    observation: Any = world.reset()
+    earned, ended = np.zeros(COPIES), 0
     while ended < EPISODES:
         observation, rewards, dones, _ = world.step(agent.predict(observation)[0])
         earned += rewards
@@ -42,10 +45,11 @@ def main() -> None:
     torch.set_num_threads(1)  # more only wait for each other in networks this small
 
     # 1. Any on-policy agent of stable-baselines3, trained where the reward was.
-    settings = {"n_steps": 64, "batch_size": 256, "n_epochs": 4, "gamma": 0.95, "ent_coef": 0.03}
+    settings: dict[str, Any] = {"n_steps": 64, "batch_size": 256, "n_epochs": 4, "gamma": 0.95, "ent_coef": 0.03}
     base = PPO("MlpPolicy", room(BEFORE), learning_rate=RATE, seed=0, **settings).learn(STEPS)
     weights = base.policy.state_dict()
-    console.print(f"trained: {measured(base, BEFORE):.1f} where it learned, {measured(base, SHIFTED):.1f} after the shift")
+    there, here = measured(base, BEFORE), measured(base, SHIFTED)
+    console.print(f"trained: {there:.1f} where it learned, {here:.1f} after the shift")
 
     # 2. Everything goes on learning.
     whole = PPO("MlpPolicy", room(SHIFTED), learning_rate=RATE, seed=0, **settings)
