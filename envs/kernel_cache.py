@@ -6,10 +6,14 @@ silently go on with the old ones. Here the name of every cached file holds a dig
 kernel may contain: those of its own file and of all that this imports from its own package or from this
 project, and so on. What was compiled from other sources is therefore not found, in whichever folder
 numba keeps it: ``NUMBA_CACHE_DIR``, ``__pycache__`` or the user's own cache.
+
+Cached files are pickles. Numba also reads ``.numba_config.yaml`` of the folder in which a command is called, which
+may be somebody else's run folder: where kernels are kept, only the environment says.
 """
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +29,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ROOT = Path(__file__).parent.parent
 PROJECT = ("envs", "rl_suite")
 IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*|[^\n]*)|import[ \t]+([^\n]*))", re.M)
+
+for name in ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES"):
+    os.environ.setdefault(name, "")  # numba's default, over whatever a file says
+numba.config.reload_config()
 
 logger = logging.getLogger(__name__)
 _said: list[str] = []  # what has been said: once is enough

@@ -23,6 +23,7 @@ from agents.hybrid.distribution import LOG_STD_RANGE, ActionLayout, MaskedHybrid
 __all__ = ["LOG_STD_RANGE", "ActionLayout", "HybridDistribution", "HybridPolicy", "MaskedHybrid", "Parts"]
 
 
+SWITCHES = ("ortho_init", "full_std", "use_expln", "squash_output", "share_features_extractor", "normalize_images")
 OTHER_FAMILIES = {  # what an algorithm asks its policy for -> why a hybrid policy lacks it
     "lstm_actor": "has no memory, as RecurrentPPO needs it",
     "critic_target": "has no target networks, as SAC and TD3 need them",
@@ -106,6 +107,11 @@ class HybridPolicy(ActorCriticPolicy):
         self.layout = ActionLayout.of(action_space, angles)
         if kwargs.get("use_sde"):
             raise ValueError("a hybrid policy has no state-dependent exploration: set use_sde=False")
+        if kwargs.get("squash_output") and self.layout.nvec:
+            raise ValueError("squash_output does nothing where actions hold choices: leave it false")
+        for name in set(SWITCHES) & set(kwargs):
+            if not isinstance(kwargs[name], bool | None):  # None: what a saved model has for unused ones
+                raise ValueError(f"{name} must be true or false, not {str(kwargs[name])[:80]!r}")
         is_dict = isinstance(observation_space, spaces.Dict)
         kwargs.setdefault("features_extractor_class", CombinedExtractor if is_dict else FlattenExtractor)
         kwargs["squash_output"] = False

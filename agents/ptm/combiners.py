@@ -328,6 +328,8 @@ class Reservoir(Combiner):
     ):
         super().__init__()
         require_numbers(spectral_radius=spectral_radius)
+        if spectral_radius <= 0:
+            raise ValueError(f"spectral_radius must be above 0, not {spectral_radius}")
         self.features_dim = embedding_dim
         self.inputs = nn.ModuleList(nn.Linear(grid_width(shape), embedding_dim) for shape in shapes)
         self.inputs.requires_grad_(False)

@@ -25,6 +25,8 @@ def require_image(space: spaces.Box, name: str = "images") -> None:
     """ValueError unless ``space`` holds pictures as SB3 hands them on: channels first, uint8 or reals in [0, 1]."""
     if len(space.shape) != 3:
         raise ValueError(f"pre-trained models need {name} of shape (channels, height, width), not {space.shape}")
+    if 0 in space.shape:
+        raise ValueError(f"{name} of shape {space.shape} hold no pixels")
     if space.shape[2] < min(space.shape[:2]):
         raise ValueError(
             f"{name} of shape {space.shape} seem to have their channels last: pre-trained models need (channels, "

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numba
 import pytest
@@ -161,3 +162,19 @@ def test_without_numba_a_kernel_is_its_function(monkeypatch):
 
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     assert kernel()(double) is double
+
+
+def test_a_file_in_the_folder_of_a_call_does_not_say_where_kernels_lie(tmp_path: Path) -> None:
+    """Cached kernels are pickles: a stranger's folder must not bring them along."""
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: here\ncache_locator_classes: evil.Locator\n")
+    code = "import envs.kernel_cache, numba; print(repr((numba.config.CACHE_DIR, numba.config.CACHE_LOCATOR_CLASSES)))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CACHE")}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "('', '')"

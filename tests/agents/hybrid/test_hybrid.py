@@ -220,5 +220,8 @@ def test_values_depend_on_their_own_sample_only():
 def test_it_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="use_sde"):
         PPO(HybridPolicy, DummyVecEnv([MatchParts]), use_sde=True, device="cpu")
+    for settings in ({"squash_output": True}, {"ortho_init": "x"}, {"share_features_extractor": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            PPO(HybridPolicy, DummyVecEnv([MatchParts]), policy_kwargs=settings, device="cpu")
     with pytest.raises(ValueError, match="needs a HybridBox"):
         A2C(HybridPolicy, "CartPole-v1", device="cpu").learn(1)

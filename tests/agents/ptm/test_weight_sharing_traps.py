@@ -182,3 +182,11 @@ class Frames(gym.Env):
 
     def step(self, action):
         return np.full((3, 36, 36), 9, np.uint8), 0.0, False, False, {}
+
+
+def test_pictures_without_pixels_and_memory_of_no_radius_are_refused() -> None:
+    with pytest.raises(ValueError, match="hold no pixels"):
+        MultiPTMFeatureExtractor(spaces.Box(0, 1, (0, 24, 24)), ptms=[FROZEN])
+    for radius in (0, -1.0):
+        with pytest.raises(ValueError, match="above 0"):
+            MultiPTMFeatureExtractor(IMAGES, ptms=[FROZEN], combiner="reservoir", spectral_radius=radius)
