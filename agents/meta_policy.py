@@ -71,8 +71,11 @@ class EnhancedMetaLearningPolicy(nn.Module):
         weighting: Weighting = "learned",
     ):
         super().__init__()
-        if min(observation_dim, action_dim, hidden_dim, num_attention_heads) < 1:
-            raise ValueError("observation_dim, action_dim, hidden_dim and num_attention_heads must be at least 1")
+        sizes = (observation_dim, action_dim, hidden_dim, num_attention_heads)
+        if not all(isinstance(size, int | np.integer) for size in sizes) or min(sizes) < 1:
+            raise ValueError(
+                "observation_dim, action_dim, hidden_dim and num_attention_heads must be whole numbers of at least 1"
+            )
         if hidden_dim % num_attention_heads or hidden_dim % 2:
             raise ValueError(f"hidden_dim {hidden_dim} must be even and a multiple of {num_attention_heads} heads")
         self.observation_dim, self.action_dim, self.hidden_dim = observation_dim, action_dim, hidden_dim
@@ -112,7 +115,7 @@ class EnhancedMetaLearningPolicy(nn.Module):
         if not (n and length):
             return {"task_embedding": self.unknown_task.expand(n_tasks, -1)}
         encoded: dict[str, Tensor] = self.task_encoder(
-            nn.functional.pad(task_trajectories, (0, self.task_features - features))
+            nn.functional.pad(task_trajectories.to(self.unknown_task.dtype), (0, self.task_features - features))
         )
         found = encoded.pop("found")[:, None]
         encoded["task_embedding"] = torch.where(found, encoded["task_embedding"], self.unknown_task)
@@ -148,6 +151,8 @@ class EnhancedMetaLearningPolicy(nn.Module):
         """All but the heads: observations, and embeddings (B, D) or (1, D) of their tasks."""
         encoded: NodeTokens = self.observation_encoder(obs)
         current = encoded.current()
+        if len(task) not in (1, len(current)):
+            raise ValueError(f"{len(current)} observations need the context of one task or of each, not of {len(task)}")
         task = task.expand(len(current), -1)
         found, weights = self.task_attention(task + self.place(current), encoded.parts())
         return Seen(self.trunk(self.fusion(task, current + found)), encoded, weights)
@@ -180,7 +185,7 @@ class EnhancedMetaLearningPolicy(nn.Module):
             deterministic: the most likely action instead of a sample.
 
         Raises:
-            ValueError: more than one observation, or no action is allowed.
+            ValueError: more than one observation, no action is allowed, or the logits are not finite.
         """
         device = self.unknown_task.device
         if not isinstance(obs, dict):
@@ -192,8 +197,12 @@ class EnhancedMetaLearningPolicy(nn.Module):
         logits = outputs["policy_logits"]
         if len(logits) != 1:
             raise ValueError(f"act decides on one observation, not on {len(logits)}")
+        if not bool(logits.isfinite().all()):
+            raise ValueError("the logits are not finite: the observation, the task context or the weights hold NaN")
         if action_mask is not None:
             allowed = torch.as_tensor(action_mask, dtype=torch.bool, device=device).reshape(-1)
+            if len(allowed) != logits.shape[1]:
+                raise ValueError(f"action_mask says something of {len(allowed)} actions; there are {logits.shape[1]}")
             if not bool(allowed.any()):
                 raise ValueError("action_mask allows no action")
             logits = logits.masked_fill(~allowed, FORBIDDEN)
