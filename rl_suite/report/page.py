@@ -23,6 +23,7 @@ from rl_suite.report.findings import BAD, OPEN, Findings, Judgement
 from rl_suite.report.forest import forest_of
 from rl_suite.report.laws import findings_of_laws, front, typeset
 from rl_suite.report.replay import FewShotReplay, as_script, read_replay
+from rl_suite.report.searches import findings_of_priors, findings_of_settings
 from rl_suite.report.tables import tables_of
 from rl_suite.report.words import GLOSSARY, title
 from rl_suite.run import Run
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 RESULTS = ("evaluation.json", "laws.json")
-READERS = (findings_of_laws, findings_of_agents, findings_of_sequences, findings_of_episodes)
+READERS = (
+    findings_of_laws,
+    findings_of_agents,
+    findings_of_settings,
+    findings_of_priors,
+    findings_of_sequences,
+    findings_of_episodes,
+)
 PICTURES = (".png", ".webp")
 MOST_PICTURES, MOST_BYTES, MOST_IN_ALL = 40, 1_500_000, 3_600_000  # further pictures are named, not shown
 ORIGIN = ("command", "packages", "git_commit", "status", "python")
@@ -124,7 +132,7 @@ def _of_the_run(settings: Mapping[str, Any], record: Mapping[str, Any]) -> list[
         )
     if record.get("status") not in (None, "complete"):
         found.append(Judgement(BAD, f"Training did not end: the run is {str(record['status'])[:40]}."))
-    if settings.get("kind") != "symbolic":
+    if settings.get("kind") not in ("symbolic", "tuning"):  # which have no seed, or several
         found.append(
             Judgement(
                 OPEN,

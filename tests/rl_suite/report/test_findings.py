@@ -13,11 +13,13 @@ from rl_suite.report.forest import forest_of, round_values
 from rl_suite.report.laws import findings_of_laws, front, typeset
 from rl_suite.report.mathml import expression
 from rl_suite.report.page import READERS
+from rl_suite.report.searches import findings_of_priors, findings_of_settings
 from rl_suite.report.tables import tables_of
 
 KEYS = (
     "agents", "iqm", "mean", "estimate", "low", "high", "law", "formula", "nmse", "front", "rows", "field", "a",
-    "average_accuracy", "controls of a", "chance_level", "measure", "value", "in_context_curve",
+    "average_accuracy", "controls of a", "programs", "outcomes", "solved_at", "row", "results",
+    "chance_level", "measure", "value", "in_context_curve",
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
@@ -262,3 +264,39 @@ def test_no_file_whatever_it_holds_breaks_the_page(content: dict[str, Any]) -> N
     front(content)
     typeset(content)
     list(tables_of(content))
+
+
+def searched(difference: tuple[float, float, float], n: int = 5) -> dict[str, Any]:
+    rows = {"own settings": {"mean": interval(1.0, 0.5, 1.5)}, "settings found": {"mean": interval(3.0, 2.5, 3.5)}}
+    for row in rows.values():
+        row["n"] = n  # type: ignore[assignment]
+    gap = {"settings found": {"difference": interval(*difference)}}
+    return {"measure": "return", "results": rows, "first_row_minus": gap}
+
+
+def test_a_search_of_settings_is_judged_by_its_gain_and_not_as_an_error() -> None:
+    found = findings_of_settings(searched((-2.0, -2.5, -1.5)))
+    assert found is not None
+    assert found.verdict.startswith("The settings found are better than the experiment's own")
+    assert found.judgements[0].text == "Difference: 2 [1.5, 2.5]."
+    assert marks(found) == [GOOD, GOOD]
+    assert marks(findings_of_settings(searched((-2.0, -5.0, 1.0), n=2))) == [OPEN, OPEN]
+    assert marks(findings_of_settings(searched((2.0, 1.0, 3.0)))) == [BAD, GOOD]
+    first = next(found for reader in READERS if (found := reader(searched((-2.0, -2.5, -1.5)))) is not None)
+    assert "squared error" not in first.verdict
+
+
+def test_a_prior_is_judged_by_the_laws_that_it_finds_beside_the_wrong_table() -> None:
+    def outcomes(row: str, solved: int) -> list[dict[str, Any]]:
+        return [{"row": row, "law": str(i), "laws": "fresh", "solved_at": 3 if i < solved else 0} for i in range(20)]
+
+    own, other = "0 adaptation steps", "another law's table"
+    found = findings_of_priors({"programs": 10, "outcomes": outcomes(own, 15) + outcomes(other, 1)})
+    assert found is not None
+    assert found.verdict.startswith("Of 20 unseen laws, 75 % [")
+    assert "with another law's table 5 % [" in found.verdict
+    assert marks(found) == [GOOD]
+    assert marks(findings_of_priors({"programs": 10, "outcomes": outcomes(own, 1) + outcomes(other, 1)})) == [OPEN]
+    late = findings_of_priors({"programs": 2, "outcomes": outcomes(own, 15)})
+    assert late is not None
+    assert late.main == Estimate(0.0, 0.0, 0.0)  # found, but too late
