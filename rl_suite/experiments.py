@@ -39,6 +39,8 @@ class Kind:
     """``"module:function"``, called with the player's agent; returns what it weighs (``recording.Look``), or None."""
     explorer: str | None = None
     """``"module:function"``, called as ``evaluate`` is; returns the attention of an episode for the page."""
+    played: tuple[str, ...] = ()
+    """What ``evaluate.py`` can play besides a run folder: "checkpoint", "baseline", "trust_pickle" (an SB3 zip)."""
     follow: str | None = None
     """``"module:function"``, called as ``follow(config, team)`` in every process but the first that torchrun starts.
 
@@ -53,6 +55,7 @@ KINDS: dict[str, Kind] = {
         evaluate="rl_suite.sb3.evaluation:evaluate",
         player="rl_suite.sb3.evaluation:player",
         look="rl_suite.sb3.watch:look_of",
+        played=("checkpoint", "baseline", "trust_pickle"),
     ),
     "symbolic": Kind(
         config="rl_suite.symbolic.config:SymbolicConfig",
@@ -65,17 +68,20 @@ KINDS: dict[str, Kind] = {
         evaluate="rl_suite.distillation.experiment:evaluate",
         player="rl_suite.distillation.experiment:player",
         explorer="rl_suite.distillation.attention.explorer:explore",
+        played=("checkpoint", "baseline"),
         follow="rl_suite.distillation.follow:follow",
     ),
     "meta_learning": Kind(
         config="rl_suite.meta_learning.config:MetaLearningConfig",
         train="rl_suite.meta_learning.experiment:train",
         evaluate="rl_suite.meta_learning.experiment:evaluate",
+        played=("checkpoint",),
     ),
     "meta_rl": Kind(
         config="rl_suite.meta_rl.config:MetaRLConfig",
         train="rl_suite.meta_rl.experiment:train",
         evaluate="rl_suite.meta_rl.experiment:evaluate",
+        played=("checkpoint",),
     ),
     "law_prior": Kind(
         config="rl_suite.law_prior.config:LawPriorConfig",

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
-from rl_suite.experiments import EvaluationRequest, config_model, load_experiment
+from rl_suite.experiments import KINDS, EvaluationRequest, config_model, load_experiment
 from rl_suite.loading import deep_merge, parse_overrides, validate
 from rl_suite.run import Run
 
@@ -41,6 +41,9 @@ def read_request(
         raise UserError("name one run folder, or baseline=NAME or checkpoint=FILE with experiment=NAME; see --help")
     run = Run.open(Path(folders[0])) if folders else None
     config = _config_of_run(run, settings, trust_code) if run else load_experiment(config_path, settings)
+    for name in (*own, *(["trust_pickle"] if trust_pickle else [])):
+        if name not in KINDS[config.kind].played:
+            raise UserError(f"{name} does nothing for an experiment of kind {config.kind}: leave it out")
     checkpoint = Path(str(own["checkpoint"])) if "checkpoint" in own else None
     return config, EvaluationRequest(
         run=None if checkpoint else run,
