@@ -54,7 +54,7 @@ MODELS = [  # of the WSA actor: small ones, so that the benchmark ends in minute
     {"model_type": "graph_cnn", "freeze": False, "options": {"width": 4}},
 ]
 POLICIES = {"HybridActorCritic": "durotaxis", "WSA actor": "durotaxis_wsa"}
-BEFORE, SHIFTED = {"direction": 0.0}, {"direction": 180.0}  # where the stiff end of all fields lies
+BEFORE, SHIFTED = {"direction": 0.0}, {"direction": 90.0}  # where the stiff end of all fields lies
 TRANSFORMER = "in-context transformer"
 BANDITS = ("rl_suite/BernoulliBandit-v0", "rl_suite/AdversarialBandit-v0")  # any arm pays; odd arms pay
 FIT = [
@@ -87,7 +87,7 @@ def measure(item: tuple[str, int], quick: bool) -> dict[str, dict[str, float]]:
 
 
 def measure_policy(name: str, seed: int, quick: bool) -> dict[str, dict[str, float]]:
-    """PPO learns durotaxis on fields that always rise one way, then goes on where they rise the other way."""
+    """PPO learns durotaxis on fields that always rise one way, then goes on where they rise another way."""
     words = [f"experiment={POLICIES[name]}{',smoke' * quick}", f"seed={seed}"]
     config = load_experiment(DEFAULT_CONFIG, words)
     assert isinstance(config, SB3Config)
@@ -222,7 +222,7 @@ def run(options: Options) -> BenchmarkResult:
             trials.append({"agent": name, "way": way, "returns": values.tolist(), **scores, **interval})
     notes = (
         f"{count} seeds; LoRA of rank 1 in every linear layer, at {FACTOR:g} times the rate of full tuning, same steps",
-        f"durotaxis: PPO on fields that rise to the right, then {TUNE_STEPS} steps where they rise to the left;"
+        f"durotaxis: PPO on fields that rise to the right, then {TUNE_STEPS} steps where they rise across;"
         " held-out colonies",
         "transformer: distilled on Bernoulli bandits, then on bandits whose odd arms pay; unseen bandits of that kind",
     )

@@ -54,6 +54,8 @@ class AdapterModel(nn.Module):
 
     def __init__(self, base_model: nn.Module, adapter_configs: AdapterConfig | Sequence[AdapterConfig]):
         super().__init__()
+        if not isinstance(base_model, nn.Module):
+            raise UserError(f"adapters go into a torch.nn.Module, not into {type(base_model).__name__}")
         configs = [adapter_configs] if isinstance(adapter_configs, AdapterConfig) else list(adapter_configs)
         if not configs:
             raise UserError("no adapters: give one AdapterConfig at least")

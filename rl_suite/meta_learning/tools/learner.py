@@ -29,8 +29,8 @@ class ToolMetaLearner:
     """A contextual bandit over routes through tools.
 
     Planning picks the route of the highest expected worth less cost (``tools.routes``), with chances of success as the
-    ``agent`` sees them: "linucb", "thompson", "sliding_window_ucb" or "greedy". Learning updates the chances for the
-    kind of task, and what tools cost, how long they take and how good their results are.
+    ``agent`` sees them: "linucb", "bayes_ucb", "thompson", "sliding_window_ucb" or "greedy". Learning updates the
+    chances for the kind of task, and what tools cost, how long they take and how good their results are.
 
     Args:
         tools: id -> profile.

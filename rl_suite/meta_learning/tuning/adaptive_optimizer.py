@@ -91,10 +91,17 @@ class AdaptiveOptimizer:
         if self.method == "prodigy":
             if base not in ("adam", "adamw", torch.optim.Adam, torch.optim.AdamW) or "lr" in kwargs:
                 raise UserError("prodigy is a form of Adam without a learning rate: give neither 'sgd' nor lr")
-            return Prodigy(self.parameters, **kwargs)
-        if isinstance(base, str):
-            return BASES[base](self.parameters, **{"lr": RATES[base], **kwargs})
-        return base(self.parameters, **kwargs)
+            base = Prodigy
+        elif isinstance(base, str):
+            base, kwargs = BASES[base], {"lr": RATES[base], **kwargs}
+        if not isinstance(base, type) or not issubclass(base, torch.optim.Optimizer):
+            raise UserError(f"base_optimizer must be {', '.join(BASES)} or a class of torch.optim, not {base!r}")
+        if issubclass(base, (torch.optim.LBFGS, torch.optim.SparseAdam)):
+            raise UserError(f"{base.__name__} takes no step from plain gradients; choose Adam, SGD or another one")
+        try:
+            return base(self.parameters, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{base.__name__}: {error}") from None
 
     def _mark(self, parameter: Tensor) -> None:
         self._fresh = True

@@ -24,7 +24,14 @@ from rl_suite.meta_learning.tuning.acquisition import (
 )
 from rl_suite.meta_learning.tuning.evaluations import Attempt, attempt
 from rl_suite.meta_learning.tuning.journal import Journal, open_kept_study
-from rl_suite.meta_learning.tuning.ranges import Conditions, Params, in_use, read_conditions, read_ranges
+from rl_suite.meta_learning.tuning.ranges import (
+    Conditions,
+    Params,
+    in_use,
+    read_conditions,
+    read_ranges,
+    require_inside,
+)
 from rl_suite.progress import ProgressBar
 from rl_suite.sweeps.executor import map_jobs
 
@@ -144,6 +151,8 @@ class BayesianOptimizer:
             if missing or len(plain) < len(params):
                 raise UserError(f"told settings must name {', '.join(self.ranges)}, not {', '.join(params)}")
             given = {name: self.ranges[name] for name in plain}
+            for name, value in plain.items():
+                require_inside(name, value, given[name])
             state = TrialState.FAIL if failed else TrialState.COMPLETE
             told = create_trial(state=state, value=None if failed else float(score), params=plain, distributions=given)
             self.study.add_trial(told)
@@ -205,6 +214,8 @@ class BayesianOptimizer:
         """Let :meth:`optimize` evaluate a point of one's own next."""
         if set(params) != set(self.ranges):
             raise UserError(f"a point names {', '.join(self.ranges)}, not {', '.join(params)}")
+        for name, value in params.items():
+            require_inside(name, value, self.ranges[name])
         with self._at_once():
             self.study.enqueue_trial(dict(params))
             self._asked.append((in_use(params, self.conditions), ask_quietly(self.study, self.ranges)))

@@ -54,6 +54,17 @@ def _read(name: str, value: Any) -> BaseDistribution:
     return FloatDistribution(float(low), float(high), log=log)
 
 
+def require_inside(name: str, value: Any, given: BaseDistribution) -> None:
+    """A value of a point of one's own lies in its range; ``UserError`` otherwise."""
+    try:
+        inside = given._contains(given.to_internal_repr(value))
+    except (TypeError, ValueError):
+        inside = False
+    if not inside:
+        ends = given.choices if isinstance(given, CategoricalDistribution) else (given.low, given.high)  # type: ignore[attr-defined]
+        raise UserError(f"{name}: {BRIEF.repr(value)} does not lie in {BRIEF.repr(ends)}")
+
+
 def read_conditions(conditions: Conditions, ranges: Mapping[str, BaseDistribution]) -> Conditions:
     """Check ``{name: (other name, values of it for which the name is used)}``."""
     for name, (other, values) in conditions.items():

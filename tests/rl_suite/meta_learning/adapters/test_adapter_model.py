@@ -302,3 +302,8 @@ def test_the_optimiser_holds_two_numbers_per_trained_one():
     optimizer.step()
     steps = 4 * len(model.get_adapter_parameters())  # a counter each
     assert optimizer_bytes(optimizer) - steps == 2 * 4 * model.get_parameter_count()["trainable"]
+
+
+def test_what_is_no_module_is_one_line():
+    with pytest.raises(UserError, match="not into int"):
+        AdapterModel(3, AdapterConfig(adapter_type=AdapterType.LORA))

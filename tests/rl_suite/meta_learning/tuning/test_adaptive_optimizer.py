@@ -148,6 +148,12 @@ def test_convergence_is_seen_and_not_before():
         ({"adaptation": "prodigy", "base_optimizer": "sgd"}, "form of Adam"),
         ({"adaptation": "prodigy", "meta_learning_rate": 0.1}, "hypergradients only"),
         ({"model": nn.ReLU()}, "no parameter"),
+        ({"base_optimizer": torch.optim.LBFGS}, "LBFGS takes no step"),
+        ({"base_optimizer": torch.optim.SparseAdam}, "SparseAdam takes no step"),
+        ({"base_optimizer": dict}, "a class of torch.optim"),
+        ({"base_optimizer": "adam", "momentum": 0.9}, "Adam.*momentum"),
+        ({"base_optimizer": torch.optim.RMSprop, "lr": -1.0}, "RMSprop.*learning rate"),
+        ({"adaptation": "prodigy", "momentum": 0.9}, "Prodigy.*momentum"),
     ],
 )
 def test_bad_input_is_one_line(arguments, problem):

@@ -161,6 +161,19 @@ def test_bad_input_is_one_line(space, more, problem):
         BayesianOptimizer(space, **more)
 
 
+@pytest.mark.parametrize(
+    "point", [{"x": 5.0, "n": 2, "kind": "a"}, {"x": 0.5, "n": 2.5, "kind": "a"}, {"x": 0.5, "n": 2, "kind": "c"},
+              {"x": "much", "n": 2, "kind": "a"}, {"x": math.nan, "n": 2, "kind": "b"}]
+)  # fmt: skip
+def test_points_outside_are_one_line(point):
+    search = BayesianOptimizer({"x": (0.0, 1.0), "n": (1, 3), "kind": ["a", "b"]})
+    with pytest.raises(UserError, match="does not lie in"):
+        search.tell(point, 1.0)
+    with pytest.raises(UserError, match="does not lie in"):
+        search.propose(point)
+    assert len(search) == 0
+
+
 def test_no_budget_is_an_error():
     with pytest.raises(UserError, match="at least 1"):
         BayesianOptimizer({"x": (0, 1)}).optimize(lambda p: 0.0, 0)
