@@ -93,7 +93,8 @@ class AdaptiveOptimizer:
                 raise UserError("prodigy is a form of Adam without a learning rate: give neither 'sgd' nor lr")
             base = Prodigy
         elif isinstance(base, str):
-            base, kwargs = BASES[base], {"lr": RATES[base], **kwargs}
+            kwargs = {"lr": RATES[base], **kwargs}
+            base = BASES[base]
         if not isinstance(base, type) or not issubclass(base, torch.optim.Optimizer):
             raise UserError(f"base_optimizer must be {', '.join(BASES)} or a class of torch.optim, not {base!r}")
         if issubclass(base, (torch.optim.LBFGS, torch.optim.SparseAdam)):
