@@ -49,8 +49,9 @@ def _run(name: str, options: Options, results: Path) -> int:
     if options.quick:
         return 0
     stored = module.stored_as(options) if hasattr(module, "stored_as") else name
-    result.save(results / f"{stored}.json")
-    show(f"stored: {results.name}/{stored}.json")
+    path = results / f"{stored}.json"
+    result.save(path)
+    show(f"stored: {path}")
     return int(any(row.verdict == "MISSED" for row in result.rows))
 
 
