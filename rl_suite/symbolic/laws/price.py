@@ -23,6 +23,7 @@ TOKEN_BITS, FEW_TOKEN_BITS = 4.0, 1.25
 EXPONENT_BITS, FEW_EXPONENT_BITS = 20.0, 3.0
 FEW_PERIODIC_BITS = 4.0  # of a sine, cosine or tangent
 FEW_NUMBER_BITS = 1 / math.log(2)  # of a recognised number: no more than of a measured one; chance is tested elsewhere
+PLAIN_BITS = 6.0  # of 1, 2, 1/2, 3/2, pi; a number that takes more, such as 19/3, was fitted before it was recognised
 CONSTANT_BITS = 3.0
 NOISY, PRECISE = 1e-4, 1e-6  # share of the variance left: from the first on few rows count as few, below the second not
 LEAST_FREEDOM = 0.5  # what is left of the rows where a law has as many constants
@@ -50,7 +51,8 @@ def price(law: Law, nmse: float, sizes: Sequence[int]) -> float:
     said += share * FEW_PERIODIC_BITS * law.periodic_functions
     for bits in law.number_bits:
         said += share * min(bits, FEW_NUMBER_BITS) + (1 - share) * bits
-    numbers = share * _akaike(law.n_free * len(sizes), n) if share else 0.0
+    fitted = law.n_free * len(sizes) + sum(bits > PLAIN_BITS for bits in law.number_bits)
+    numbers = share * _akaike(fitted, n) if share else 0.0
     if share < 1:
         digits = sum(0.5 * math.log2(m / floor) for m in sizes)  # the data fix a constant to so many binary digits
         numbers += (1 - share) * law.n_free * (CONSTANT_BITS * len(sizes) + digits)

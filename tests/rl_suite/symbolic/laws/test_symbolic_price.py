@@ -1,6 +1,8 @@
 """What a law costs: Akaike's criterion at few rows, description length at many, and between them no step."""
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library
 from rl_suite.symbolic.laws.law import Law
+from rl_suite.symbolic.laws.numbers import Exact
 from rl_suite.symbolic.laws.pieces import from_program
 from rl_suite.symbolic.laws.polish import Polisher
 from rl_suite.symbolic.laws.price import few, price
@@ -27,6 +30,12 @@ def test_at_few_rows_a_constant_costs_what_akaikes_corrected_criterion_says() ->
     assert price(line, 0.25, [12]) - price(mean, 1.0, [12]) == pytest.approx(-12.0 + 4 * 1.25 + penalty)
     assert price(law("1.3*sin(x)"), 0.1, [12]) - price(law("1.3*exp(x)"), 0.1, [12]) == pytest.approx(4.0)
     assert price(law("x**2.7"), 0.1, [12]) - price(law("x*2.7"), 0.1, [12]) == pytest.approx(3.0)
+
+
+def test_at_few_rows_a_number_that_is_not_plain_was_fitted_too() -> None:
+    plain, odd = (replace(law("1.3*x**2.7"), exact=(None, Exact(Fraction(*e)))) for e in ((3, 2), (19, 3)))
+    penalty = (3 + 12 / 8 - 2 - 6 / 9) / math.log(2)
+    assert price(odd, 0.1, [12]) - price(plain, 0.1, [12]) == pytest.approx(penalty)
 
 
 def test_at_many_rows_the_price_is_a_description_length() -> None:
