@@ -61,10 +61,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--budget", type=int, help="evaluations per run")
     parser.add_argument("--only", help="one problem by name")
     parser.add_argument("--every", type=int, default=1, help="every n-th problem of the set only")
+    parser.add_argument("--smallest", type=int, help="so many tables of the fewest rows only (--set real)")
     parser.add_argument("--policy", action="store_true", help="let the recurrent policy seed the search")
     parser.add_argument("--peer-seeds", type=int, default=1, help="runs per problem of the peers; 0: none")
     parser.add_argument("--jobs", type=int, default=1, help="processes (--set real)")
     parsed = parser.parse_args(list(arguments))
+    if parsed.smallest is not None and (parsed.group != REAL or parsed.smallest < 1):
+        parser.error("--smallest must be at least 1, and only with --set real")
     if (
         parsed.seeds < 1
         or parsed.every < 1
@@ -128,7 +131,8 @@ def run(options: Options) -> BenchmarkResult:
     """Ours on every problem and seed, then each peer that is installed."""
     a = parse(options.extra)
     if a.group == REAL:
-        return symbolic_real.run(options.seed, a.budget, options.quick, a.peer_seeds > 0, a.every, a.jobs)
+        chosen_tables = symbolic_real.choose(options.quick, a.every, a.smallest)
+        return symbolic_real.run(chosen_tables, options.seed, a.budget, options.quick, a.peer_seeds > 0, a.jobs)
     budget = QUICK_BUDGET if options.quick else a.budget or DEFAULT_BUDGET.get(a.group, OTHER_BUDGET)
     chosen = [p for p in problems(a.group) if a.only in (None, p.name)][:: a.every]
     chosen = chosen[:2] if options.quick else chosen

@@ -230,9 +230,18 @@ def measure(task: tuple[RealTable, int, int, bool]) -> Outcome:
     )
 
 
-def run(seed: int, budget: int | None, quick: bool, peers: bool, every: int, jobs: int) -> BenchmarkResult:
-    """All tables, or every n-th."""
-    chosen = [t for t in real_tables() if not quick or t.name in QUICK_TABLES][:: 1 if quick else every]
+def choose(quick: bool, every: int, smallest: int | None) -> list[RealTable]:
+    """All tables, or every n-th, or those of the fewest rows (of equally many by name): chosen before any result."""
+    if quick:
+        return [table for table in real_tables() if table.name in QUICK_TABLES]
+    by_size = sorted(real_tables(), key=lambda table: (len(table.data().y), table.name))
+    return by_size[:smallest] if smallest is not None else list(real_tables()[::every])
+
+
+def run(
+    chosen: Sequence[RealTable], seed: int, budget: int | None, quick: bool, peers: bool, jobs: int
+) -> BenchmarkResult:
+    """Every table by every contender."""
     tasks = [(table, seed, QUICK_BUDGET if quick else budget or BUDGET, peers and not quick) for table in chosen]
     outcomes = map_jobs(measure, tasks, "serial" if jobs == 1 else "processes", None if jobs == 1 else jobs)
     return summary(outcomes, budget or BUDGET)

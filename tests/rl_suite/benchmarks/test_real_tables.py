@@ -5,7 +5,7 @@ import pytest
 
 from rl_suite.benchmarks import symbolic_real
 from rl_suite.benchmarks.harness import Options
-from rl_suite.benchmarks.symbolic import run
+from rl_suite.benchmarks.symbolic import parse, run
 from rl_suite.benchmarks.symbolic_real import left_out, line, real_tables, sparse_polynomial
 
 CERTIFIED = {  # residual sum of squares: NIST's certified values, and those of the fits in R's documentation
@@ -50,6 +50,14 @@ def test_rows_are_left_out_one_by_one() -> None:
     straight = left_out(line, x, y, 0)
     weights = np.polyfit(x[1:, 0], y[1:], 1)
     assert straight[0] == pytest.approx((np.polyval(weights, x[0, 0]) - y[0]) ** 2 / y.var())
+
+
+def test_the_smallest_tables_are_chosen_by_their_rows_alone() -> None:
+    sizes = [len(table.data().y) for table in symbolic_real.choose(False, 1, 20)]
+    assert sizes == sorted(len(table.data().y) for table in real_tables())[:20]
+    assert symbolic_real.choose(False, 2, None) == list(real_tables()[::2])
+    with pytest.raises(SystemExit):
+        parse(["--set", "nguyen", "--smallest", "3"])
 
 
 @pytest.mark.slow
