@@ -32,8 +32,8 @@ ROUNDING = 1e-20  # of the variance
 class Findings:
     """The chosen law, the front, and what measures them.
 
-    The front is the Pareto front of complexity and error, simplest first, and with it always the constant, the best
-    line, power law, logarithm and exponential: what any other law must be better than.
+    The front is the Pareto front of complexity and error, simplest first, and with it always the chosen law, the
+    constant, the best line, power law, logarithm and exponential: what any other law must be better than.
     """
 
     chosen: Finished
@@ -75,6 +75,8 @@ def findings_of(laws: Iterable[Finished], data: Data, scaling: Scaling, constrai
     chosen = archive.best
     if chosen is None:
         raise NothingFoundError("no law keeps to all constraints, not even a constant; allow more")
+    if all(f.text != chosen.text for f in front):  # the cheapest may have a simpler law of less error beside it
+        front.append(chosen)
     return Findings(chosen, sorted(front, key=lambda f: (f.complexity, -f.nmse)), polisher)
 
 

@@ -134,7 +134,8 @@ class Report:
         if rivals:
             gap = min(rivals) - self.chosen.bits
             odds = "more than a million" if gap > 20 else f"{2**gap:.3g}"
-            said.append(f"the next law of the front is {gap:.0f} bits dearer: odds of {odds} to 1 for this one")
+            bits = "1 bit" if round(gap) == 1 else f"{gap:.0f} bits"
+            said.append(f"the next law of the front is {bits} dearer: odds of {odds} to 1 for this one")
         return [*said, *self._constants()]
 
     def constants(self) -> list[list[Constant]]:

@@ -31,7 +31,7 @@ def system_figure(trajectory: Trajectory, system: System, followed: Followed) ->
         own.set_ylabel(name)
         low, high = trajectory.X[:, i].min(), trajectory.X[:, i].max()
         own.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
-    axes[0].legend(frameon=False, loc="upper right")
+    axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     axes[-1].set_xlabel("time")
     if len(system.names) >= 2:
         _portrait(right, trajectory, system, followed)

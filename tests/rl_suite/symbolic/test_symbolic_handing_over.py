@@ -209,3 +209,13 @@ def test_the_figure_shows_fit_residuals_and_front(model: SymbolicRegressor) -> N
     assert len(fit.lines) == 2
     np.testing.assert_allclose(residuals.lines[1].get_ydata(), Y - model.predict(X), atol=1e-12)
     assert len(front.lines[0].get_xdata()) == len(model.front_)
+
+
+def test_the_chosen_law_is_listed_though_a_simpler_one_may_have_less_error() -> None:
+    c = np.array([0.02, 0.02, 0.06, 0.06, 0.11, 0.11, 0.22, 0.22, 0.56, 0.56, 1.1, 1.1])  # Puromycin
+    rate = np.array([76.0, 47, 97, 107, 123, 139, 159, 152, 191, 201, 207, 200])
+    fitted = SymbolicRegressor(budget=12_000, random_state=0).fit(c[:, None], rate)
+    assert str(fitted.law_) in [finished.text for finished in fitted.front_]
+    axes = fitted.plot().axes
+    assert len(axes[0].lines[1].get_xdata()) > 100  # the law between the rows
+    assert (np.diff(axes[2].lines[1].get_ydata()) <= 0).all()
