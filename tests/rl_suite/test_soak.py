@@ -31,7 +31,7 @@ from rl_suite.job import run_job
 WORLDS = sorted(name for name in gym.registry if name.startswith("rl_suite/"))
 EXPERIMENTS = (
     "darkroom", "durotaxis", "durotaxis_per_node", "darkroom_distillation", "symbolic_search", "sinusoid_maml",
-    "continual_rooms", "meta_bandit", "meta_symbolic",
+    "continual_rooms", "meta_bandit", "meta_symbolic", "darkroom,tune",
 )  # fmt: skip
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
 COPIES = 64
@@ -140,7 +140,7 @@ def test_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for world in worlds:
             world.play(CPU_SECONDS)
         for experiment in EXPERIMENTS:
-            train_and_evaluate(experiment, tmp_path / experiment)
+            train_and_evaluate(experiment, tmp_path / experiment.replace(",", "-"))
             rounds[experiment] += 1
         now = in_use()
         memory.append(now[0])
