@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from rl_suite.evaluation.narrow import narrow_table, stacked
 from rl_suite.evaluation.report import ORACLE, RANDOM, Report
 from rl_suite.evaluation.statistics import Interval, mean, stratified_bootstrap
 
@@ -108,24 +109,23 @@ class TrialReport:
 
 
 def _score_table(scores: Mapping[str, Score]) -> Table:
-    table = Table(title="share of the optimum", title_justify="left")
-    table.add_column("agent")
     episodes = list(scores[RANDOM].episodes)
-    headings = [*(f"episode {e}" for e in episodes), "last fifth", "worst task", "area", f"episodes to {GOOD:.0%}"]
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    headings = [*map(str, episodes), "last fifth", "worst", "area", f"to {GOOD:.0%}"]
+    caption = (
+        "in these episodes of a trial; worst: the task that is lowest in the last fifth;\n"
+        f"area: mean over all episodes; to {GOOD:.0%}: episodes until then"
+    )
+    table = narrow_table("share of the optimum", "agent", headings, caption)
     for name, item in scores.items():
         shares = [f"{item.episodes[e]:.3f}" for e in episodes]
         late = f"{item.late.estimate:.3f} [{item.late.low:.3f}, {item.late.high:.3f}]"
         soon = "never" if item.episodes_to_good is None else str(item.episodes_to_good)
-        table.add_row(name, *shares, late, f"{item.worst_task:.3f}", f"{item.area:.3f}", soon)
+        table.add_row(name, *shares, stacked(late), f"{item.worst_task:.3f}", f"{item.area:.3f}", soon)
     return table
 
 
 def _regret_table(regrets: Mapping[str, Interval]) -> Table:
-    table = Table(title="regret of a trial (lower is better)", title_justify="left")
-    table.add_column("agent")
-    table.add_column("regret", justify="right")
+    table = narrow_table("regret of a trial (lower is better)", "agent", ["regret"])
     for name, regret in regrets.items():
         table.add_row(name, str(regret))
     return table

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rl_suite.checkpoint import write_atomically
+from rl_suite.evaluation.narrow import narrow_table
 from rl_suite.evaluation.statistics import (
     Interval,
     Statistic,
@@ -105,8 +105,6 @@ class Report:
         n_tasks, n_episodes = some.returns.shape
         units = "seeds" if some.tasks is None else "tasks"
         caption = self._caption(n_tasks, units, n_episodes)
-        table = Table(title=self.title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
-        table.add_column("agent", overflow="fold")
         columns = {
             f"return, IQM [{percent}]": [_bracket(self.interval(name)) for name in self.results],
             "mean": [f"{result.returns.mean():.4g}" for result in self.results.values()],
@@ -115,8 +113,7 @@ class Report:
             "steps": [f"{result.lengths.mean():.4g}" for result in self.results.values()],
         }
         columns = {heading: cells for heading, cells in columns.items() if any(cells)}
-        for heading in columns:
-            table.add_column(heading, justify="right", no_wrap=True)
+        table = narrow_table(self.title, "agent", columns, caption)
         for name, *cells in zip(self.results, *columns.values(), strict=True):
             table.add_row(name, *cells)
         return table
@@ -128,10 +125,8 @@ class Report:
             return None
         count = max(curve.shape[2] for curve in curves.values())
         shown = sorted({round(i) for i in np.linspace(0, count - 1, min(count, 8))})
-        table = Table(title="mean return of the n-th episode of a trial", title_justify="left")
-        table.add_column("agent")
-        for index in shown:
-            table.add_column(str(index + 1), justify="right")
+        episodes = (str(index + 1) for index in shown)
+        table = narrow_table("mean return of the n-th episode of a trial", "agent", episodes)
         for name, curve in curves.items():
             points = (curve[:, :, i] for i in shown if i < curve.shape[2])
             table.add_row(

@@ -10,6 +10,7 @@ from rich.table import Table
 from rl_suite.checkpoint import load_checkpoint, write_atomically
 from rl_suite.cli import show
 from rl_suite.errors import UserError
+from rl_suite.evaluation.narrow import narrow_table, stacked
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.law_prior.config import LawPriorConfig
 from rl_suite.law_prior.looks import draw_looks, looked_at, writings_of
@@ -45,23 +46,23 @@ class PriorReport:
     def tables(self) -> Sequence[Table | str]:
         """One row for each way of looking for laws."""
         points = [n for n in POINTS if n <= self.programs]
-        table = Table(title="laws of forms never trained on: per cent solved within so many programs")
-        for heading in ("way", *(f"{n:,}" for n in points), "no monomials", "median programs"):
-            table.add_column(heading, justify="left" if heading == "way" else "right")
+        title = "laws of forms never trained on: per cent solved within so many programs"
+        headings = [*(f"{n:,}" for n in points), "no monomials", "median"]
+        table = narrow_table(title, "way", headings, "median: programs to the first that solves a law")
         for name in dict.fromkeys(o.row for o in self.outcomes):
             own = [o for o in self.outcomes if o.row == name]
             hard = [o for o in own if not o.monomial]
-            shares = [str(solved_share(own, n)) for n in points]
-            apart = str(solved_share(hard, self.programs)) if hard else "-"
+            shares = [stacked(str(solved_share(own, n))) for n in points]
+            apart = stacked(str(solved_share(hard, self.programs))) if hard else "-"
             table.add_row(name, *shares, apart, f"{median_programs(own):g}")
         return [table, self._looks()]
 
     def _looks(self) -> Table:
         title = "share of the attention of the last layer while the true forms of these laws are written"
-        table = Table(title=title, caption="a column: the mean over those that stand under the symbol, or elsewhere")
         keys = ("uses", "table", "column_below", "column_elsewhere")
-        for heading in ("writes", "uses", "the table as a whole", "a column below", "a column elsewhere"):
-            table.add_column(heading, justify="left" if heading == "writes" else "right")
+        headings = ("uses", "the table as a whole", "a column below", "a column elsewhere")
+        caption = "a column: the mean over those that stand under the symbol, or elsewhere"
+        table = narrow_table(title, "writes", headings, caption)
         for symbol, found in self.looks.items():
             table.add_row(symbol, *(f"{found[key]:.3g}" if key in found else "-" for key in keys))
         return table

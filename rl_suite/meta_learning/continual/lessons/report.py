@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from rl_suite.checkpoint import write_atomically
+from rl_suite.evaluation.narrow import narrow_table
 from rl_suite.evaluation.statistics import Interval
 from rl_suite.meta_learning.continual.metrics import summarise
 from rl_suite.meta_learning.metrics import mean_interval, plain_json
@@ -64,18 +65,15 @@ class ContinualReport:
         caption = f"{self.what} in %, mean and 95 % interval over {repeats} seeds; {n_tasks} tasks"
         if self.notes[sequence]:
             caption += f"\n{self.notes[sequence]}"
-        table = Table(title=f"{self.title}: {sequence}", title_justify="left", caption=caption)
-        table.add_column("")
-        for name, heading in MEASURES.items():
-            if forward or name != "forward_transfer":
-                table.add_column(heading, justify="right")
+        headings = [heading for name, heading in MEASURES.items() if forward or name != "forward_transfer"]
+        table = narrow_table(f"{self.title}: {sequence}", "", headings, caption)
         for strategy, result in self.results[sequence].items():
             table.add_row(strategy, *(self._cell(value) for value in result.measures(forward).values()))
         return table
 
     def _cell(self, value: Interval) -> str:
         centre, low, high = (PERCENT * part for part in value)
-        return f"{centre:.1f}" if np.isnan(low) else f"{centre:.1f} [{low:.1f}, {high:.1f}]"
+        return f"{centre:.1f}" if np.isnan(low) else f"{centre:.1f}\n[{low:.1f}, {high:.1f}]"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: every measure and every matrix."""
