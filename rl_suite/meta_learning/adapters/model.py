@@ -57,8 +57,8 @@ class AdapterModel(nn.Module):
         if not isinstance(base_model, nn.Module):
             raise UserError(f"adapters go into a torch.nn.Module, not into {type(base_model).__name__}")
         configs = [adapter_configs] if isinstance(adapter_configs, AdapterConfig) else list(adapter_configs)
-        if not configs:
-            raise UserError("no adapters: give one AdapterConfig at least")
+        if not configs or not all(isinstance(config, AdapterConfig) for config in configs):
+            raise UserError("adapters are told by one AdapterConfig or a list of them; each may have a name of its own")
         self.base = base_model
         self.configs = _named(configs)
         self.states = {name: State() for name in self.configs}

@@ -251,6 +251,12 @@ def test_what_cannot_be_adapted_is_said_in_one_line(base, asked, problem):
     assert all(parameter.requires_grad for parameter in base.parameters())
 
 
+@pytest.mark.parametrize("configs", [[], {"a": config(AdapterType.LORA)}, ["lora"]])
+def test_what_are_no_configurations_is_refused(configs):
+    with pytest.raises(UserError, match="one AdapterConfig or a list"):
+        AdapterModel(perceptron()[0], configs)
+
+
 @pytest.mark.parametrize("value", [7.5, 3, True, {"a": 1}, [[]], [None]])
 @pytest.mark.parametrize("name", ["target_modules", "modules_to_save"])
 def test_what_are_no_patterns_is_refused_by_name(name, value):
