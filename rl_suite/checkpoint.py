@@ -239,11 +239,6 @@ class CheckpointFolder:
         """Numbered checkpoints, oldest first."""
         return sorted(path for path in self.path.glob("step_*.ckpt") if NUMBERED.fullmatch(path.name))
 
-    def last_step(self) -> int:
-        """The number of the newest checkpoint; 0 without one."""
-        steps = self.steps()
-        return int(steps[-1].stem.removeprefix("step_")) if steps else 0
-
     def save(self, step: int, content: Mapping[str, Any], logs: Mapping[str, int] | None = None) -> Path:
         """Save under the number of steps, then delete all but the last ``keep``.
 

@@ -55,8 +55,9 @@ def _run(config: ExperimentConfig) -> bool:
         if run.status == "complete":
             with waiting("playing an episode for the report"):
                 keep_for_page(config, run)
+            step = run.logs.last_step()
             for name, pixels in pictures_of(run.path):
-                run.writer.add_image(name, pixels, run.checkpoints.last_step(), dataformats="HWC")  # type: ignore[no-untyped-call]
+                run.writer.add_image(name, pixels, step, dataformats="HWC")  # type: ignore[no-untyped-call]
     if run.status == "stopped":
         show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
         return False

@@ -136,7 +136,8 @@ class RunLog:
     @cached_property
     def writer(self) -> Events:
         """TensorBoard, in the run folder itself."""
-        return Events(self.folder, self._purge_step)
+        purge_step, self._purge_step = self._purge_step, None  # a writer that is opened again only goes on
+        return Events(self.folder, purge_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars as one line to ``metrics.jsonl`` only."""
@@ -145,6 +146,14 @@ class RunLog:
             self._metrics = AppendedFile(self.folder / METRICS)
         line = {"step": step, **{name: float(value) for name, value in values.items()}}
         self._metrics.write(f"{json.dumps(line)}\n".encode())
+
+    def last_step(self) -> int:
+        """The largest step that was logged, 0 before any; under a smaller one pictures make TensorBoard forget."""
+        path = self.folder / METRICS
+        if not is_plain_file(path):
+            return 0
+        lines = read_bytes(path, MOST_TEXT).decode().splitlines(keepends=True)
+        return max((_step_of(line) for line in lines if line.endswith("\n")), default=0)
 
     def sizes(self) -> dict[str, int]:
         """How long each log is, for a checkpoint; what a loss of power must not take is on the disk then."""

@@ -36,7 +36,7 @@ def row(each: Mapping[str, Any]) -> str:
     peer = "" if each["peer"] is None else f"{number(each['peer'])} ({each['peer_name']})"
     cells: Iterable[str] = (
         each["name"],
-        f"{number(each['ours'])} {each['unit']}",
+        f"{number(each['ours'])} {each['unit']}".rstrip(),
         peer,
         number(each["ratio"]),
         number(each["target"]),

@@ -88,9 +88,9 @@ def run_undisturbed(words: list[str]) -> int:
         sys.argv = arguments
 
 
-def no_curves(curves: object) -> str:
+def no_curves(curves: object) -> dict[str, str]:
     """In place of the pictures of a report."""
-    return ""
+    return {}
 
 
 def _train(words: list[str], output: Path, fault: Fault | None, struck: Path) -> None:

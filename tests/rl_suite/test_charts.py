@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from rl_suite.charts import CHARTS, COMPARED, describe, pictures_of
 from rl_suite.experiments import KINDS
-from rl_suite.logs import Events
+from rl_suite.logs import Events, RunLog
 
 
 def test_kinds_have_charts_and_numbers_to_compare():
@@ -64,3 +65,18 @@ def test_pictures_of_a_folder_are_its_own_and_no_links(tmp_path):
     assert name == "figs/map"
     assert pixels.shape == (3, 5, 3)
     assert (pixels == 7).all()
+
+
+def test_pictures_at_the_end_of_a_run_make_tensorboard_forget_nothing(tmp_path):
+    log = RunLog(tmp_path)
+    log.rewind(0, {})
+    for step in (1, 3, 4):
+        log.write(step, {"train/loss": 0.5})
+        log.writer.add_scalar("train/loss", 0.5, step)
+    log.close()
+    log.writer.add_image("figs/map", np.zeros((2, 2, 3), np.uint8), log.last_step(), dataformats="HWC")
+    log.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 3, 4]
+    assert [event.step for event in events.Images("figs/map")] == [4]

@@ -16,6 +16,7 @@ from rl_suite.run import Run
 
 ROOMS, HARD, BANDITS = "darkroom_distillation", "darkroom_hard_distillation", "bandit5_distillation"
 WSA = "durotaxis_wsa"
+HUGE = ["evaluation.n_tasks=1000000", "evaluation.episodes_per_task=100000"]
 LATE = [
     # baselines
     (ROOMS, ["distillation.trials.baselines=[ucb1]"], "'ucb1' cannot play"),
@@ -55,8 +56,8 @@ LATE = [
     (ROOMS, ["distillation.model.width=10000000"], "one training step needs .* GB"),
     (ROOMS, ["distillation.acting.window=10000000000"], "agents remember needs .* GB"),
     (ROOMS, ["distillation.trials.episodes=100000000000000"], "the returns of all episodes needs .* GB"),
-    (ROOMS, ["evaluation.episodes_per_task=1000000000000"], "episodes of the evaluation needs .* GB"),
-    ("darkroom", ["evaluation.episodes_per_task=1000000000000"], "episodes of the evaluation needs .* GB"),
+    (BANDITS, HUGE, "episodes of the evaluation needs .* GB"),
+    ("bandit_ppo", HUGE, "episodes of the evaluation needs .* GB"),
     ("sinusoid_maml", ["meta_learning.sinusoid.shots=1000000000000"], "the points of one outer step needs .* GB"),
     ("omniglot_maml", ["meta_learning.loop.tasks_per_step=10000000000"], "episodes of one outer step needs .* GB"),
     ("omniglot_maml", ["meta_learning.pictures.k_query=10000000000"], "one episode of the evaluation needs .* GB"),
