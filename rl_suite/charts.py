@@ -3,6 +3,7 @@
 Tags are regular expressions, as TensorBoard's custom scalars read them; everything else stays under Scalars.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard.summary import hparams
 
-from rl_suite.reading import is_plain_file
+from rl_suite.errors import UserError
+from rl_suite.reading import is_plain_file, read_bytes
 
 Layout = Mapping[str, Mapping[str, list[Any]]]
 
@@ -84,14 +86,15 @@ def describe(writer: Any, kind: str, settings: Mapping[str, Any]) -> None:
 
 
 def pictures_of(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Names and pixels (H, W, 3) of the pictures (.png) of a run folder, if they are not too many or too large."""
-    from PIL import Image
+    """Names and pixels (H, W, 3) of the pictures (.png) of a run folder, but damaged and too large ones."""
+    from rl_suite.pictures import decode
 
     found = sorted(path for path in folder.rglob("*.png") if path.name not in HIDDEN and is_plain_file(path))
     small = [path for path in found if path.stat().st_size <= LARGEST_PICTURE]
     for path in small[:MOST_PICTURES]:
-        with Image.open(path) as picture:
-            yield path.relative_to(folder).with_suffix("").as_posix(), np.asarray(picture.convert("RGB"))
+        with contextlib.suppress(UserError):  # one that cannot be read
+            pixels = decode(read_bytes(path, LARGEST_PICTURE), path.name, colour=True)
+            yield path.relative_to(folder).with_suffix("").as_posix(), pixels
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, bool | int | float | str]]:

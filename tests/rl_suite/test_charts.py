@@ -61,6 +61,7 @@ def test_pictures_of_a_folder_are_its_own_and_no_links(tmp_path):
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "elsewhere.png")
     (tmp_path / "run" / "link.png").symlink_to(tmp_path / "elsewhere.png")
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "run" / "projector_sprite.png")
+    (tmp_path / "run" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     ((name, pixels),) = pictures_of(tmp_path / "run")
     assert name == "figs/map"
     assert pixels.shape == (3, 5, 3)

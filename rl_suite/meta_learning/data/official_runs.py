@@ -21,7 +21,8 @@ from rl_suite.errors import UserError
 from rl_suite.meta_learning.data.framing import fit_drawings
 from rl_suite.meta_learning.data.images import as_images
 from rl_suite.meta_learning.data.omniglot import INK, find_folder
-from rl_suite.meta_learning.data.reading import decode, read_files
+from rl_suite.meta_learning.data.reading import read_files
+from rl_suite.pictures import decode
 
 LABELS = "class_labels.txt"
 Key = tuple[str, str, str]  # run, folder, file

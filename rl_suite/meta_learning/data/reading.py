@@ -4,7 +4,6 @@ An archive or a picture can claim to be far larger than it is. Names are never u
 before memory is taken, only picture formats are decoded, and only pictures below a limit.
 """
 
-import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,13 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from rl_suite.errors import UserError
+from rl_suite.pictures import decode
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF")
-MAX_SIDE = 4096  # pixels
 MAX_FILES = 200_000
 MAX_FILE_BYTES = 32 * 2**20  # of one file, unpacked
 MAX_TOTAL_BYTES = 2 * 2**30  # of all files, and of all decoded pictures
@@ -32,21 +29,6 @@ class Picture(NamedTuple):
     folders: tuple[str, ...]
     name: str
     pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3)
-
-
-def decode(content: bytes, source: str, colour: bool = False) -> NDArray[np.uint8]:
-    """Pixels of one picture: grey (H, W), or (H, W, 3).
-
-    Raises:
-        UserError: not a picture, damaged, or larger than ``MAX_SIDE`` pixels.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if max(image.size) > MAX_SIDE:
-                raise UserError(f"{source}: {image.width} x {image.height} pixels; at most {MAX_SIDE} a side are read")
-            return np.asarray(image.convert("RGB" if colour else "L"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise UserError(f"{source}: not a picture that can be read ({', '.join(FORMATS)}), or damaged") from None
 
 
 def read_pictures(path: Path, colour: bool = False) -> Iterator[Picture]:

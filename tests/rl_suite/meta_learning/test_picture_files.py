@@ -7,6 +7,7 @@ import torch
 from picture_toys import omniglot_zip, png
 from torch.utils.data import DataLoader
 
+from rl_suite import pictures
 from rl_suite.errors import UserError
 from rl_suite.meta_learning import OmniglotTaskDataset, load_omniglot_dataset
 from rl_suite.meta_learning.data import reading
@@ -114,13 +115,13 @@ def test_bombs_are_not_unpacked(tmp_path, monkeypatch):
     with zipfile.ZipFile(bomb, "w") as archive:
         archive.writestr("a/b/1.png", png(WHITE))
         archive.writestr("a/b/2.png", png(WHITE))
-    for name, limit, message in (
-        ("MAX_FILES", 1, "2 files"),
-        ("MAX_TOTAL_BYTES", 50, "more than"),
-        ("MAX_SIDE", 5, "6 x 6"),
+    for module, name, limit, message in (
+        (reading, "MAX_FILES", 1, "2 files"),
+        (reading, "MAX_TOTAL_BYTES", 50, "more than"),
+        (pictures, "MAX_SIDE", 5, "6 x 6"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(reading, name, limit)
+            patch.setattr(module, name, limit)
             with pytest.raises(UserError, match=message):
                 list(read_pictures(bomb))
 
