@@ -25,13 +25,14 @@ from rl_suite.symbolic.findings import Findings, findings_of, findings_record, f
 from rl_suite.symbolic.forms.candidates import forms_of
 from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
 from rl_suite.symbolic.landscape import Landscape
-from rl_suite.symbolic.laws.archive import Archive, noise_is_left
+from rl_suite.symbolic.laws.archive import Archive
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.pieces import Piece, piece_of
 from rl_suite.symbolic.laws.polish import Polisher
 from rl_suite.symbolic.laws.records import archive_record, read_archive
 from rl_suite.symbolic.robust import reweighed
 from rl_suite.symbolic.scaling import Scaling, scaling_of
+from rl_suite.symbolic.stopping import exact_long_enough, noise_long_enough
 
 if TYPE_CHECKING:
     from rl_suite.symbolic.evolution.guidance import Guidance
@@ -41,14 +42,10 @@ MAX_FINISHED = 8  # candidates finished per island and generation, cheapest firs
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
 CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
-GRACE, SHORT = 4_000, 16  # evaluations after an exact law of so many tokens; after longer ones in proportion, squared
 MOST_PLAIN = 1  # measured constants of an exact law for which no form with inner constants is looked for
 INNER_AFTER, ANGLES_AFTER = 2, 8  # generations before laws with inner constants, or of angles, are looked for
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 MOST_LOOKS = 4  # for outliers
-PATIENCE = 40_000  # evaluations without a better law before noise may end the search
-# With so few rows the tests for noise are weak, and so small an error is rarely noise: wait so many times longer.
-FEW_ROWS, FINE, DOUBT = 60, 1e-8, 4
 
 
 class Search:
@@ -121,22 +118,23 @@ class Search:
                 island.change_targets(targets, self.land.scorer)
 
     def _forgive_in_time(self) -> None:
-        """Look for outliers at half of the budget and before the end; other losses follow the law as it grows."""
+        """Look for outliers early, at half of the budget and before the end; other losses follow the law as it grows."""
+        early = self.generation == INNER_AFTER and not self.archive.solved
         half = self._looks == 0 and 2 * self.evaluations > self.budget and not self.archive.solved
         growing = self.options.loss != "squared" and self.generation.bit_count() == 1
         if half or (self.done and self._looks < MOST_LOOKS):
             self._looks += 1
-        elif not growing:
+        elif not (growing or early):
             return
-        if self._forgive() and self.reason != "budget":
+        if self._forgive(early) and self.reason != "budget":
             self.reason = ""
 
-    def _forgive(self) -> bool:
+    def _forgive(self, early: bool) -> bool:
         """Weigh the rows by what is known of the law, outliers by 0; whether that changes anything."""
         best, before = self.archive.best, self.data.weights
         if best is None:
             return False
-        weights = reweighed(self.scaling.apply(self.given), self.options.loss, best, list(self.archive))
+        weights = reweighed(self.scaling.apply(self.given), self.options.loss, best, list(self.archive), early)
         if weights is before or (
             weights is not None and before is not None and np.allclose(weights, before, rtol=0.01)
         ):
@@ -236,7 +234,8 @@ class Search:
                 self.guidance.learn(guests[0], island.error[last], island.tokens, island.error)
             for candidate in candidates[:MAX_FINISHED]:
                 self._finish(island, candidate)
-            self._check_exact()
+            if exact_long_enough(self.archive, self.evaluations):
+                self.reason = "exact"
         self.generation += 1
         if self.generation == INNER_AFTER:
             self._try_inner_constants()
@@ -249,26 +248,13 @@ class Search:
         self._check_stop()
         self._forgive_in_time()
 
-    def _check_exact(self) -> None:
-        """An exact law ends the search after a while in which a shorter form of it may turn up."""
-        best = self.archive.best
-        if best is None or not self.archive.solved:
-            return
-        longer = max(1.0, best.complexity / SHORT) ** 2
-        if self.evaluations - self.archive.found_at >= GRACE * longer:
-            self.reason = "exact"
-
     def _check_stop(self) -> None:
-        self._check_exact()
-        if self.done:
-            return
-        if self.evaluations >= self.budget:
+        if exact_long_enough(self.archive, self.evaluations):
+            self.reason = "exact"
+        elif self.evaluations >= self.budget:
             self.reason = "exact" if self.archive.solved else "budget"
-        elif self.options.stop_at_noise and self.archive.best is not None and self.generation % 5 == 0:
-            waited = self.evaluations - self.archive.found_at
-            doubtful = len(self.data.y) < FEW_ROWS or self.archive.best.nmse < FINE
-            patience = PATIENCE * (DOUBT if doubtful else 1)
-            if waited > max(patience, 2 * self.archive.found_at) and noise_is_left(self.archive.best, self.polisher):
+        elif self.options.stop_at_noise and self.generation % 5 == 0:
+            if noise_long_enough(self.archive, self.evaluations, self.polisher):
                 self.reason = "noise"
 
     def _begin(self) -> None:
