@@ -94,6 +94,7 @@ _PREFIXED: dict[str, Entry] = {
     "l": ("1/1000", "m3", 0), "t": ("1000", "kg", 0), "bar": ("100000", "m-1 kg s-2", 0),
     "cal": ("4.184", "m2 kg s-2", 0), "yr": ("31557600", "s", 0), "pc": ("96939420213600000", "m", -1),
     "Da": ("1.66053906892e-27", "kg", 0), "Wh": ("3600", "m2 kg s-2", 0), "Ah": ("3600", "s A", 0),
+    "M": ("1000", "m-3 mol", 0),
 }  # fmt: skip
 _PLAIN: dict[str, Entry] = {
     "min": ("60", "s", 0), "h": ("3600", "s", 0), "hr": ("3600", "s", 0), "d": ("86400", "s", 0),
@@ -107,7 +108,11 @@ _PLAIN: dict[str, Entry] = {
     "atm": ("101325", "m-1 kg s-2", 0), "Torr": ("101325/760", "m-1 kg s-2", 0),
     "mmHg": ("133.322387415", "m-1 kg s-2", 0), "psi": ("6894.757293168361", "m-1 kg s-2", 0),
     "kgf": ("9.80665", "m kg s-2", 0), "lbf": ("4.4482216152605", "m kg s-2", 0), "dyn": ("1e-5", "m kg s-2", 0),
-    "erg": ("1e-7", "m2 kg s-2", 0), "gauss": ("1e-4", "kg s-2 A-1", 0),
+    "erg": ("1e-7", "m2 kg s-2", 0), "gauss": ("1e-4", "kg s-2 A-1", 0), "rpm": ("1/30", "s-1", 1),
+    "rev": ("2", "", 1), "Ry": ("2.1798723611030e-18", "m2 kg s-2", 0), "hp": ("745.69987158227022", "m2 kg s-3", 0),
+    "mph": ("0.44704", "m s-1", 0), "kn": ("1852/3600", "m s-1", 0), "Jy": ("1e-26", "kg s-2", 0),
+    "D": ("3.33564e-30", "m s A", 0), "G": ("1e-4", "kg s-2 A-1", 0), "P": ("1/10", "m-1 kg s-1", 0),
+    "Ci": ("37000000000", "s-1", 0), "gal": ("0.003785411784", "m3", 0), "BTU": ("1055.05585262", "m2 kg s-2", 0),
 }  # fmt: skip
 # Names in full; those of the first line take prefixes in full.
 _LONG = {
@@ -118,7 +123,9 @@ _SYNONYMS = {
     "sec": "s", "kelvin": "K", "mole": "mol", "minute": "min", "hour": "h", "day": "d", "year": "yr", "degree": "deg",
     "radian": "rad", "coulomb": "C", "henry": "H", "weber": "Wb", "°": "deg", "Ω": "ohm", "Å": "angstrom",
     "Ohm": "ohm", "amp": "A", "inch": "in", "foot": "ft", "feet": "ft", "mile": "mi", "amu": "u", "parsec": "pc",
-    "torr": "Torr", "electronvolt": "eV", "siemens": "S",
+    "torr": "Torr", "electronvolt": "eV", "siemens": "S", "secs": "s", "mins": "min", "hrs": "h", "molar": "M",
+    "turn": "rev", "revolution": "rev", "knot": "kn", "pound": "lb", "ounce": "oz", "candela": "cd", "becquerel": "Bq",
+    "lumen": "lm", "lux": "lx", "dalton": "Da", "tonne": "t", "hectare": "ha", "horsepower": "hp", "lightyear": "ly",
 }  # fmt: skip
 _OFFSETS = {"degC": "K (add 273.15)", "°C": "K (add 273.15)", "celsius": "K (add 273.15)", "degF": "K", "°F": "K"}
 _SAME = str.maketrans({"µ": "u", "μ": "u", "Ω": "Ω", "Å": "Å", "−": "-", "·": "*", "⋅": "*", "×": "*", "∙": "*"})

@@ -20,6 +20,7 @@ from rl_suite.symbolic.search import Search
 from rl_suite.symbolic.weighing import LOSSES, row_weights
 
 SHOWN_LAW = 60  # characters of the best law beside the progress bar
+MAX_SHOWN = 60  # characters of a bad value in a message
 LENGTHS, SMALLEST_POPULATION, FEWEST_POINTS = (3, 128), 10, 4
 
 
@@ -35,6 +36,8 @@ def require_options(model: Any) -> Options:
     if limit is not None and not (_is_number(limit) and limit > 0):
         raise ValueError(f"time_limit={limit!r}: must be seconds, more than 0, or None")
     _kinds(model)
+    if not isinstance(model.prior, str | Path | None):
+        raise ValueError(f"prior={model.prior!r}: must be a file, 'shipped', 'auto', or None")
     _one_of(model.loss, "loss", LOSSES)
     _one_of(model.model_selection, "model_selection", SELECTIONS)
     _whole(model.proposals, "proposals", 1)
@@ -110,19 +113,30 @@ def seed_of(random_state: Any) -> int:
         return int(random_state.integers(2**31))
     if isinstance(random_state, int | np.integer) and random_state >= 0:
         return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError:
+        shown = " ".join(repr(random_state).split())[:MAX_SHOWN]
+        raise ValueError(
+            f"random_state={shown}: must be a whole number from 0 on, a numpy RandomState or Generator, or None"
+        ) from None
 
 
 def weights_of(y: NDArray[np.float64], sample_weight: Any, y_error: Any, loss: str) -> NDArray[np.float64] | None:
     """Weights (n,) of the rows out of what ``fit`` is given: numbers for all rows, or one for each."""
-    weight, error = (None if rows is None else _of_each_row(rows, y) for rows in (sample_weight, y_error))
+    given = {"sample_weight": sample_weight, "y_error": y_error}
+    weight, error = (None if rows is None else _of_each_row(rows, y, name) for name, rows in given.items())
     return row_weights(y, weight, error, loss)
 
 
-def _of_each_row(given: Any, y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _of_each_row(given: Any, y: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     if isinstance(given, int | float | np.number):
         return np.full(y.shape, float(given))
-    rows = np.asarray(column_or_1d(given), dtype=np.float64)
+    try:
+        rows = np.asarray(column_or_1d(given), dtype=np.float64)
+    except (TypeError, ValueError):
+        shown = " ".join(repr(given).split())[:MAX_SHOWN]
+        raise ValueError(f"{name}={shown}: must be a number, or one for each of the {len(y)} rows") from None
     check_consistent_length(y, rows)
     return rows
 
@@ -134,6 +148,9 @@ def chosen_columns(columns: Sequence[str] | None, names: Sequence[str]) -> list[
     missing = [str(name) for name in columns if str(name) not in names]
     if missing or not len(columns):
         raise ValueError(f"columns: {', '.join(missing) or 'none'} given; X has {', '.join(names)}")
+    twice = next((str(name) for i, name in enumerate(columns) if name in columns[:i]), None)
+    if twice is not None:
+        raise ValueError(f"columns: {twice!r} is named twice")
     return [list(names).index(str(name)) for name in columns]
 
 

@@ -104,7 +104,8 @@ def _settled(laws: Sequence[Law], polisher: Polisher, signs: dict[str, str]) -> 
     """A law in its printed form, with the constants of least squares and the numbers that the data support."""
     as_found = polisher.priced(*laws)
     printed = _printed(polisher.priced(*(_doubting(law) for law in laws)), polisher, signs)
-    finished = polisher.finish(*printed.laws)
+    # once more: what was an exponent, as in log(x**(17/4)), may be a factor in print
+    finished = polisher.finish(*(_doubting(law) for law in printed.laws))
     if not finished.nmse <= max(1.0, as_found.nmse):  # the fit ran away, or a number is worse than the mean
         finished = as_found
     return _printed(finished, polisher, signs)

@@ -58,6 +58,7 @@ class Search:
         budget: evaluations.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is no number in double precision is worthless, no more
     def __init__(self, data: Data, options: Options, seed: int, budget: int):
         self.given, self.options, self.budget, self.seed = data, options, budget, seed
         self.scaling = scaling_of(data) if options.known is None else Scaling((0,) * len(data.variables), 0)
@@ -175,6 +176,7 @@ class Search:
         """The law of least price so far; the mean of y before anything is found."""
         return self.findings().chosen.law
 
+    @np.errstate(over="ignore", invalid="ignore")
     def findings(self) -> Findings:
         """The laws so far as they are handed over: in the numbers of the data, least squares, as they are printed."""
         if self._findings is None or self._findings[0] != self.evaluations:

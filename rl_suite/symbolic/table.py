@@ -89,6 +89,9 @@ def read_table(
     if unknown:
         role = "an input" if unknown[0] in columns else "a weight or an error"
         raise UserError(f"{path.name}: {shortened(unknown[0])!r} cannot be {role}; the columns are: {_listed(header)}")
+    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    if twice is not None:
+        raise UserError(f"{path.name}: columns=... names {shortened(twice)!r} twice")
     messages: list[str] = []
     if len(rows) > MAX_ROWS:
         keep = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
@@ -267,10 +270,11 @@ def _numbers(path: Path, column: int, name: str, rows: list[list[str]]) -> NDArr
 def formula_names(names: Sequence[str]) -> list[str]:
     """Column names as identifiers that mean nothing else in formulas."""
     result: list[str] = []
+    kept = {name for name in names if name.isascii() and name.isidentifier() and _allowed(name)}
     for name in names:
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "x"
         plain = f"x_{plain}" if plain[0].isdigit() else plain
-        while plain in result or not _allowed(plain):
+        while plain in result or not _allowed(plain) or (plain in kept and plain != name):
             plain += "_"
         result.append(plain)
     return result

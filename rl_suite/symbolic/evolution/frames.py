@@ -127,6 +127,7 @@ def orthonormal(columns: list[Values]) -> Values:
     return np.array(basis).reshape(len(basis), len(columns[0]))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a target that is no number is refused
 def make_target(
     name: str, X: Values, y: Values, scale: Values | None = None, weights: Values | None = None
 ) -> Target | None:
@@ -150,7 +151,10 @@ def make_target(
     usable = [row for row in log_x if np.isfinite(row).all() and np.ptp(row) > 1e-12]
     allowed = bool((log_weight > 0).mean() > 0.9)
     basis = orthonormal([log_weight, *(log_weight * row for row in usable)]) if allowed else np.zeros((0, len(y)))
-    ones = weight / np.linalg.norm(weight)
+    size_of_weights = float(np.linalg.norm(weight))
+    if not 0 < size_of_weights < np.inf:
+        return None
+    ones = weight / size_of_weights
     power = log_weight * log_t
     for _ in range(2):
         power = power - basis.T @ (basis @ power)

@@ -24,9 +24,11 @@ class Fit:
 
 
 def least_squares(columns: Values, target: Values) -> Fit:
-    """Coefficients of ``columns`` (n, k) for ``target`` (n,); dependent columns get 0."""
-    scale = np.linalg.norm(columns, axis=0)
+    """Coefficients of ``columns`` (n, k) for ``target`` (n,); dependent columns, and such as are no numbers, get 0."""
+    columns = np.where(np.isfinite(columns).all(axis=0), columns, 0.0)
+    scale = np.abs(columns).max(axis=0)  # first, so that squares stay numbers
     scale[scale == 0] = 1.0
+    scale *= np.maximum(np.linalg.norm(columns / scale, axis=0), 1e-300)
     U, s, Vt = np.linalg.svd(columns / scale, full_matrices=False)
     keep = s > 1e-11 * s[0]
     inverse = (Vt[keep].T / s[keep]) @ U[:, keep].T

@@ -10,7 +10,7 @@ from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, unary, w
 
 Values = NDArray[np.float64]
 MIN_ROWS = 2  # a law of two constants says something about more
-LARGEST_LOG = 200.0  # natural; beyond, a factor is no number to begin a fit with
+LARGEST_LOG = 650.0  # natural; beyond, a factor is no number to begin a fit with
 
 
 def baselines(X: Values, y: Values, variables: Sequence[Piece]) -> Iterator[tuple[str, Piece]]:

@@ -104,7 +104,7 @@ def _occupied_inverse(x: Values) -> Values:
 def _stretches(x: Values) -> Values:
     """Curvatures of 1/sqrt(1 - theta x^2): slow and fast, and with the other sign."""
     size = np.geomspace(3e-4, 0.97, 9)
-    return np.asarray(np.concatenate([size, -10 * size[::2]]) / float(np.abs(x).max()) ** 2)
+    return np.asarray(np.concatenate([size, -10 * size[::2]]) / np.square(np.abs(x).max()))
 
 
 def _stretch(x: Values, theta: Values) -> Values:

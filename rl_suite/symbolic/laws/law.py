@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from envs.symbolic.pointwise import evaluate_pointwise
 from envs.symbolic.tokens import CONSTANT, COS, LITERAL, POW, SIN, TAN, VARIABLE, Library, Program
+from rl_suite.symbolic.laws.names import latex_name
 from rl_suite.symbolic.laws.numbers import SCALE_BITS, Exact
 
 Values = NDArray[np.float64]
@@ -149,7 +150,8 @@ class Law:
         """As LaTeX, with measured constants to ``digits`` significant digits, or ``named``."""
         expression = self.sympy(named=named)
         rounded = {number: sympy.Float(number, digits) for number in expression.atoms(sympy.Float)}
-        return str(sympy.latex(expression.xreplace(rounded)))
+        printed = expression.xreplace(rounded)
+        return str(sympy.latex(printed, symbol_names={s: latex_name(s.name) for s in printed.free_symbols}))
 
     def infix(self, digits: int = 5, named: bool = False) -> str:
         """As readable text, simplified by sympy's automatic rules only; measured constants may be ``named``."""

@@ -137,6 +137,8 @@ def _candidates(target: float, width: float) -> list[Fraction]:
     near = np.flatnonzero(np.abs(values - target) <= width)
     if len(near):
         return [ordered[int(near[0])]]
+    if not math.isfinite(target * 1000):
+        return []
     whole = round(target)
     if 64 < whole < 10_000 and abs(whole - target) <= width:
         return [Fraction(whole)]

@@ -47,7 +47,7 @@ _RESERVED = {
     "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "np", "law", "sign_of",
     "and", "as", "assert", "async", "await", "class", "def", "del", "elif", "except", "finally", "from", "global",
     "import", "in", "is", "lambda", "None", "nonlocal", "not", "or", "pass", "raise", "True", "False", "try", "with",
-    "yield", "y0", "y1", "yn", "j0", "j1", "jn", "gamma", "main",
+    "yield", "y0", "y1", "yn", "j0", "j1", "jn", "gamma", "main", "NAN", "INFINITY", "HUGE_VAL", "HUGE", "MAXFLOAT",
 }  # fmt: skip
 
 
@@ -87,7 +87,13 @@ def _uses(law: Law, name: str) -> bool:
 
 
 def _argument_names(law: Law) -> list[str]:
-    return [f"{name}_" if name in _RESERVED or name in _C else name for name in law.library.variables]
+    """Names of columns that no language has a meaning for; two columns never get one name."""
+    found: list[str] = []
+    for name in law.library.variables:
+        while name in _RESERVED or name in _C or name.startswith(("M_", "FP_", "MATH_")) or name in found:
+            name = f"{name}_" if not name.startswith(("M_", "FP_", "MATH_")) else f"_{name}"
+        found.append(name)
+    return found
 
 
 def _written(law: Law, phrases: dict[str, str], names: Sequence[str]) -> str:
