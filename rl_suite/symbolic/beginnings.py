@@ -44,13 +44,15 @@ def angle_laws(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Ite
 
 
 def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str]) -> Iterator[Offer]:
-    """Laws with constants inside functions of one variable or waves of products; units would need pure numbers."""
-    if data.units is not None and not data.units.free_constant:
-        return
+    """Laws with constants inside functions of one variable, a pure number where constants are, or waves of products."""
     pieces = [Piece((name,)) for name in data.variables]
+    pure = data.units is not None and not data.units.free_constant
+    inside = [i for i in range(len(pieces)) if not (pure and data.units is not None and data.units.variables[i].any())]
     for own in rows[:MAX_OPENERS]:
         X, y = np.ascontiguousarray(data.X[own].T), data.y[own]
-        for piece, tried in inner_laws(X, y, pieces, functions, MOST_INNER):
+        for piece, tried in inner_laws(X, y, pieces, functions, MOST_INNER, inside):
             yield [piece], tried
+        if pure:
+            continue
         for piece, tried in waves_in_products(X, y, pieces, functions):
             yield [piece], tried

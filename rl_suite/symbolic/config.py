@@ -1,5 +1,6 @@
 """Settings of a search for laws (``kind: symbolic``)."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,32 @@ def _as_list(files: Any) -> Any:
     return [files] if isinstance(files, str | Path) else files
 
 
+def _as_text(value: Any) -> Any:
+    """Numbers as they were typed: a column may be called 3, and 2 is a literal."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _as_texts(values: Any) -> Any:
+    """One name is a list of one."""
+    values = [values] if isinstance(values, str | int | float) else values
+    return [_as_text(value) for value in values] if isinstance(values, list | tuple) else values
+
+
+def _functions(given: Any) -> Any:
+    if not isinstance(given, list | tuple | dict):
+        raise ValueError("must be a list of names, or a mapping of names to formulas")
+    return given
+
+
+def _errors(given: Any) -> Any:
+    if isinstance(given, int | float) and not (given > 0 and math.isfinite(given)):
+        raise ValueError("must be a column, or a number more than 0")
+    return given
+
+
 Files = Annotated[tuple[Path, ...], Field(min_length=1), BeforeValidator(_as_list)]
+Name = Annotated[str, BeforeValidator(_as_text)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_texts)]
 
 
 class SearchSection(Section):
@@ -21,10 +47,10 @@ class SearchSection(Section):
 
     budget: Count
     """Programs that may be evaluated on the data."""
-    functions: tuple[str | dict[str, str], ...] | dict[str, str]
+    functions: Annotated[tuple[str | dict[str, str], ...] | dict[str, str], BeforeValidator(_functions)]
     """Functions of the programs, out of ``envs.symbolic.tokens.OPERATIONS``, and of your own by their formulas, such as
     ``[add, mul, {hill: "x**n/(k**n + x**n)"}]``; a mapping alone stands beside the usual ones."""
-    literals: tuple[str, ...]
+    literals: Names
     """Numbers that programs may hold beside the fitted ones."""
     max_length: Annotated[int, Field(ge=3, le=128)]
     """Longest program in tokens, inside its frame."""
@@ -68,12 +94,12 @@ class SymbolicConfig(ExperimentConfig):
     data: Files | None
     """CSV file with a header, or the name of a shipped example; null: the planets. Several files ``[a.csv,b.csv]``:
     one law for all, whose measured constants each file has for itself."""
-    target: str | None
+    target: Name | None
     """Column to explain; with ``time``: the states, ``x,y``."""
-    time: str | None
+    time: Name | None
     """Column of times, for laws of motion: dx/dt of every state of ``target`` is explained by the states. Several files
     are several trajectories. null: the rows are no trajectory."""
-    columns: tuple[str, ...]
+    columns: Names
     """Input columns; all other numeric columns if empty."""
     units: dict[str, str] | None
     """Unit of every column used, such as ``{period: s, axis: m}``; null: units are not checked."""
@@ -83,9 +109,9 @@ class SymbolicConfig(ExperimentConfig):
     """A sub-expression known to matter, such as ``sin(theta)``; programs may use it as one token."""
     skeleton: str | None
     """The form of the law with one hole, such as ``x*exp(?)``: only the hole is searched."""
-    sample_weight: str | None
+    sample_weight: Name | None
     """Column with the weights of the rows, their relative precision; it is no input."""
-    y_error: str | Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    y_error: Annotated[str | float | None, BeforeValidator(_errors)]
     """Column with the standard errors of the target (it is no input), or one number for all rows."""
     loss: str
     """``squared``, or another of ``rl_suite.symbolic.weighing.LOSSES``."""

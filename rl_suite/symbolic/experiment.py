@@ -69,6 +69,8 @@ def table_of(config: SymbolicConfig) -> Table:
     if files is not None and config.target is None:
         raise UserError(f"{files[0]}: which column is to be explained? target=COLUMN")
     target = config.target or EXAMPLE_TARGET
+    if config.free_constants and not config.units:
+        raise UserError("free_constants=true: says something of units only; give units=... too")
     require_known(config.loss, LOSSES, "loss")
     require_known(config.model_selection, SELECTIONS, "model_selection")
     weighing = Weighing(config.sample_weight, config.y_error, config.loss)

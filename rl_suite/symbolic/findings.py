@@ -104,8 +104,10 @@ def _settled(laws: Sequence[Law], polisher: Polisher, signs: dict[str, str]) -> 
     """A law in its printed form, with the constants of least squares and the numbers that the data support."""
     as_found = polisher.priced(*laws)
     printed = _printed(polisher.priced(*(_doubting(law) for law in laws)), polisher, signs)
-    # once more: what was an exponent, as in log(x**(17/4)), may be a factor in print
-    finished = polisher.finish(*(_doubting(law) for law in printed.laws))
+    again = printed.laws
+    if not any(e is not None and e.given for e in laws[0].exact):  # in print these are parts of other numbers
+        again = tuple(_doubting(law) for law in again)  # what was an exponent, as in log(x**(17/4)), may be a factor
+    finished = polisher.finish(*again)
     if not finished.nmse <= max(1.0, as_found.nmse):  # the fit ran away, or a number is worse than the mean
         finished = as_found
     return _printed(finished, polisher, signs)

@@ -123,9 +123,7 @@ def blinding(y: Values) -> Flags:
     return flags
 
 
-def reweighed(
-    data: Data, loss: str, best: Finished, laws: Iterable[Finished], early: bool = False
-) -> Values | None:
+def reweighed(data: Data, loss: str, best: Finished, laws: Iterable[Finished], early: bool = False) -> Values | None:
     """Weights (n,) of the rows for what is known of the law by now, 0 for outliers; None if all count alike.
 
     ``early``: little is known of the law yet; few rows are left out, and such as hide all others are left out on trial.
@@ -142,7 +140,7 @@ def reweighed(
 
 
 def _fitted_by(loss: str, laws: Sequence[Law], data: Data, kept: Polisher) -> tuple[list[Law], Values]:
-    """Laws of the datasets fitted by a loss that forgives, and the factors (n,) of the rows' weights that this means."""
+    """Laws of the datasets fitted by a loss that forgives, and the factors (n,) of the weights that this means."""
     rows, factor, now = np.concatenate(kept.rows), np.ones(len(data.y)), kept
     for _ in range(ROUNDS):
         fitted = [law for law, _ in now.fit(*laws)]

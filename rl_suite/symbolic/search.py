@@ -46,6 +46,7 @@ MOST_PLAIN = 1  # measured constants of an exact law for which no form with inne
 INNER_AFTER, ANGLES_AFTER = 2, 8  # generations before laws with inner constants, or of angles, are looked for
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
 MOST_LOOKS = 4  # for outliers
+NOISE_EVERY = 5  # generations after which a search is asked whether only noise is left
 
 
 class Search:
@@ -119,7 +120,7 @@ class Search:
                 island.change_targets(targets, self.land.scorer)
 
     def _forgive_in_time(self) -> None:
-        """Look for outliers early, at half of the budget and before the end; other losses follow the law as it grows."""
+        """Look for outliers early, at half of the budget and before the end; other losses follow the growing law."""
         early = self.generation == INNER_AFTER and not self.archive.solved
         half = self._looks == 0 and 2 * self.evaluations > self.budget and not self.archive.solved
         growing = self.options.loss != "squared" and self.generation.bit_count() == 1
@@ -255,9 +256,8 @@ class Search:
             self.reason = "exact"
         elif self.evaluations >= self.budget:
             self.reason = "exact" if self.archive.solved else "budget"
-        elif self.options.stop_at_noise and self.generation % 5 == 0:
-            if noise_long_enough(self.archive, self.evaluations, self.polisher):
-                self.reason = "noise"
+        elif self.options.stop_at_noise and self.generation % NOISE_EVERY == 0:
+            self.reason = "noise" if noise_long_enough(self.archive, self.evaluations, self.polisher) else ""
 
     def _begin(self) -> None:
         self._offer_all(first_laws(self.data, self.polisher.rows, self.options.custom))

@@ -3,7 +3,8 @@
 from rl_suite.symbolic.laws.archive import Archive, noise_is_left
 from rl_suite.symbolic.laws.polish import Polisher
 
-GRACE, SHORT = 4_000, 16  # evaluations after an exact law of so many tokens; after longer ones in proportion, squared
+GRACE, SHORT = 4_000, 16  # evaluations after an exact law of so many tokens
+LONGER = 4.0  # times as many at least after a longer one, and in proportion to the square of its length
 PATIENCE = 40_000  # evaluations without a better law before noise may end the search
 # With so few rows the tests for noise are weak, and so small an error is rarely noise: wait so many times longer.
 FEW_ROWS, FINE, DOUBT = 60, 1e-8, 4
@@ -14,7 +15,7 @@ def exact_long_enough(archive: Archive, evaluations: int) -> bool:
     best = archive.best
     if best is None or not archive.solved:
         return False
-    longer = max(1.0, best.complexity / SHORT) ** 2
+    longer = 1.0 if best.complexity <= SHORT else max(LONGER, (best.complexity / SHORT) ** 2)
     return evaluations - archive.found_at >= GRACE * longer
 
 

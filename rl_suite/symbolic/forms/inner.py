@@ -41,13 +41,16 @@ class Found:
 
 
 def inner_laws(
-    X: Values, y: Values, variables: Sequence[Piece], functions: Sequence[str], limit: int
+    X: Values, y: Values, variables: Sequence[Piece], functions: Sequence[str], limit: int, which: Sequence[int]
 ) -> Iterator[tuple[Piece, int]]:
-    """The ``limit`` best laws for X (d, n), y (n,), and the grid points that were tried before each."""
+    """The ``limit`` best laws for X (d, n), y (n,), and the grid points that were tried before each.
+
+    ``which`` variables may stand beside inner constants; the first ``MAX_VARIABLES`` of them are looked at.
+    """
     if X.shape[1] > MAX_POINTS:
         rows = np.linspace(0, X.shape[1] - 1, MAX_POINTS).astype(np.int64)
         X, y = X[:, rows], y[rows]
-    yield from _shaped_laws(X, y, variables, functions, SHAPES, range(min(len(X), MAX_VARIABLES)), limit)
+    yield from _shaped_laws(X, y, variables, functions, SHAPES, which[:MAX_VARIABLES], limit)
 
 
 def waves_in_products(

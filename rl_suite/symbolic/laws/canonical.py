@@ -24,6 +24,7 @@ from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, raised, 
 Values = NDArray[np.float64]
 LARGEST_POWER = 64  # whole exponents that are written by squares and cubes
 ROUNDS = 4  # of rewriting and reading back, until nothing changes
+LARGEST_SQUARE = 10  # terms of a sum that may be the square of another
 LARGEST_WHOLE = 10**6  # numerator or denominator of a number that is kept as exact
 
 _FUNCTIONS: dict[type, str] = {
@@ -107,6 +108,10 @@ def _normal(expression: sympy.Expr) -> sympy.Expr:
         constant, rest = expression.args[0].as_independent(*expression.free_symbols, as_Add=True)
         if constant != 0:
             return _folded(sympy.exp(constant)) * sympy.exp(rest)
+    if expression.is_Pow and expression.base.is_Add and expression.exp.is_Rational and expression.exp.q == 2:
+        root = _root_of_square(expression.base)
+        if root is not None:
+            return _normal(sympy.Abs(root) ** (2 * expression.exp))
     if expression.is_Pow and expression.base.is_Add and expression.exp.is_number:
         factor = _common_factor(expression.base)
         if factor != 1:
@@ -114,6 +119,16 @@ def _normal(expression: sympy.Expr) -> sympy.Expr:
     if expression.is_Mul:
         return _with_plain_sums(expression)
     return expression
+
+
+def _root_of_square(total: sympy.Expr) -> sympy.Expr | None:
+    """f where a sum is f**2 for a polynomial f with exact coefficients: sqrt(x**2 - 2*x + 1) is Abs(x - 1)."""
+    if len(total.args) > LARGEST_SQUARE or total.has(sympy.Float) or not total.is_polynomial(*total.free_symbols):
+        return None
+    front, factors = sympy.factor_list(total)
+    if not (front.is_positive and all(power % 2 == 0 for _, power in factors)):
+        return None
+    return sympy.sqrt(front) * sympy.Mul(*(factor ** (power // 2) for factor, power in factors))
 
 
 def _with_plain_sums(product: sympy.Expr) -> sympy.Expr:

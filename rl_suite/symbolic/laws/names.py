@@ -1,4 +1,4 @@
-"""Names of columns in LaTeX: what is printed is the name, whatever sympy would make of ``fabs``, ``crowbar`` or ``x0_``."""
+"""Names of columns in LaTeX: they are printed as they are, whatever sympy would make of ``fabs`` or ``crowbar``."""
 
 import re
 
@@ -24,5 +24,5 @@ def latex_name(name: str) -> str:
 def _letter(word: str) -> str:
     if word in tex_greek_dictionary:
         return str(tex_greek_dictionary[word])
-    known = word in other_symbols or word.lower() in greek_letters_set
+    known = word in other_symbols or (word.lower() in greek_letters_set and word in (word.lower(), word.capitalize()))
     return f"\\{word}" if known else word

@@ -171,3 +171,18 @@ def test_any_text_is_a_unit_or_one_clear_line(text):
     assert np.isfinite(size)
     assert size > 0
     assert said == "" or (said.startswith("unit ") and "\n" not in said)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "powers"),
+    [
+        ("rpm", np.pi / 30, {"s": -1}),
+        ("mM", 1.0, {"mol": 1, "m": -3}),
+        ("hrs", 3600.0, {"s": 1}),
+        ("knots", 1852 / 3600, {"m": 1, "s": -1}),
+    ],
+)
+def test_units_of_laboratories_and_ships(text: str, size: float, powers: dict[str, int]) -> None:
+    measure = read_unit(text)
+    assert measure.scale.value == pytest.approx(size)
+    assert {name: int(power) for name, power in measure.powers.items()} == powers

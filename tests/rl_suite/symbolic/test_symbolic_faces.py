@@ -170,3 +170,55 @@ def test_constraints_on_the_command_line_use_the_names_of_the_table(tmp_path: Pa
     wrong = config_of(f"data={path}", "target=y", "constraints={monotone: {c: decreasing}}")
     with pytest.raises(UserError, match="'c' is not known"):
         build_search(wrong, table.data, table.renamed)
+
+
+def test_names_of_columns_may_be_numbers_and_one_name_is_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    np.savetxt(path, np.column_stack([X, X[:, 0] / X[:, 1]]), delimiter=",", header="1,b,3", comments="")
+    config = config_of(f"data={path}", "target=3", "columns=1", "search.literals=[1,2,3]")
+    assert table_of(config).data.variables == ("x_1",)
+    assert options_of(config).literals == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("free_constants=true", "says something of units only"),
+        ("columns=[a,a]", "names 'a' twice"),
+        ("search.functions=sin", "must be a list of names"),
+        ("y_error=0", "a number more than 0"),
+        ("search.prior=nofile", "cannot be opened"),
+    ],
+)
+def test_bad_settings_are_one_line_on_the_command_line(tmp_path: Path, setting: str, message: str) -> None:
+    base = [f"data={csv(tmp_path, X[:, 0])}", "target=y"]
+
+    def attempt() -> None:
+        config = config_of(*base, setting)
+        build_search(config, table_of(config).data)
+
+    with pytest.raises(UserError, match=message) as caught:
+        attempt()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": ["x0", "x0"]}, "'x0' is named twice"),
+        ({"prior": 3}, "must be a file"),
+        ({"random_state": np.random.SeedSequence(5)}, "random_state=SeedSequence"),
+        ({"random_state": -1}, "whole number from 0 on"),
+        ({"random_state": [1, 2]}, "whole number from 0 on"),
+    ],
+)
+def test_bad_options_are_one_line_in_python(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        SymbolicRegressor(budget=500, **options).fit(X, X[:, 0])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("y_error", "a"), ("sample_weight", [["a"]] * 60)])
+def test_bad_weights_are_one_line_that_names_them(name: str, rows: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name}=.*must be a number, or one for each of the 60 rows"):
+        SymbolicRegressor(budget=500).fit(X, X[:, 0], **{name: rows})

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from rl_suite.symbolic.laws.pieces import from_program
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.output.choice import choose
 from rl_suite.symbolic.output.exports import c_code, latex_table, python_code, torch_module
+from rl_suite.symbolic.table import formula_names
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.5, 3, (60, 2))
@@ -219,3 +221,19 @@ def test_the_chosen_law_is_listed_though_a_simpler_one_may_have_less_error() -> 
     axes = fitted.plot().axes
     assert len(axes[0].lines[1].get_xdata()) > 100  # the law between the rows
     assert (np.diff(axes[2].lines[1].get_ydata()) <= 0).all()
+
+
+def test_no_name_of_a_column_is_a_word_of_the_language(tmp_path: Path) -> None:
+    library = Library("full", ["lambda", "M_PI", "None", "int", "int_"], constant=True)
+    expression = parse("lambda + 2*M_PI + 4*None + 8*int + 16*int_", library)
+    law = from_program(expression.program, expression.constants.tolist(), library).law(library)
+    scope: dict[str, Any] = {}
+    exec(python_code(law), scope)
+    assert scope["law"](*np.eye(5)).tolist() == [1, 2, 4, 8, 16]
+    arguments = re.findall(r"double (\w+)[,)]", c_code(law))
+    assert len(set(arguments)) == 5
+    assert not {"M_PI", "int", "lambda"} & set(arguments)
+
+
+def test_names_in_formulas_keep_those_that_are_plain() -> None:
+    assert formula_names(["a b", "a_b", "a-b", "sin"]) == ["a_b_", "a_b", "a_b__", "sin_"]

@@ -11,7 +11,7 @@ from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.laws.pieces import from_program
 from rl_suite.symbolic.laws.polish import Finished, Polisher
 from rl_suite.symbolic.report import Report
-from rl_suite.symbolic.robust import loss_weights, outliers, reweighed
+from rl_suite.symbolic.robust import blinding, loss_weights, outliers, reweighed
 from rl_suite.symbolic.search import Search
 
 SMALL = Options(population=100)
@@ -128,3 +128,45 @@ def test_the_estimator_names_outliers_and_resamples_rows() -> None:
     assert all(c.interval is not None for c in model.constants_)
     with pytest.raises(ValueError, match="samples=1: must be"):
         model.bootstrap(1)
+
+
+@pytest.mark.parametrize(("factor", "rows"), [(1e3, [11]), (1e9, [50]), (1e6, [3, 90])])
+def test_rows_that_hide_all_others_are_named_too(factor: float, rows: list[int]) -> None:
+    X, y = table(7)
+    y[rows] *= factor
+    search = Search(Data(X, y, ("x0", "x1")), SMALL, 0, 30_000)
+    search.run()
+    assert search.outliers.tolist() == rows
+    assert str(search.law) == "2*x0**2/x1"
+
+
+def test_a_constant_inside_a_function_is_found_beside_an_outlier() -> None:
+    x = np.linspace(0, 6, 120)
+    y = 5 / (1 + np.exp(-1.3 * (x - 2.2)))
+    y[40] += 9
+    search = Search(Data(x[:, None], y, ("x",)), SMALL, 0, 30_000)
+    search.run()
+    assert search.outliers.tolist() == [40]
+    assert search.reason == "exact"
+
+
+@pytest.mark.parametrize("loss", ["huber", "absolute"])
+def test_losses_that_forgive_name_a_fifth_of_the_rows(loss: str) -> None:
+    X, y = table(8)
+    rows = np.sort(np.random.default_rng(2).permutation(150)[:30])
+    y[rows] *= 6
+    search = Search(Data(X, y, ("x0", "x1")), Options(population=100, loss=loss), 0, 20_000)
+    search.run()
+    assert search.outliers.tolist() == rows.tolist()
+    assert str(search.law) == "2*x0**2/x1"
+
+
+def test_a_heavy_tail_that_is_a_law_is_no_outlier() -> None:
+    rng = np.random.default_rng(1)
+    X = 10 ** rng.uniform(-2, 2, (100, 3))
+    X[4] = 1e4
+    y = np.sqrt(X[:, 0] ** 3 * X[:, 1] + np.sin(X[:, 2]) ** 2 / X[:, 1])
+    assert np.flatnonzero(blinding(y)).tolist() == [4]
+    search = Search(Data(X, y, ("a", "b", "c")), SMALL, 0, 12_000)
+    search.run()
+    assert len(search.outliers) == 0

@@ -64,3 +64,21 @@ def test_numbers_that_underflow_do_not_set_the_size_of_the_target() -> None:
     y = np.exp(-(ratio[:, 0] ** 2))  # down to 1e-250
     assert y.min() < 1e-200
     assert scaling_of(Data(ratio, y, ("r",))).trivial
+
+
+@pytest.mark.parametrize(
+    ("law", "columns"),
+    [
+        (lambda a, b: np.log(a), [(-300, 300), (0, 1)]),
+        (lambda a, b: np.sqrt(a), [(-300, 300), (0, 1)]),
+        (lambda a, b: a * b, [(-150, 150), (-150, 150)]),
+        (lambda a, b: b / 2, [(-300, 300), (307.9, 308.2)]),
+        (lambda a, b: b**2 + np.log(a), [(-300, 300), (0, 0.3)]),
+    ],
+)
+def test_columns_over_hundreds_of_decades(law, columns: list[tuple[float, float]]) -> None:
+    rng = np.random.default_rng(3)
+    X = np.column_stack([10.0 ** rng.uniform(low, high, 60) for low, high in columns])
+    y = law(*X.T)
+    model = SymbolicRegressor(budget=6_000, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)

@@ -132,3 +132,37 @@ def test_an_absolute_value_of_one_sign_is_no_absolute_value(text: str, printed: 
     (found,) = settled_laws([whole], POSITIVE, [X])
     assert str(found) == printed
     np.testing.assert_allclose(found.predict(X), whole.predict(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("sqrt(x^2 - 2*x + 1)", "Abs(x - 1)"),
+        ("sqrt(4*x^2 + 12*x*z + 9*z^2)", "Abs(2*x + 3*z)"),
+        ("1/sqrt(x^4 - 4*x^2 + 4)", "1/Abs(x**2 - 2)"),
+        ("sqrt(x^2 + 1)", "sqrt(x**2 + 1)"),
+    ],
+)
+def test_the_root_of_a_square_is_an_absolute_value(text: str, printed: str) -> None:
+    library = Library("full", ["x", "z"], constant=True)
+    expression = parse(text, library)
+    read = from_program(expression.program, expression.constants.tolist(), library)
+    numbers = tuple((value, Exact.whole(round(value))) for value, _ in read.numbers)
+    assert str(canonical(replace(read, numbers=numbers).law(library), {})) == printed
+
+
+@pytest.mark.parametrize(
+    ("name", "latex"),
+    [
+        ("fabs", "fabs"),
+        ("crowbar", "crowbar"),
+        ("M_PI", r"M_{PI}"),
+        ("x0_", r"x_{0\_}"),
+        ("alpha_2", r"\alpha_{2}"),
+        ("Theta", r"\Theta"),
+    ],
+)
+def test_a_column_is_called_in_latex_what_it_is_called(name: str, latex: str) -> None:
+    library = Library("full", [name], constant=True)
+    program = parse(f"sin({name})", library).program
+    assert from_program(program, [], library).law(library).latex() == rf"\sin{{\left({latex} \right)}}"

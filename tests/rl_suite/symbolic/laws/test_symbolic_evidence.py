@@ -79,3 +79,13 @@ def test_a_number_that_lies_where_few_are_tried_is_still_one_that_was_tried(
     exact: Exact, value: float, error: float
 ) -> None:
     assert coincidences(exact, value, error) > 0.01
+
+
+def test_what_was_an_exponent_is_measured_where_it_is_printed_as_a_factor() -> None:
+    rng = np.random.default_rng([99, 4])
+    a, b = rng.uniform(0.5, 5, 2)  # 4.2662 is no 17/4
+    x = rng.uniform(0.5, 50, 100)
+    y = a * np.log(x) + b
+    y += 0.03 * y.std() * rng.standard_normal(100)
+    model = SymbolicRegressor(budget=15_000, random_state=4).fit(x[:, None], y)
+    assert all(e is None for e in model.law_.exact)
