@@ -51,6 +51,11 @@ class ExperimentConfig(Section):
         """Name of the folder that collects the seeds of this experiment."""
         return self.name or self.experiment.replace(",", "-")
 
+    @property
+    def trained_alone(self) -> str | None:
+        """Why one process must train this, and torchrun cannot; None where several can."""
+        return f"an experiment of kind {self.kind}"
+
     def require_used(self, given: Mapping[str, Any]) -> None:
         """Raise a ``UserError`` if one of these settings (nested) is one that this experiment does not read.
 

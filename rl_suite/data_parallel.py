@@ -4,11 +4,13 @@
 configuration, however many they are, so the result is that of one process up to the rounding of sums. Process 0 owns
 the run folder, collects, validates and evaluates; the others follow it through the updates. They read what it has
 collected from the run folder, so machines need a file system that they share.
+
+Rows of a batch of the transformer and tasks of a meta-learner are shared in the same way.
 """
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,10 +49,25 @@ class Team:
             gradient.copy_(part.view_as(gradient))
         return [float(value) for value in parts[-1]]
 
+    def mean(
+        self, gradients: Mapping[str, Tensor], values: Sequence[float], weight: float
+    ) -> tuple[dict[str, Tensor], list[float]]:
+        """Means of gradients and values over all processes, each of which counts as much as its ``weight``."""
+        if self.size == 1:
+            return dict(gradients), list(values)
+        like = next(iter(gradients.values()))
+        extra = torch.tensor([*values, 1.0], dtype=torch.float64, device=like.device)
+        flat = torch.cat([*(gradient.flatten().double() for gradient in gradients.values()), extra]) * weight
+        torch.distributed.all_reduce(flat)
+        sizes = [gradient.numel() for gradient in gradients.values()]
+        *parts, means = torch.split(flat / flat[-1], [*sizes, len(extra)])
+        together = zip(gradients.items(), parts, strict=True)
+        return {n: part.view_as(old).to(old.dtype) for (n, old), part in together}, [float(v) for v in means[:-1]]
+
     def begin(self, model: nn.Module, step: int) -> None:
         """Process 0: let the others follow from ``step`` with these weights."""
         if self.size > 1:
-            self._say(FIT)
+            self.call()
             self._say(step)
             self._share(model)
 
@@ -60,8 +77,13 @@ class Team:
         self._share(model)
         return step
 
+    def call(self) -> None:
+        """Process 0: let the others take a step, or begin to follow."""
+        if self.size > 1:
+            self._say(FIT)
+
     def is_called(self) -> bool:
-        """The others: wait for process 0; whether there is something to follow, and not the end."""
+        """The others: wait for process 0; whether there is something to follow, or a step to take, and not the end."""
         return self._hear() == FIT
 
     def dismiss(self) -> None:
@@ -107,7 +129,7 @@ def joined(device: str) -> Iterator[Team]:
     """Meet the processes that ``torchrun`` has started; alone without it.
 
     Raises:
-        UserError: the environment variables of torchrun make no sense.
+        UserError: the environment variables of torchrun make no sense, or another process is gone.
     """
     if not is_started():
         yield ALONE
@@ -127,6 +149,10 @@ def joined(device: str) -> Iterator[Team]:
             yield team
             if team.rank == 0:
                 team.dismiss()
+    except RuntimeError as error:
+        if "gloo" not in str(error) and not isinstance(error, torch.distributed.DistError):
+            raise
+        raise UserError(f"process {team.rank}: another process has ended, and says why") from error
     finally:
         torch.distributed.destroy_process_group()
 

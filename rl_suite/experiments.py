@@ -44,7 +44,7 @@ class Kind:
     follow: str | None = None
     """``"module:function"``, called as ``follow(config, team)`` in every process but the first that torchrun starts.
 
-    None for a kind that one process trains.
+    None for a kind that one process trains; ``ExperimentConfig.trained_alone`` says so, too.
     """
 
 
@@ -76,6 +76,7 @@ KINDS: dict[str, Kind] = {
         train="rl_suite.meta_learning.experiment:train",
         evaluate="rl_suite.meta_learning.experiment:evaluate",
         played=("checkpoint",),
+        follow="rl_suite.meta_learning.follow:follow",
     ),
     "meta_rl": Kind(
         config="rl_suite.meta_rl.config:MetaRLConfig",

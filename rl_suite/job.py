@@ -29,8 +29,8 @@ def run_job(config: ExperimentConfig) -> bool:
     """
     prepare_process(config)
     kind = KINDS[config.kind]
-    if is_started() and kind.follow is None:
-        raise UserError(f"an experiment of kind {config.kind} trains in one process: start it without torchrun")
+    if is_started() and config.trained_alone is not None:
+        raise UserError(f"{config.trained_alone} is trained in one process: start it without torchrun")
     with joined(config.device) as team:
         if team.rank == 0:
             return _run(config)

@@ -219,6 +219,10 @@ class DistillationConfig(ExperimentConfig):
     evaluation: EvaluationSection
     """An "episode" here is a trial: ``episodes_per_task`` trials are played on each held-out task."""
 
+    @property
+    def trained_alone(self) -> None:
+        """Nothing says so."""
+
     def require_used(self, given: Mapping[str, Any]) -> None:
         """Refuse settings of sources that neither write the histories nor play beside the agent."""
         source = self.distillation.source

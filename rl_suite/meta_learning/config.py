@@ -16,6 +16,18 @@ class MetaLearningConfig(ExperimentConfig):
 
     meta_learning: MetaLearningSection
 
+    @property
+    def trained_alone(self) -> str | None:
+        """None for learners that adapt by gradients, where their tasks share nothing but the weights."""
+        section = self.meta_learning
+        if section.problem not in ("sinusoid", "few_shot_gradient"):
+            return f"problem {section.problem!r}"
+        if section.gradient.inequality or section.gradient.entropy:
+            return "what weighs the tasks of a step against each other (inequality, entropy)"
+        if section.loop.tasks_per_step == 1:
+            return "one task in a step"
+        return None
+
     def require_used(self, given: Mapping[str, Any]) -> None:
         """Raise a ``UserError`` that names the first given setting that the problem and the learner do not read."""
         section = self.meta_learning

@@ -152,6 +152,8 @@ class Evaluation:
     """(T,) one per task, or (T, M)."""
     value: Tensor
     """() their mean, or what ``combine`` made of them."""
+    average: Tensor
+    """() mean over tasks of the loss, or of the first of M."""
     gradients: dict[str, Tensor]
     """Of the value with respect to the meta-parameters that it depends on."""
     task_axis: str
@@ -212,7 +214,12 @@ def evaluate(
             for factor, gradients_of_part in zip(share, found, strict=True):
                 _add(total, gradients_of_part, factor)
     gradients = {name: g for name, g in zip(parameters, total, strict=True) if g is not None}
-    return Evaluation(together.detach(), value.detach(), gradients, task_axis)
+    return _evaluation(together, value, gradients, task_axis)
+
+
+def _evaluation(losses: Tensor, value: Tensor, gradients: dict[str, Tensor], task_axis: str) -> Evaluation:
+    first = losses[:, 0] if losses.ndim == 2 else losses
+    return Evaluation(losses.detach(), value.detach(), first.detach().mean(), gradients, task_axis)
 
 
 def require_stack(tasks: Tasks, task_axis: str) -> Task:
@@ -249,13 +256,13 @@ def _evaluate_stack(
             cache["compiled"] = torch.compile(_traceable(objective, combine))
         gradients, (value, losses) = cache["compiled"](dict(parameters), tasks)
         found = {name: gradient.detach() for name, gradient in gradients.items()}
-        return Evaluation(losses.detach(), value.detach(), found, task_axis)
+        return _evaluation(losses, value, found, task_axis)
     with torch.enable_grad():
         losses = objective(parameters, tasks, Mode(stacked=True))
         value = combine(parameters, losses)
     parts = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
     gradients = {name: g for name, g in zip(parameters, parts, strict=True) if g is not None}
-    return Evaluation(losses.detach(), value.detach(), gradients, task_axis)
+    return _evaluation(losses, value, gradients, task_axis)
 
 
 def _traceable(objective: Objective, combine: Combine) -> Callable[..., Any]:

@@ -2,19 +2,23 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from torch import nn
+
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import show
+from rl_suite.data_parallel import current
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.command import Reportable
 from rl_suite.experiments import EvaluationRequest, load_attribute
 from rl_suite.finite import bad_tensor
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.config import MetaLearningConfig
-from rl_suite.meta_learning.session import Session
+from rl_suite.meta_learning.session import EpisodicSession, Session
 from rl_suite.meta_learning.sizes import shrink
 from rl_suite.progress import ProgressBar
 from rl_suite.rehearsal import rehearsed
@@ -84,9 +88,10 @@ def fit(loop: Cadence, session: Session, run: Run) -> bool:
     """The outer loop; False if a signal stopped it before the last step."""
     total = session.total_steps
     step, spent, best = resume(run, session)
-    began = time.process_time() - spent
-    with ProgressBar("training", total) as progress:
+    began, team = time.process_time() - spent, current()
+    with ProgressBar("training", total) as progress, team_of(session, step):
         while step < total:
+            team.call()
             values = session.step(step)
             step += 1
             require_finite_values(values, step)
@@ -106,6 +111,23 @@ def fit(loop: Cadence, session: Session, run: Run) -> bool:
             if run.stop_requested and step < total:
                 return False
     return True
+
+
+@contextmanager
+def team_of(session: Session, step: int) -> Iterator[None]:
+    """The other processes of torchrun, if there are any, take the steps from ``step`` on together with this one."""
+    team = current()
+    if team.size > 1:
+        team.begin(shared_module(session), step)
+    yield
+    team.dismiss()
+
+
+def shared_module(session: Session) -> nn.Module:
+    """What the processes of torchrun train together, of a session that ``trained_alone`` says nothing about."""
+    assert isinstance(session, EpisodicSession)
+    assert isinstance(session.learner, nn.Module)
+    return session.learner
 
 
 def resume(run: Run, session: Session) -> tuple[int, float, float]:

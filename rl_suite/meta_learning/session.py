@@ -14,6 +14,7 @@ from rl_suite.evaluation.command import Reportable
 from rl_suite.meta_learning.metrics import TaskReport, TaskScores
 from rl_suite.meta_learning.sections import LoopSection
 from rl_suite.meta_learning.tasks import Task, Tasks, TaskSource, count_tasks, unstack_tasks
+from rl_suite.meta_learning.together import tasks_of_step
 from rl_suite.progress import ProgressBar, after
 
 TASKS_AT_ONCE = 50  # while evaluating
@@ -115,7 +116,7 @@ class EpisodicSession:
         rate = cosine(step, self.loop)
         for group in self.learner.optimizer.param_groups:
             group["lr"] = rate
-        tasks = self.problem.train.batch(step * self.loop.tasks_per_step, self.loop.tasks_per_step)
+        tasks = tasks_of_step(self.problem.train, step, self.loop.tasks_per_step)
         values = self.learner.meta_train_step(tasks)
         return {**{f"train/{name}": value for name, value in values.items()}, "train/learning_rate": rate}
 

@@ -27,7 +27,6 @@ from rl_suite.meta_learning.engine import (
     Mode,
     adapt,
     choose_task_axis,
-    evaluate,
     mean_over_tasks,
     over_tasks,
     require_stack,
@@ -41,6 +40,7 @@ from rl_suite.meta_learning.learners.options import Options
 from rl_suite.meta_learning.learners.shared_head import SharedHead
 from rl_suite.meta_learning.rules import Rule, Weights, fixed_rate, sgd
 from rl_suite.meta_learning.tasks import Task, Tasks, local_labels, unstack_tasks
+from rl_suite.meta_learning.together import evaluate_together
 
 
 class Encoded(NamedTuple):
@@ -148,7 +148,7 @@ class MAML(BaseMetaLearner):
     # Meta-training.
 
     def meta_train_step(self, tasks: Tasks) -> dict[str, float]:
-        """One outer step on a batch of tasks.
+        """One outer step on a batch of tasks; under torchrun, on this process's share of it.
 
         Returns:
             ``meta_loss`` (what was minimised), ``avg_task_loss`` (mean query loss), ``gradient_norm``.
@@ -160,16 +160,15 @@ class MAML(BaseMetaLearner):
         parameters = {name: value for name, value in self.named_parameters() if value.requires_grad}
         axis = self._axis(tasks)
         with readable_errors():
-            found = evaluate(
+            found = evaluate_together(
                 self._objective, parameters, tasks, combine=self.combination(), task_axis=axis, cache=self._cache
             )
-        losses = found.losses[:, 0] if found.losses.ndim == 2 else found.losses
         if not bool(found.losses.isfinite().all()):
             self._explain(tasks, found.losses)
         norm = self._descend(parameters, found.gradients)
         self.outer_steps += 1
         self._observe(tasks)
-        return {"meta_loss": float(found.value), "avg_task_loss": float(losses.mean()), "gradient_norm": norm}
+        return {"meta_loss": float(found.value), "avg_task_loss": float(found.average), "gradient_norm": norm}
 
     def _descend(self, parameters: Weights, gradients: Weights) -> float:
         """Clip the meta-gradient and let the optimizer step; returns its norm before."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
+from rl_suite.data_parallel import current
 from rl_suite.errors import UserError
 from rl_suite.meta_learning.checks import readable_errors, require_finite_path, require_model
 from rl_suite.meta_learning.engine import Combine, Mode, over_tasks
@@ -14,6 +15,7 @@ from rl_suite.meta_learning.learners.maml import MAML, Encoded
 from rl_suite.meta_learning.learners.options import Options
 from rl_suite.meta_learning.rules import Weights, meta_sgd, meta_sgd_rates, per_step, per_step_rates
 from rl_suite.meta_learning.tasks import Task, Tasks
+from rl_suite.meta_learning.together import mean_over_team
 
 SAME = 1e-4  # relative difference by which a head may miss the module's own outputs
 
@@ -207,10 +209,11 @@ class Reptile(MAML):
             f"model.{name}": weights[name].detach() - torch.stack([end[name] for end in ends]).mean(0)
             for name in self.adapted_names()
         }
+        mean = sum(value for _, value in found) / len(found)
+        gradients, (average,) = mean_over_team(current(), gradients, [mean], tasks)
         norm = self._descend(parameters, gradients)
         self.outer_steps += 1
         self._observe(tasks)
-        average = sum(value for _, value in found) / len(found)
         return {"meta_loss": average, "avg_task_loss": average, "gradient_norm": norm}
 
 
