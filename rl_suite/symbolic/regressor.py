@@ -24,10 +24,10 @@ from rl_suite.symbolic.estimator_options import (
 )
 from rl_suite.symbolic.laws.constants import Constant, bootstrapped, constants_of
 from rl_suite.symbolic.laws.constraints import read_constraints
+from rl_suite.symbolic.laws.edges import Edge
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.laws.skeleton import Skeleton
-from rl_suite.symbolic.output.choice import choose
 from rl_suite.symbolic.output.exports import as_rows, c_code, latex_table, python_code, torch_module
 from rl_suite.symbolic.output.saved import model_record, read_model, write_model
 from rl_suite.symbolic.report import Report
@@ -80,6 +80,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         laws_: with several datasets, the law of each by its label.
         stopped_: why the search ended ("exact", "noise", "budget", "time", "interrupted").
         outliers_: rows of X that are left out because the law of the others does not give them.
+        edges_: where the law is not finite, jumps or grows without bound, in the range of the rows or a tenth beyond.
         evaluations_: programs it used; ``search_``: the search itself.
 
     Ctrl-C ends the search and keeps the best law so far.
@@ -189,7 +190,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.stopped_ = run_for(search, self.time_limit, self.verbose)
         report = Report.of(search.findings(), hole, self.stopped_, search.evaluations)
         report = report if skeleton is None else report.inside(skeleton, data)
-        chosen = choose(report.front, report.chosen, self.model_selection)
+        report = report.choosing(self.model_selection)
+        chosen = report.chosen
         self._columns = used
         self._chosen = chosen
         self._given = data
@@ -201,6 +203,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.constants_of_: dict[Any, list[Constant]] = dict(zip(self._labels, numbers, strict=True))
         self.law_: Law = chosen.law
         self.outliers_ = kept[search.outliers]
+        self.edges_: list[Edge] = report.edges
         self._measured = chosen, report.polisher
         self.evaluations_ = search.evaluations
         return self

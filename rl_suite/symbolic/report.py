@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rl_suite.symbolic.data import Data
 from rl_suite.symbolic.findings import Findings
 from rl_suite.symbolic.laws.archive import what_is_left
 from rl_suite.symbolic.laws.constants import Constant, constants_of
+from rl_suite.symbolic.laws.edges import Edge, edges_of
 from rl_suite.symbolic.laws.polish import Finished, Polisher
 from rl_suite.symbolic.laws.records import finished_record
 from rl_suite.symbolic.laws.skeleton import Skeleton
@@ -130,6 +132,7 @@ class Report:
         said += [f"outlier, left out: {outlier}" for outlier in self.outliers[:SHOWN]]
         if len(self.outliers) > SHOWN:
             said.append(f"... and {len(self.outliers) - SHOWN} more outliers")
+        said += [str(edge) for edge in self.edges[:SHOWN]]
         rivals = [f.bits for f in self.front if f is not self.chosen]
         if rivals:
             gap = min(rivals) - self.chosen.bits
@@ -137,6 +140,12 @@ class Report:
             bits = "1 bit" if round(gap) == 1 else f"{gap:.0f} bits"
             said.append(f"the next law of the front is {bits} dearer: odds of {odds} to 1 for this one")
         return [*said, *self._constants()]
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """Where the chosen law is not finite, jumps or grows without bound, among the rows or just outside."""
+        parts = zip(self.chosen.laws, self.polisher.datasets, self.polisher.rows, strict=True)
+        return [edge for law, data, rows in parts for edge in edges_of(law, data.X, data.scale, rows)]
 
     def constants(self) -> list[list[Constant]]:
         """The numbers of the chosen law on each dataset, with their standard errors."""
@@ -164,6 +173,7 @@ class Report:
             "constants": [[asdict(c) for c in constants] for constants in self.constants()],
             "datasets": list(self.datasets),
             "outliers": [asdict(outlier) for outlier in self.outliers],
+            "edges": [asdict(edge) for edge in self.edges],
             "in_si": self.in_si,
         }
 

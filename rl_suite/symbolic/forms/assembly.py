@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from rl_suite.symbolic.evolution.frames import EXPONENTIAL, POWER, Target
 from rl_suite.symbolic.laws.numbers import nearest_exponent
-from rl_suite.symbolic.laws.pieces import Piece, product, unary, undo_transform, weighted_sum
+from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, product, unary, undo_transform, weighted_sum
 
 Values = NDArray[np.float64]
 MAX_EXPONENT = 9
+WORTH = 20.0  # bits of the residuals that exponents as measured must save to be offered
 REFINEMENTS = 6  # Gauss-Newton steps
 
 
@@ -94,12 +95,15 @@ def _power(target: Target, frame: int, variables: list[Piece], X: Values, genes:
     value, covariance = start if start is not None else (None, None)
     if value is None or covariance is None or np.abs(value[1 : n_rounded + 1]).max(initial=0.0) > MAX_EXPONENT + 1:
         return []
+    measured = value.copy()
     whole = _round_exponents(value, covariance, n_rounded)
     factors = [(variables[i], whole[k]) for k, i in enumerate(usable) if whole[k] != 0]
     if frame == POWER:
         factors += [(gene, e) for gene, e in zip(genes, whole[len(usable) :], strict=True) if e != 0]
         known = columns[:, 1:] @ np.array([float(e) for e in whole])
-        return [product(_scale(target, known, _sign(factors, variables, X, genes, G)), factors)]
+        rounded = product(_scale(target, known, _sign(factors, variables, X, genes, G)), factors)
+        bases = [(variables[i], X[i]) for i in usable] + list(zip(genes, G, strict=True))
+        return [rounded, *_with_measured_powers(target, columns, measured, known, whole, bases)]
     known = columns[:, 1 : n_rounded + 1] @ np.array([float(e) for e in whole])
     rates = columns[:, n_rounded + 1 :]
     begin = np.concatenate([value[:1], value[n_rounded + 1 :]])
@@ -110,8 +114,32 @@ def _power(target: Target, frame: int, variables: list[Piece], X: Values, genes:
         kept = [gene for gene, keep in zip(genes, said, strict=True) if keep]
         return _power(target, EXPONENTIAL if kept else POWER, variables, X, kept, G[said])
     tail = unary("exp", weighted_sum(None, zip(fit.value[1:].tolist(), genes, strict=True)))
-    sign = np.sign(np.median(target.t)) * np.ones(len(known))
+    sign = _sign(factors, variables, X, [], G[:0])
     return [product(_scale(target, known + rates @ fit.value[1:], sign), [*factors, (tail, Fraction(1))])]
+
+
+def _with_measured_powers(
+    target: Target,
+    columns: Values,
+    value: Values,
+    rounded: Values,
+    whole: list[Fraction],
+    bases: list[tuple[Piece, Values]],
+) -> list[Piece]:
+    """The product with its exponents ``value[1:]`` as measured, where the ``rounded`` one leaves more."""
+    model = columns @ value
+    weight = target.log_weight
+    with np.errstate(divide="ignore"):
+        log_t = np.where(weight > 0, np.log(np.abs(target.t)), 0.0)
+    off = rounded - log_t
+    left = [float(np.sum((weight * part) ** 2)) for part in (log_t - model, off - np.average(off, weights=weight**2))]
+    kept = [(piece, e, float(q)) for (piece, _), e, q in zip(bases, whole, value[1:], strict=True) if abs(q) > 1e-6]
+    saved = 0.5 * len(model) * np.log2(max(left[1], 1e-300) / max(left[0], 1e-300))
+    if saved < WORTH or not kept or not all((row > 0).all() for _, row in bases):
+        return []
+    factors = [piece if q == float(e) else binary("pow", piece, number(q)) for piece, e, q in kept]
+    scale = _scale(target, model - value[0], np.ones(len(model)))
+    return [chain("mul", [number(scale), *factors]) or number(scale)]
 
 
 def _logarithmic(columns: Values, target: Target) -> tuple[Values, Values] | None:
