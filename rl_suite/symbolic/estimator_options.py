@@ -46,8 +46,6 @@ def require_options(model: Any) -> Options:
         raise ValueError("target_unit: says something with units only; give the units of all columns too")
     if model.free_constants and model.units is None:
         raise ValueError("free_constants=True: says something of units only; give units and target_unit")
-    if model.units is not None and (model.skeleton is not None or model.known is not None):
-        raise ValueError("units cannot be used together with a skeleton or a known part")
     return Options(
         functions=functions,
         custom=custom,

@@ -21,8 +21,8 @@ from rl_suite.symbolic.dynamics import experiment as dynamics
 from rl_suite.symbolic.dynamics.experiment import SystemReport
 from rl_suite.symbolic.findings import read_findings
 from rl_suite.symbolic.forms.custom import read_functions
+from rl_suite.symbolic.hole import Hole
 from rl_suite.symbolic.laws.constraints import read_constraints
-from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.output.choice import SELECTIONS
 from rl_suite.symbolic.pictures import save_pictures
 from rl_suite.symbolic.report import Report
@@ -88,15 +88,12 @@ def build_search(config: SymbolicConfig, data: Data, renamed: Mapping[str, str] 
         raise UserError(str(error)) from None
 
 
-def hole_of(config: SymbolicConfig, data: Data) -> tuple[Skeleton | None, Data]:
-    """The skeleton, if there is one, and the data that its hole must explain."""
+def hole_of(config: SymbolicConfig, data: Data) -> Hole | None:
+    """The hole of the skeleton, if there is one."""
     if config.skeleton is None:
-        return None, data
-    if data.units is not None:
-        raise UserError("a skeleton and units cannot be used together")
+        return None
     try:
-        skeleton = Skeleton(config.skeleton, data.variables)
-        return skeleton, replace(data, y=skeleton.solve(data.X, data.y))
+        return Hole.of(config.skeleton, data)
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -110,8 +107,8 @@ def train(config: SymbolicConfig, run: Run) -> None:
     table = table_of(config)
     for message in table.messages:
         show(message)
-    skeleton, data = hole_of(config, table.data)
-    search = build_search(config, data, table.renamed)
+    hole = hole_of(config, table.data)
+    search = build_search(config, table.data if hole is None else hole.data, table.renamed)
     found = run.checkpoints.read_latest()
     if found is not None:
         resume(search, found)
@@ -137,7 +134,7 @@ def train(config: SymbolicConfig, run: Run) -> None:
             if run.stop_requested and not search.done:
                 run.finish("stopped")
                 return
-    report = report_of(search) if skeleton is None else report_of(search).inside(skeleton, table.data)
+    report = report_of(search) if hole is None else report_of(search).inside(hole)
     report = report.choosing(config.model_selection)
     report.save(run.path / "laws.json")
     save_pictures(report, table.data.variables, run.path)
@@ -191,6 +188,6 @@ def evaluate(config: SymbolicConfig, request: EvaluationRequest) -> Report | Sys
             f" and data=... names {len(data.set_names)}; name one file for each, in the same order"
         )
     report = Report.of(found, data, content["reason"], content["evaluations"])
-    skeleton, _ = hole_of(config, table.data)
-    whole = report.measured_on(report.polisher) if skeleton is None else report.inside(skeleton, table.data)
+    hole = hole_of(config, data)
+    whole = report.measured_on(report.polisher) if hole is None else report.inside(hole)
     return whole.choosing(config.model_selection)

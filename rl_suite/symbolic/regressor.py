@@ -22,12 +22,12 @@ from rl_suite.symbolic.estimator_options import (
     units_of,
     weights_of,
 )
+from rl_suite.symbolic.hole import Hole
 from rl_suite.symbolic.laws.constants import Constant, bootstrapped, constants_of
 from rl_suite.symbolic.laws.constraints import read_constraints
 from rl_suite.symbolic.laws.edges import Edge
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
-from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.output.exports import as_rows, c_code, latex_table, python_code, torch_module
 from rl_suite.symbolic.output.saved import model_record, read_model, write_model
 from rl_suite.symbolic.report import Report
@@ -184,12 +184,12 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             None if sets is None else sets[kept], tuple(str(label) for label in labels),
             None if weights is None else weights[kept],
         )  # fmt: skip
-        skeleton = None if self.skeleton is None else Skeleton(self.skeleton, data.variables)
-        hole = data if skeleton is None else replace(data, y=skeleton.solve(data.X, data.y))
-        search = self._search(hole, options)
+        hole = None if self.skeleton is None else Hole.of(self.skeleton, data)
+        searched = data if hole is None else hole.data
+        search = self._search(searched, options)
         self.stopped_ = run_for(search, self.time_limit, self.verbose)
-        report = Report.of(search.findings(), hole, self.stopped_, search.evaluations)
-        report = report if skeleton is None else report.inside(skeleton, data)
+        report = Report.of(search.findings(), searched, self.stopped_, search.evaluations)
+        report = report if hole is None else report.inside(hole)
         report = report.choosing(self.model_selection)
         chosen = report.chosen
         self._columns = used

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,14 @@ from rich.table import Table
 from rl_suite.checkpoint import write_atomically
 from rl_suite.symbolic.data import Data
 from rl_suite.symbolic.findings import Findings
+from rl_suite.symbolic.hole import Hole
 from rl_suite.symbolic.laws.archive import what_is_left
 from rl_suite.symbolic.laws.constants import Constant, constants_of
 from rl_suite.symbolic.laws.edges import Edge, edges_of
 from rl_suite.symbolic.laws.polish import Finished, Polisher
 from rl_suite.symbolic.laws.records import finished_record
-from rl_suite.symbolic.laws.skeleton import Skeleton
 from rl_suite.symbolic.output.choice import choose
-from rl_suite.symbolic.scaling import Scaling
+from rl_suite.symbolic.scaling import unit_scaling
 
 SHOWN = 12  # laws of the front in the table
 LEFT = {
@@ -43,9 +43,9 @@ class Outlier:
         return f"row {self.row} is {self.value:.5g}, and the law says {self.expected:.5g}"
 
 
-def _outliers(found: Findings, data: Data) -> Iterator[Outlier]:
-    for row in found.outliers:
-        law = found.chosen.laws[0 if data.sets is None else int(data.sets[row])]
+def _outliers(rows: Iterable[int], chosen: Finished, data: Data) -> Iterator[Outlier]:
+    for row in rows:
+        law = chosen.laws[0 if data.sets is None else int(data.sets[row])]
         yield Outlier(row + 1, float(data.y[row]), float(law.predict(data.X[row : row + 1])[0]))
 
 
@@ -70,9 +70,9 @@ class Report:
         """The report of a search's laws for ``data``."""
         in_si = ""
         if data.units is not None and data.units.scales:
-            in_si = Scaling((0,) * len(data.variables), 0, data.units.scales).in_units_of(found.chosen.law).infix()
+            in_si = unit_scaling(data).in_units_of(found.chosen.law).infix()
         report = cls(data.target, found.front, found.chosen, found.polisher, stopped, evaluations, data.set_names)
-        return replace(report, outliers=tuple(_outliers(found, data)), in_si=in_si)
+        return replace(report, outliers=tuple(_outliers(found.outliers, found.chosen, data)), in_si=in_si)
 
     def measured_on(self, polisher: Polisher) -> "Report":
         """The same laws with their errors on other data."""
@@ -80,14 +80,25 @@ class Report:
         front = [measured[id(f)] for f in self.front]
         return replace(self, front=front, chosen=measured[id(self.chosen)], polisher=polisher)
 
-    def inside(self, skeleton: Skeleton, data: Data) -> "Report":
+    def inside(self, hole: Hole) -> "Report":
         """Laws of a skeleton's hole as laws of the target, with their errors on the data of the target."""
-        filled = {
-            id(f): replace(f, laws=tuple(skeleton.fill(law) for law in f.laws)) for f in [*self.front, self.chosen]
-        }
-        front = [filled[id(f)] for f in self.front]
-        whole = replace(self, front=front, chosen=filled[id(self.chosen)])
-        return whole.measured_on(Polisher(data.X, data.y, data.sets, weights=data.weights))
+        data = hole.whole
+        polisher = Polisher(data.X, data.y, data.sets, weights=data.weights)
+        filled: dict[int, Finished] = {}
+        for finished in [*self.front, self.chosen]:
+            as_found = polisher.priced(*map(hole.filled, finished.laws))
+            fitted = polisher.priced(*(law for law, _ in polisher.fit(*as_found.laws)))
+            filled[id(finished)] = fitted if fitted.nmse < as_found.nmse else as_found
+        chosen = filled[id(self.chosen)]
+        has_scales = data.units is not None and data.units.scales
+        return replace(
+            self,
+            front=[filled[id(f)] for f in self.front],
+            chosen=chosen,
+            polisher=polisher,
+            outliers=tuple(_outliers([o.row - 1 for o in self.outliers], chosen, data)),
+            in_si=unit_scaling(data).in_units_of(chosen.law).infix() if has_scales else "",
+        )
 
     def choosing(self, selection: str) -> "Report":
         """The report with the law that ``selection`` takes from the front."""

@@ -77,10 +77,14 @@ def in_base_units(data: Data) -> Data:
     return replace(data, X=X, y=y, units=units)
 
 
+def unit_scaling(data: Data) -> Scaling:
+    """The sizes of a table's units alone."""
+    return Scaling((0,) * len(data.variables), 0, () if data.units is None else data.units.scales)
+
+
 def scaling_of(data: Data) -> Scaling:
     """The sizes of a table's units, and powers of ten; 0 for all columns of ordinary size."""
-    units = () if data.units is None else data.units.scales
-    return replace(_powers_of(in_base_units(data)), units=units)
+    return replace(_powers_of(in_base_units(data)), units=unit_scaling(data).units)
 
 
 def _powers_of(data: Data) -> Scaling:

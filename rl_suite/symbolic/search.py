@@ -31,7 +31,7 @@ from rl_suite.symbolic.laws.pieces import Piece, piece_of
 from rl_suite.symbolic.laws.polish import Polisher
 from rl_suite.symbolic.laws.records import archive_record, read_archive
 from rl_suite.symbolic.robust import reweighed
-from rl_suite.symbolic.scaling import Scaling, scaling_of
+from rl_suite.symbolic.scaling import scaling_of, unit_scaling
 from rl_suite.symbolic.stopping import exact_long_enough, noise_long_enough
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Search:
     @np.errstate(over="ignore", invalid="ignore")  # what is no number in double precision is worthless, no more
     def __init__(self, data: Data, options: Options, seed: int, budget: int):
         self.given, self.options, self.budget, self.seed = data, options, budget, seed
-        self.scaling = scaling_of(data) if options.known is None else Scaling((0,) * len(data.variables), 0)
+        self.scaling = scaling_of(data) if options.known is None else unit_scaling(data)
         self.data = data = self.scaling.apply(data)
         self.output = Library("full", data.variables, constant=True)
         self._inputs = inputs_of(data.X, data.variables, data.units, options.known, options.custom)

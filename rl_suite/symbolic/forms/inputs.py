@@ -77,18 +77,16 @@ def inputs_of(
     """The inputs for X (n, d); functions of one's own without fitted numbers are columns, where no units are known.
 
     Raises:
-        ValueError: a known part together with units, or one that is not finite.
+        ValueError: a known part that is not finite, or whose units do not agree.
     """
     plain = Inputs(variables, X, tuple(Piece((name,)) for name in variables), {}, units)
     if known is not None:
-        if units is not None:
-            raise ValueError("a known part and units cannot be used together")
-        piece, values = read_known(known, variables, X)
+        piece, values, unit = read_known(known, variables, X, units)
         columns = np.column_stack([X, values])
-        plain = Inputs((*variables, KNOWN), columns, (*plain.factors, piece), {KNOWN: piece}, None)
-    if units is None:
-        return _with_customs(plain, variables, customs)
-    return plain if units is None else _with_groups(plain, units)
+        if units is not None:
+            units = replace(units, variables=np.concatenate([units.variables, np.array([unit])]))
+        plain = Inputs((*variables, KNOWN), columns, (*plain.factors, piece), {KNOWN: piece}, units)
+    return _with_customs(plain, variables, customs) if units is None else _with_groups(plain, units)
 
 
 def _with_customs(plain: Inputs, variables: tuple[str, ...], customs: Sequence[Custom]) -> Inputs:
@@ -122,7 +120,12 @@ def _with_groups(plain: Inputs, units: Units) -> Inputs:
     with np.errstate(all="ignore"):
         usable = scale and np.isfinite(replace(plain, scale=scale).scale_of(plain.columns)).all()
     return Inputs(
-        (*plain.names, *found), np.concatenate(columns, axis=1), plain.factors, found, extended, scale if usable else ()
+        (*plain.names, *found),
+        np.concatenate(columns, axis=1),
+        plain.factors,
+        plain.derived | found,
+        extended,
+        scale if usable else (),
     )
 
 

@@ -5,6 +5,8 @@ the search finds the law of these values.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from envs.symbolic.pointwise import evaluate_pointwise
 from envs.symbolic.text import parse
 from envs.symbolic.tokens import Library, Program, subtree_sizes
+from envs.symbolic.unit_algebra import EQUAL, MUL, RULE_OF_OPCODE, argument_unit, program_unit
+from envs.symbolic.units import Unit, Units
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.numbers import Exact
 from rl_suite.symbolic.laws.pieces import NUMBER, Piece, from_program, piece_of
@@ -19,6 +23,7 @@ from rl_suite.symbolic.laws.pieces import NUMBER, Piece, from_program, piece_of
 Values = NDArray[np.float64]
 HOLE = "hole_"
 KNOWN = "known_"
+LONGEST = 10_000  # part of a fraction that a number of a skeleton is written as
 
 _UNDO: dict[str, Callable[[Values], Values]] = {
     "neg": lambda t: -t,
@@ -52,11 +57,13 @@ _UNDO_RIGHT: dict[str, Callable[[Values, Values], Values]] = {  # (t, left argum
 }
 
 
-def read_known(text: str, variables: tuple[str, ...], X: Values) -> tuple[Piece, Values]:
-    """A known sub-expression as a piece and as values (n,).
+def read_known(
+    text: str, variables: tuple[str, ...], X: Values, units: Units | None = None
+) -> tuple[Piece, Values, Unit | None]:
+    """A known sub-expression as a piece, as values (n,), and its unit (U,) where units are known.
 
     Raises:
-        ValueError: it cannot be read, or is not finite on all rows.
+        ValueError: it cannot be read, is not finite on all rows, or its units do not agree.
     """
     library = Library("full", variables, constant=True)
     try:
@@ -67,7 +74,18 @@ def read_known(text: str, variables: tuple[str, ...], X: Values) -> tuple[Piece,
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0]) + 1
         raise ValueError(f"the known part {text!r} is not finite on row {row}")
-    return from_program(expression.program, expression.constants.tolist(), library), values
+    unit = None if units is None else _unit_of(expression.program, library, units, f"the known part {text!r}")[0]
+    return from_program(expression.program, expression.constants.tolist(), library), values, unit
+
+
+def _unit_of(program: Program, library: Library, units: Units, what: str) -> tuple[Unit, bool]:
+    """The unit (U,) of a part, and whether it is determined: one of fitted numbers of any unit is not."""
+    unit = np.zeros(len(units.base), np.int64)
+    known = program_unit(program, len(program), library.opcode, units.of_tokens(library), units.free_constant, unit)
+    if known < 0:
+        hint = "" if units.free_constant else "; numbers are pure unless free_constants are allowed"
+        raise ValueError(f"{what}: its units do not agree{hint}")
+    return unit * known, known == 1
 
 
 class Skeleton:
@@ -122,6 +140,41 @@ class Skeleton:
             raise ValueError(f"no value of the hole makes {self.text!r} give the target of row {row}")
         return t
 
+    def unit_of_hole(self, units: Units) -> Unit:
+        """The unit (U,) that the hole must have for the skeleton to have that of the target.
+
+        Raises:
+            ValueError: the units of the skeleton do not agree with it.
+        """
+        own = replace(units, variables=np.concatenate([units.variables, np.zeros_like(units.target)[None]]))
+        hole = int(np.flatnonzero(self.program == self.library.id(HOLE))[0])
+        sizes = subtree_sizes(self.program, self.library)
+        at, unit = 0, units.target.copy()
+        while at != hole:
+            token = self.library.tokens[int(self.program[at])]
+            rule, left = int(RULE_OF_OPCODE[token.opcode]), at + 1
+            if token.arity == 1:
+                inner = np.zeros_like(unit)
+                if argument_unit(rule, unit, True, inner) < 0:
+                    raise ValueError(
+                        f"the skeleton {self.text!r}: {token.name}(...) cannot have the unit of the target"
+                    )
+                at, unit = left, inner
+                continue
+            right = left + int(sizes[left])
+            start = right if hole < right else left
+            part = self.program[start : start + int(sizes[start])]
+            other, known = _unit_of(part, self.library, own, f"the skeleton {self.text!r}")
+            if rule == EQUAL:
+                if known and (other != unit).any():
+                    raise ValueError(f"the skeleton {self.text!r}: what is added to the hole has another unit")
+            elif rule == MUL:
+                unit = unit - other
+            else:  # a quotient
+                unit = unit + other if hole < right else other - unit
+            at = left if hole < right else right
+        return unit
+
     def _values(self, start: int, sizes: NDArray[np.int64], X: Values) -> Values:
         part = self.program[start : start + int(sizes[start])]
         before = int((self.program[:start] == self.library.constant_id).sum())
@@ -130,7 +183,14 @@ class Skeleton:
     def fill(self, law: Law) -> Law:
         """The whole law, with a law of the hole in its place."""
         frame = from_program(self.program, self.constants.tolist(), self.library)
+        frame = Piece(frame.names, tuple((value, exact or _given(value)) for value, exact in frame.numbers))
         return substitute(frame, HOLE, piece_of(law)).law(law.library)
+
+
+def _given(value: float) -> Exact | None:
+    """A number of the skeleton, which is no measurement; None where it is no short fraction."""
+    fraction = Fraction(str(value))
+    return Exact(fraction, given=True) if max(abs(fraction.numerator), fraction.denominator) <= LONGEST else None
 
 
 def substitute(piece: Piece, name: str, part: Piece) -> Piece:
