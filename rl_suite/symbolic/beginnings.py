@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rl_suite.symbolic.data import Data
 from rl_suite.symbolic.forms.angles import angle_openings
 from rl_suite.symbolic.forms.inner import inner_laws, waves_in_products
+from rl_suite.symbolic.forms.inner_views import laws_in_views
 from rl_suite.symbolic.forms.inputs import Inputs
 from rl_suite.symbolic.forms.openings import openings, peeled_openings
 from rl_suite.symbolic.landscape import Landscape
@@ -43,8 +44,13 @@ def angle_laws(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Ite
             yield [piece], tried
 
 
-def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str]) -> Iterator[Offer]:
-    """Laws with constants inside functions of one variable, a pure number where constants are, or waves of products."""
+def inner_openings(
+    data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str], solved: Callable[[], bool]
+) -> Iterator[Offer]:
+    """Laws with constants inside functions of one variable, a pure number where constants are, or waves of products.
+
+    Other views of target and columns are looked at as long as the law is not ``solved``.
+    """
     pieces = [Piece((name,)) for name in data.variables]
     pure = data.units is not None and not data.units.free_constant
     inside = [i for i in range(len(pieces)) if not (pure and data.units is not None and data.units.variables[i].any())]
@@ -52,7 +58,8 @@ def inner_openings(data: Data, rows: Sequence[NDArray[np.int64]], functions: Seq
         X, y = np.ascontiguousarray(data.X[own].T), data.y[own]
         for piece, tried in inner_laws(X, y, pieces, functions, MOST_INNER, inside):
             yield [piece], tried
-        if pure:
-            continue
-        for piece, tried in waves_in_products(X, y, pieces, functions):
+        for piece, tried in () if pure else waves_in_products(X, y, pieces, functions):
             yield [piece], tried
+        if not solved():
+            for piece, tried in laws_in_views(X, y, pieces, functions, inside):
+                yield [piece], tried

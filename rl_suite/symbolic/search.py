@@ -270,7 +270,8 @@ class Search:
         best = self.archive.best
         plain = best is not None and self.archive.solved and best.law.n_free <= MOST_PLAIN
         if self.options.inner_constants and not plain:
-            self._offer_all(inner_openings(self.data, self.polisher.rows, self.options.functions))
+            given = self.data, self.polisher.rows, self.options.functions
+            self._offer_all(inner_openings(*given, lambda: self.archive.solved))
 
     def _try_angles(self) -> None:
         if self.options.polynomials and not self.archive.solved:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.symbolic.forms.assembly import least_squares
-from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, SQUARED_WAVE, WAVES, Shape, with_phase
+from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, SQUARED_WAVE, TWO_WAVES, WAVES, Shape, with_phase
 from rl_suite.symbolic.laws.pieces import Piece, binary, chain, product, weighted_sum
 
 Values = NDArray[np.float64]
@@ -27,6 +27,7 @@ STEPS = 12  # Gauss-Newton steps of the inner constants
 CHUNK = 400_000  # numbers in memory while a grid is scanned
 RIDGE = 1e-12
 SIGNIFICANT = 3.0  # standard errors below which a term is left out
+SECOND_WAVE = 1e-4  # of the variance that the linear part leaves: what one wave must leave for a second to be tried
 WORTH = 0.7  # of the variance that the linear part leaves: what a shape may leave and be worth writing
 
 
@@ -50,7 +51,7 @@ def inner_laws(
     if X.shape[1] > MAX_POINTS:
         rows = np.linspace(0, X.shape[1] - 1, MAX_POINTS).astype(np.int64)
         X, y = X[:, rows], y[rows]
-    yield from _shaped_laws(X, y, variables, functions, SHAPES, which[:MAX_VARIABLES], limit)
+    yield from shaped_laws(X, y, variables, functions, SHAPES, which[:MAX_VARIABLES], limit)
 
 
 def waves_in_products(
@@ -72,10 +73,10 @@ def waves_in_products(
             rest = [i for i in range(len(X)) if not powers[i]]
             argument = product(None, [(variables[i], Fraction(powers[i])) for i in used])
             columns, pieces = np.array([inside, *X[rest]]), [argument, *(variables[i] for i in rest)]
-            yield from _shaped_laws(columns, y, pieces, functions, (SHAPES[0], SQUARED_WAVE), (0,), 2)
+            yield from shaped_laws(columns, y, pieces, functions, (SHAPES[0], SQUARED_WAVE), (0,), 2)
 
 
-def _shaped_laws(
+def shaped_laws(
     X: Values,
     y: Values,
     variables: Sequence[Piece],
@@ -83,20 +84,32 @@ def _shaped_laws(
     shapes: Sequence[Shape],
     which: Sequence[int],
     limit: int,
+    weight: Values | None = None,
 ) -> Iterator[tuple[Piece, int]]:
+    """The ``limit`` best laws with one of the shapes in one of ``which`` variables; ``weight`` (n,) of the residuals.
+
+    A wave that leaves much has a second one beside it.
+    """
+    weight = np.ones(len(y)) if weight is None else weight
+    y = weight * y
     found: list[Found] = []
     tried = 0
     for i in which:
-        base = _base(X, i)
+        base = weight * _base(X, i)
         if len(y) <= 2 * len(base) + 3:
             continue
         for shape in shapes:
             if shape.allowed(functions, X[i]):
-                candidates, count = _scan(shape, X, i, base, y)
-                found += candidates
-                tried += count
-    for best in sorted(found, key=lambda f: f.left)[:limit]:
-        for piece in _written(best, X, y, variables):
+                grid = shape.grid(X[i])
+                best = _scan(shape, grid, X, i, base, y)
+                found += best
+                tried += len(grid)
+                if shape.name == "wave" and best and best[0].left > SECOND_WAVE and len(y) > 6 * len(base):
+                    second = np.column_stack([np.full(len(grid), best[0].theta[0]), grid])
+                    found += _scan(TWO_WAVES, second, X, i, base, y)
+                    tried += len(grid)
+    for law in sorted(found, key=lambda f: f.left)[:limit]:
+        for piece in _written(law, X, y, variables, weight):
             yield piece, tried
             tried = 0
 
@@ -117,17 +130,17 @@ def _design(shape: Shape, x: Values, theta: Values, base: Values) -> Values:
 
 def _origin(shape: Shape, x: Values) -> float:
     """Waves and rates are the same functions from any origin; the middle keeps their values small."""
-    return (float(x.min()) + float(x.max())) / 2 if shape.name in ("wave", "rate", "two rates", "damped wave") else 0.0
+    return (float(x.min()) + float(x.max())) / 2 if shape.name in (*WAVES, "rate", "two rates") else 0.0
 
 
-def _scan(shape: Shape, X: Values, variable: int, base: Values, y: Values) -> tuple[list[Found], int]:
+def _scan(shape: Shape, grid: Values, X: Values, variable: int, base: Values, y: Values) -> list[Found]:
+    """The best of a shape over a grid (T, q) of its inner constants, refined; empty if it leaves too much."""
     x = X[variable]
     Q = np.linalg.qr((base / np.linalg.norm(base, axis=1, keepdims=True)).T)[0]  # (n, m)
     rest = y - Q @ (Q.T @ y)
     total = float(rest @ rest)
-    grid = shape.grid(x)
     if total <= 0 or len(grid) == 0:
-        return [], 0
+        return []
     step = max(1, CHUNK // (2 * base.size))
     left = np.concatenate([_left(shape, x, grid[k : k + step], base, Q, rest) for k in range(0, len(grid), step)])
     found = []
@@ -137,7 +150,7 @@ def _scan(shape: Shape, X: Values, variable: int, base: Values, y: Values) -> tu
             if error < WORTH * total:
                 found.append(Found(shape, variable, theta, error / total))
     found.sort(key=lambda f: f.left)
-    return found[:1], len(grid)
+    return found[:1]
 
 
 def _left(shape: Shape, x: Values, theta: Values, base: Values, Q: Values, rest: Values) -> Values:
@@ -191,9 +204,9 @@ def _refined(shape: Shape, x: Values, start: Values, base: Values, Q: Values, re
     return theta, error
 
 
-def _written(found: Found, X: Values, y: Values, variables: Sequence[Piece]) -> Iterator[Piece]:
-    """The law without the terms that say nothing; and without an intercept where it is small."""
-    shape, x, base = found.shape, X[found.variable], _base(X, found.variable)
+def _written(found: Found, X: Values, y: Values, variables: Sequence[Piece], weight: Values) -> Iterator[Piece]:
+    """The law without the terms that say nothing; and without an intercept where it is small. ``y`` is weighted."""
+    shape, x, base = found.shape, X[found.variable], weight * _base(X, found.variable)
     with np.errstate(all="ignore"):
         f = shape.columns(x, found.theta[None])[0]
         terms = np.concatenate([base, (f[:, None] * base).reshape(-1, len(y))])
@@ -234,11 +247,8 @@ def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Pi
     result = combination(0)
     theta = found.theta
     parts: list[Piece] = []
-    shared = [j for j in range(m) if m + j in weights and 2 * m + j in weights]
-    if found.shape.name in WAVES and len(shared) == 1 and sum(j >= m for j in weights) == 2:
-        j = shared[0]
-        size, wave = with_phase(found.shape, variable, theta, weights[m + j], weights[2 * m + j])
-        parts.append(weighted_sum(None, [(size, wave if j == 0 else binary("mul", others[j - 1], wave))]))
+    if found.shape.name in WAVES:
+        parts += _waves(found, weights, m, variable, others)
     elif found.shape.name in FACTORED:
         stretch = found.shape.pieces(variable, theta)[0]
         plain, bent = combination(m), combination(2 * m)
@@ -254,3 +264,20 @@ def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Pi
     for part in parts:
         result = part if result is None else binary("add", result, part)
     return result if result is not None else weighted_sum(0.0, [])
+
+
+def _waves(found: Found, weights: dict[int, float], m: int, variable: Piece, others: list[Piece]) -> Iterator[Piece]:
+    """Sine and cosine of each wave as one with a phase where one factor alone has both, else as they are."""
+    functions = found.shape.pieces(variable, found.theta)
+    for k in range(1, len(functions), 2):
+        own = [j for j in weights if k * m <= j < (k + 2) * m]
+        j = own[0] - k * m if own else 0
+        if own == [k * m + j, (k + 1) * m + j]:
+            theta = found.theta[k // 2 :][:1] if found.shape.name == "two waves" else found.theta
+            size, wave = with_phase(found.shape, variable, theta, weights[own[0]], weights[own[1]])
+            yield weighted_sum(None, [(size, wave if j == 0 else binary("mul", others[j - 1], wave))])
+            continue
+        for function, first in zip(functions[k - 1 : k + 1], (k * m, (k + 1) * m), strict=True):
+            chosen = [(weights[first + j], others[j - 1]) for j in range(1, m) if first + j in weights]
+            if chosen or first in weights:
+                yield binary("mul", weighted_sum(weights.get(first), chosen), function)

@@ -218,12 +218,18 @@ SQUARED_WAVE = Shape(  # 1 - cos(2 theta x) has lost its digits where x is small
     lambda x, t: (np.sin(t * x) ** 2)[:, None],
     lambda v, t: [unary("sq", unary("sin", binary("mul", number(t[0]), v)))],
 )  # fmt: skip
+TWO_WAVES = Shape(  # the grid is that of the second beside the best one
+    "two waves", ("sin",), False,
+    lambda x: np.zeros((0, 2)),
+    lambda x, t: np.stack([f(t[:, k : k + 1] * x) for k in (0, 1) for f in (np.sin, np.cos)], axis=1),
+    lambda v, t: [unary(f, binary("mul", number(t[k]), v)) for k in (0, 1) for f in ("sin", "cos")],
+)  # fmt: skip
 FACTORED = ("Lorentz factor",)  # f and x f: f is written once, before the sum of both
-WAVES = ("wave", "damped wave")  # whose two functions are one with an amplitude and a phase
+WAVES = ("wave", "damped wave", "two waves")  # whose pairs of functions are one with an amplitude and a phase
 
 
 def with_phase(shape: Shape, variable: Piece, theta: Values, sine: float, cosine: float) -> tuple[float, Piece]:
     """sine * f_1 + cosine * f_2 of a wave as amplitude times one function."""
     wave = unary("sin", linear(variable, float(theta[-1]), float(np.arctan2(cosine, sine))))
-    damped = wave if shape.name == "wave" else binary("mul", _exponential(variable, float(theta[0])), wave)
+    damped = wave if shape.name != "damped wave" else binary("mul", _exponential(variable, float(theta[0])), wave)
     return float(np.hypot(sine, cosine)), damped

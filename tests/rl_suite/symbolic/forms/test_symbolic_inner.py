@@ -28,6 +28,11 @@ ONE_VARIABLE: dict[str, Law] = {
     "power": lambda x: x**2.7 + 1.3,
     "two decays": lambda x: 2.3 * np.exp(-0.4 * x) + 1.1 * np.exp(-2.1 * x),
     "logarithm": lambda x: 1.9 * np.log(x + 0.63) - 0.4,
+    "two waves": lambda x: 1.4 * np.sin(2.3 * x + 0.2) + 0.8 * np.cos(4.7 * x),
+    "wave of a square": lambda x: 0.9 * np.sin(0.83 * x**2 - 0.4) + 0.3,
+    "Gompertz, seen in log y": lambda x: 2.4 * np.exp(-2.9 * np.exp(-0.73 * x)),
+    "hyperbolic secant below 0, seen in 1/y": lambda x: -1.9 / np.cosh(0.83 * (x - 2.6)),
+    "von Bertalanffy, seen in the cube root": lambda x: (2.1 - 1.7 * np.exp(-0.38 * x)) ** 3,
 }
 
 
