@@ -96,16 +96,22 @@ def columns_of(form: Form) -> set[int]:
 
 def renamed(form: Form, columns: Sequence[int]) -> Form:
     """The form with ``columns[i]`` in the place of column i, in normal order again."""
+    return substituted(form, [("x", int(column)) for column in columns])
+
+
+def substituted(form: Form, parts: Sequence[Form]) -> Form:
+    """The form with the form ``parts[i]`` in the place of column i, in normal order; ValueError as in ``product``."""
     kind = form[0]
     if kind == "x":
-        return ("x", int(columns[form[1]]))
+        part: Form = parts[form[1]]
+        return part
     if kind == "1":
         return form
     if kind == "sum":
-        return total([renamed(term, columns) for term in form[1]])
+        return total([substituted(term, parts) for term in form[1]])
     if kind == "product":
-        return product([(renamed(base, columns), exponent) for base, exponent in form[1]])
-    return (kind, renamed(form[1], columns))
+        return product([(substituted(base, parts), exponent) for base, exponent in form[1]])
+    return (kind, substituted(form[1], parts))
 
 
 def form_of(expression: Expression, library: Library) -> Form:
