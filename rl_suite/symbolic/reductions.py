@@ -30,7 +30,7 @@ MERGED = ((1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1))
 ROOM = 0.6  # terms of a polynomial, at most this share of the rows
 HIGHEST = 8  # degree
 EXACT = 1e-10  # share of the variance below which one polynomial is as good as another
-WIDTH = 4  # tables that are followed at a time
+WIDTH, NARROW = 4, 6  # tables that are followed at a time; one where more columns than these are left
 HARMLESS, WORSE = 1e-5, 2.0  # a step may end with this error, or with so many times the error before it
 USEFUL = 0.1  # share of the variance that a polynomial may leave where a reduced table is looked at
 LEAST_SPREAD = 1e-12  # of a column over its largest value
@@ -107,7 +107,7 @@ def reductions(X: Values, y: Values) -> list[Reduced]:
 def _best_of_each_size(table: Reduced, y: Values, scale: Scale) -> Iterator[Reduced]:
     """The best table with one column fewer, two fewer, ..., while a polynomial goes on predicting rows left out."""
     followed = [(float(_left_out([table], y, scale)[0]), table)]
-    for _ in range(len(table.parts) - 1):
+    for size in range(len(table.parts) - 1, 0, -1):
         different: dict[Key, tuple[float, Reduced]] = {}
         for before, from_ in followed:
             steps = list(_steps(from_))
@@ -115,7 +115,7 @@ def _best_of_each_size(table: Reduced, y: Values, scale: Scale) -> Iterator[Redu
             for i in np.argsort(errors, kind="stable")[:WIDTH]:
                 if errors[i] <= max(HARMLESS, WORSE * before):
                     different.setdefault(steps[i].key(), (float(errors[i]), steps[i]))
-        followed = sorted(different.values(), key=lambda found: found[0])[:WIDTH]
+        followed = sorted(different.values(), key=lambda found: found[0])[: WIDTH if size <= NARROW else 1]
         if followed and followed[0][0] <= USEFUL:
             yield followed[0][1]
 
