@@ -18,7 +18,7 @@ from rl_suite.meta_learning.metrics import TaskReport, TaskScores
 from rl_suite.meta_learning.session import Validation
 from rl_suite.meta_rl.analysis import draw_before_and_after, draw_evolution
 from rl_suite.meta_rl.config import EnhancedMetaLearningConfig, MetaRLConfig
-from rl_suite.meta_rl.imitation import pretrain_policy
+from rl_suite.meta_rl.imitation import WritingStage, pretrain_policy
 from rl_suite.meta_rl.sizes import shrink
 from rl_suite.meta_rl.trainer import EnhancedMAMLTrainer
 from rl_suite.meta_rl.worlds import SYMBOLIC, TaskWorlds
@@ -30,6 +30,7 @@ PARTS = ("train", "validation", "test")
 COLLECTION_SEED = 0  # of the laws and their split: what pre-training keeps away from is the same for every run
 VALIDATION_SEED, TEST_SEED = 1, 2  # after the run's own seed
 SHOWN = 2  # held-out tasks whose attention is drawn
+STAGE_FILE = "pretraining.ckpt"  # beside the checkpoints of the outer loop
 OTHER = 1  # places by which supports are moved on, for the control
 
 
@@ -62,14 +63,16 @@ class MetaRLSession:
             self.trainer.attention_analyzer.folder = None
         self.pretraining: dict[str, float] = {}
 
-    def pretrain(self) -> None:
-        """The supervised stage, where the configuration has one."""
+    def pretrain(self, run: Run) -> bool:
+        """The supervised stage, where the configuration has one; False if a signal stopped it."""
         section = self.config.meta_rl.pretraining
-        if section.laws:
-            found = pretrain_policy(
-                self.trainer.policy, self.worlds["train"], section.laws, section.seconds, self.config.seed
-            )
-            self.pretraining = {f"pretraining_{name}": value for name, value in found.items()}
+        if not section.laws:
+            return True
+        stage = WritingStage(self.trainer.policy, self.worlds["train"], section.laws, section.seconds, self.config.seed)
+        if not pretrain_policy(stage, run.path / STAGE_FILE, lambda: run.stop_requested):
+            return False
+        self.pretraining = {f"pretraining_{name}": value for name, value in stage.facts().items()}
+        return True
 
     @property
     def total_steps(self) -> int:
@@ -163,9 +166,8 @@ def train(config: MetaRLConfig, run: Run) -> None:
     """Pre-train, meta-train from the last checkpoint if there is one, then measure the best."""
     seed_everything(config.seed)
     session = MetaRLSession(config, run.path)
-    if run.checkpoints.latest() is None:
-        session.pretrain()
-    if not fit(config.meta_rl.loop, session, run):
+    begun = run.checkpoints.latest() is not None
+    if not (begun or session.pretrain(run)) or not fit(config.meta_rl.loop, session, run):
         run.finish("stopped")
         return
     report = _measure(session, run.checkpoints.for_evaluation())

@@ -6,6 +6,8 @@ values and forecasts wait for meta-training.
 """
 
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from envs.symbolic.law_forms import Form, columns_of, write
 from envs.symbolic.law_generator import FormSampler
 from envs.symbolic.program import evaluate_programs
 from envs.symbolic.tokens import PAD, Library
+from rl_suite.checkpoint import load_checkpoint, save_checkpoint
 from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.meta_rl.pretraining import held_out_index
 from rl_suite.meta_rl.worlds import SYMBOLIC, TaskWorlds
@@ -29,6 +32,7 @@ from rl_suite.progress import ProgressBar
 BATCH = 64  # laws of one step
 RATE = 2e-3  # of Adam at first; it falls to nothing along a cosine
 CLIP = 1.0  # largest norm of a gradient
+SAVE_EVERY = 60.0  # CPU seconds
 LOW, HIGH = (0.1, 2.0), (1.5, 10.0)  # where a column's range begins (uniform), and how many times wider it is
 LARGEST = 1e9  # absolute value of y; its spread is at least the inverse
 DUMMY_SHARE = 0.5  # of the tables have one column that does not matter
@@ -58,11 +62,14 @@ class LawStream:
         self.columns = self.library.n_variables
         self.first = len(self.library) - self.columns  # id of the first column
         self.arity = np.array([token.arity for token in self.library.tokens])
+        self.seed = seed
         self.sampler = FormSampler(seed, held_out_index())
-        self.rng = np.random.default_rng([seed, 1])
+        self.rng = np.random.default_rng(seed)
 
-    def lesson(self, n: int) -> Lesson:
-        """The next n laws."""
+    def lesson(self, n: int, number: int = 0) -> Lesson:
+        """Lesson ``number``, of n laws; it does not depend on those before."""
+        self.rng = np.random.default_rng([self.seed, 1, number])
+        self.sampler.begin(np.random.default_rng([self.seed, 2, number]))
         programs = np.full((n, self.length), PAD, dtype=np.int16)
         data = np.zeros((n, self.rows, self.columns + 1), dtype=np.float32)
         done = 0
@@ -140,40 +147,93 @@ def loss_of(policy: EnhancedMetaLearningPolicy, lesson: Lesson) -> Tensor:
     return torch.nn.functional.cross_entropy(every.flatten(0, 1), lesson.targets.flatten(), ignore_index=PAD)
 
 
-def pretrain_policy(
-    policy: EnhancedMetaLearningPolicy, worlds: TaskWorlds, laws: int, seconds: float, seed: int
-) -> dict[str, float]:
-    """Learn from as many laws, or for as many CPU seconds, whichever ends first; from one batch at least.
+class WritingStage:
+    """Pre-training, one batch of laws at a time; it goes on bit for bit from what it saved.
 
-    Returns:
-        ``laws``, ``cpu_seconds`` and the mean ``loss`` of the last tenth of the steps.
+    Args:
+        policy: learns, in place.
+        worlds: whose laws.
+        laws, seconds: how many laws, or CPU seconds, whichever ends first; one batch at least.
+        seed: of the laws.
 
     Raises:
         UserError: the world has no laws, or the policy does not read its expressions.
     """
-    if worlds.env_id != SYMBOLIC or not isinstance(policy.observation_encoder, ProgramNodes):
-        raise UserError(f"pretraining writes laws; leave pretraining.laws=0 for {worlds.env_id} and this policy")
-    stream, began = LawStream(worlds, seed), time.process_time()
-    optimizer = torch.optim.Adam(policy.parameters(), RATE)
-    steps, losses = max(1, laws // BATCH), []
-    with ProgressBar("pre-training", steps) as progress:
-        for step in range(steps):
-            spent = time.process_time() - began
-            if step and spent > seconds:
-                break
-            done = max(step / steps, min(1.0, spent / seconds) if seconds else 0.0)
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * done))
-            lesson = stream.lesson(BATCH)
-            optimizer.zero_grad()
-            loss = loss_of(policy, lesson)
-            if not bool(loss.isfinite()):
-                raise NonFiniteError(f"pre-training, step {step}: the loss is {float(loss)}")
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), CLIP)
-            optimizer.step()
-            losses.append(float(loss.detach()))
-            progress.update(step + 1, loss=losses[-1])
-    last = losses[-max(1, len(losses) // 10) :]
-    spent = time.process_time() - began
-    return {"laws": float(BATCH * len(losses)), "cpu_seconds": spent, "loss": float(np.mean(last))}
+
+    def __init__(self, policy: EnhancedMetaLearningPolicy, worlds: TaskWorlds, laws: int, seconds: float, seed: int):
+        if worlds.env_id != SYMBOLIC or not isinstance(policy.observation_encoder, ProgramNodes):
+            raise UserError(f"pretraining writes laws; leave pretraining.laws=0 for {worlds.env_id} and this policy")
+        self.policy, self.seconds = policy, seconds
+        self.steps = max(1, laws // BATCH)
+        self.losses: list[float] = []
+        self.spent = 0.0
+        self._stream = LawStream(worlds, seed)
+        self._optimizer = torch.optim.Adam(policy.parameters(), RATE)
+
+    @property
+    def done(self) -> bool:
+        """Whether laws or seconds are spent."""
+        return bool(self.losses) and (len(self.losses) >= self.steps or self.spent > self.seconds)
+
+    def step(self) -> float:
+        """Learn from one batch; the loss before it."""
+        began, step = time.process_time(), len(self.losses)
+        share = max(step / self.steps, min(1.0, self.spent / self.seconds) if self.seconds else 0.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * share))
+        loss = loss_of(self.policy, self._stream.lesson(BATCH, step))
+        self._optimizer.zero_grad()
+        if not bool(loss.isfinite()):
+            raise NonFiniteError(f"pre-training, step {step}: the loss is {float(loss)}")
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), CLIP)
+        self._optimizer.step()
+        self.losses.append(float(loss.detach()))
+        self.spent += time.process_time() - began
+        return self.losses[-1]
+
+    def facts(self) -> dict[str, float]:
+        """``laws``, ``cpu_seconds`` and the mean ``loss`` of the last tenth of the steps."""
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        return {"laws": float(BATCH * len(self.losses)), "cpu_seconds": self.spent, "loss": float(np.mean(last))}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next batch depends on."""
+        counts = {"losses": list(self.losses), "spent": self.spent}
+        return {"policy": self.policy.state_dict(), "optimizer": self._optimizer.state_dict(), **counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.policy.load_state_dict(state["policy"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.losses, self.spent = [float(loss) for loss in state["losses"]], float(state["spent"])
+
+
+def pretrain_policy(stage: WritingStage, file: Path | None = None, stop: Callable[[], bool] = lambda: False) -> bool:
+    """Run the stage to its end; False if ``stop`` ended it before.
+
+    Args:
+        stage: what is left of it.
+        file: where it is saved now and then and when it ends, and from where it goes on; None: nowhere.
+        stop: asked after every batch.
+
+    Raises:
+        UserError: the file is none that this stage wrote.
+    """
+    if file is not None and file.is_file():
+        try:
+            stage.load_state_dict(load_checkpoint(file))
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise UserError(f"{file}: not of this pre-training, or damaged; remove it to begin again") from None
+    saved = stage.spent
+    with ProgressBar("pre-training", stage.steps) as progress:
+        while not stage.done:
+            loss = stage.step()
+            progress.update(len(stage.losses), loss=loss)
+            stopped = stop() and not stage.done
+            if file is not None and (stopped or stage.done or stage.spent - saved > SAVE_EVERY):
+                saved = stage.spent
+                save_checkpoint(file, stage.state_dict())
+            if stopped:
+                return False
+    return True

@@ -9,8 +9,9 @@ from envs.symbolic import PhysicsTaskDistribution
 from envs.symbolic.law_forms import form_of
 from envs.symbolic.text import Expression
 from envs.symbolic.tokens import PAD
+from rl_suite.checkpoint import save_checkpoint
 from rl_suite.errors import UserError
-from rl_suite.meta_rl.imitation import LawStream, pretrain_policy
+from rl_suite.meta_rl.imitation import LawStream, WritingStage, pretrain_policy
 from rl_suite.meta_rl.pretraining import held_out_index
 from rl_suite.meta_rl.trainer import make_policy
 from rl_suite.meta_rl.worlds import TaskWorlds
@@ -50,17 +51,42 @@ def test_no_lesson_is_a_law_that_is_held_out(worlds):
     assert not held_out_index().contains(forms).any()
 
 
-def test_it_learns_to_write(worlds):
+def trained(worlds, laws, seconds=60.0, seed=0, **options):
     torch.manual_seed(0)
-    policy = make_policy(worlds, make_config())
-    first = pretrain_policy(policy, worlds, 64, 60.0, seed=0)
-    later = pretrain_policy(policy, worlds, 64 * 20, 60.0, seed=1)
-    assert later["laws"] == 64 * 20
-    assert later["loss"] < first["loss"] - 0.15
-    assert pretrain_policy(policy, worlds, 64 * 1000, 0.0, seed=1)["laws"] == 64  # no time is one batch
+    stage = WritingStage(make_policy(worlds, make_config()), worlds, laws, seconds, seed)
+    return pretrain_policy(stage, **options), stage
+
+
+def test_it_learns_to_write(worlds):
+    _, first = trained(worlds, 64)
+    _, later = trained(worlds, 64 * 20)
+    assert later.facts()["laws"] == 64 * 20
+    assert later.facts()["loss"] < first.facts()["loss"] - 0.15
+    assert trained(worlds, 64 * 1000, seconds=0.0)[1].facts()["laws"] == 64  # no time is one batch
+
+
+def test_a_stopped_stage_goes_on_bit_for_bit(worlds, tmp_path):
+    _, whole = trained(worlds, 64 * 5)
+    file, asked = tmp_path / "stage.ckpt", iter([False, True])
+    finished, part = trained(worlds, 64 * 5, file=file, stop=lambda: next(asked))
+    assert (finished, len(part.losses)) == (False, 2)
+    finished, rest = trained(worlds, 64 * 5, file=file)
+    assert finished
+    assert rest.losses == whole.losses
+    for name, value in whole.policy.state_dict().items():
+        assert torch.equal(value, rest.policy.state_dict()[name]), name
+    again, done = trained(worlds, 64 * 5, file=file)
+    assert again
+    assert done.losses == whole.losses  # nothing is left to learn
+
+
+def test_a_file_of_another_stage_is_one_line(worlds, tmp_path):
+    save_checkpoint(tmp_path / "stage.ckpt", {"policy": {}})
+    with pytest.raises(UserError, match="remove it to begin again"):
+        trained(worlds, 64, file=tmp_path / "stage.ckpt")
 
 
 def test_worlds_without_laws_have_no_such_lessons():
     worlds = make_worlds()
     with pytest.raises(UserError, match=r"leave pretraining\.laws=0"):
-        pretrain_policy(make_policy(worlds, make_config()), worlds, 64, 1.0, 0)
+        WritingStage(make_policy(worlds, make_config()), worlds, 64, 1.0, 0)
