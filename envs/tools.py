@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,6 +116,15 @@ class ToolUse(TaskWorld):
         split: str = "all",
         tasks: Sequence[int] | None = None,
     ):
+        counts = {"stages": stages, "alternatives": alternatives, "job_types": job_types, "calls": calls}
+        for name, value in counts.items():
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
+        for name, share in (("drift", drift), ("latency_price", latency_price)):
+            if not isinstance(share, Real) or isinstance(share, bool):
+                raise ValueError(f"{name} must be a number, not {share!r}")
+        if not isinstance(show_tools, bool | np.bool_):
+            raise ValueError(f"show_tools must be True or False, not {show_tools!r}")
         if min(stages, alternatives, job_types, calls) < 1:
             raise ValueError(f"must be at least 1: {stages=}, {alternatives=}, {job_types=}, {calls=}")
         if calls * stages * job_types > MOST_PLANNED or stages * alternatives * job_types > MOST_PLANNED:

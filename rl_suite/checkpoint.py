@@ -14,6 +14,7 @@ import os
 import pickle
 import re
 import secrets
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,7 @@ def write_atomically(path: Path, payload: bytes) -> None:
     The temporary name cannot be guessed, so no link of that name can wait there; the rename replaces a link. While it
     is written it is locked, so that :func:`remove_leftovers` knows it from one that a killed process left.
     """
+    require_writable_name(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # not mkstemp's, which only its owner may read
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,17 @@ def write_atomically(path: Path, payload: bytes) -> None:
             raise
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def require_writable_name(path: Path) -> None:
+    """Raise a ``UserError`` unless a file may stand there: the rename would replace a device or a pipe as well."""
+    if not path.name or "\0" in str(path):
+        raise UserError(f"{str(path)!r}: names no file")
+    with contextlib.suppress(OSError):  # nothing there yet, or what the writing itself will tell
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+            raise UserError(f"{path}: cannot be written: it is {kind}, which is not replaced")
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

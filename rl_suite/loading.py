@@ -197,7 +197,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def require_known(name: str, known: Iterable[str], what: str) -> None:
     """Raise a ``UserError`` with a suggestion if ``name`` is not among ``known``."""
     known = list(known)
-    if name not in known:
+    try:
+        found = name in set(known)  # by hash: an array would be compared number by number
+    except TypeError:
+        found = False
+    if not found:
         hint = suggest(name, known) or f"; known: {', '.join(sorted(known))}"
         raise UserError(f"unknown {what} {BRIEF.repr(name)}{hint}")
 

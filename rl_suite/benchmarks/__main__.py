@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_suite.benchmarks import BENCHMARKS, Options, load
+from rl_suite.benchmarks.harness import RESULTS
+from rl_suite.benchmarks.pictures import IMAGES, draw_stored
 from rl_suite.cli import module_command, show
 from rl_suite.errors import UserError
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +52,9 @@ def _run(name: str, options: Options, results: Path) -> int:
     path = results / f"{stored}.json"
     result.save(path)
     show(f"stored: {path}")
+    picture = draw_stored(stored, results, IMAGES if results == RESULTS and IMAGES.is_dir() else results)
+    if picture is not None:
+        show(f"drawn: {picture}")
     return int(any(row.verdict == "MISSED" for row in result.rows))
 
 

@@ -19,6 +19,7 @@ from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
 
 PACKAGES = ("gymnasium", "stable-baselines3", "torch", "numpy", "scipy", "numba")
+RESULTS = Path(__file__).parent / "results"
 CPU_FACTS = Path("/proc/cpuinfo")
 
 

@@ -44,8 +44,11 @@ def run(options: Options) -> BenchmarkResult:
             trial |= {f"regret_{key}": value for key, value in scores[name].interval._asdict().items()}
             gap = compare(scores["random"], scores[name]).difference
             trial |= {f"random_minus_{key}": value for key, value in gap._asdict().items()}
-            marks = {f"after_{mark}": mean_interval(values[:, mark - 1]).estimate for mark in MARKS if mark <= budget}
-            trials.append({**trial, **marks})
+            for mark in (mark for mark in MARKS if mark <= budget):
+                found_then = mean_interval(values[:, mark - 1])
+                trial |= {f"after_{mark}": found_then.estimate}
+                trial |= {f"after_{mark}_low": found_then.low, f"after_{mark}_high": found_then.high}
+            trials.append(trial)
         if not options.quick:
             found_by = scores["bayesian"].interval.estimate
             rows.append(Row(f"{table}: bayesian", found_by, PROMISED[table], "points", "promised", False, 1.0))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 from rl_suite.errors import UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import require_counts, require_known
 from rl_suite.sweeps.contract import Executor, Item, JobError, Outcome, Value
 from rl_suite.sweeps.processes import Processes
 from rl_suite.sweeps.ray_tasks import RayTasks
@@ -27,6 +27,8 @@ def make_executor(name: str, workers: int | None = None, threads: int = 1, gpus:
         UserError: there is no such executor, it cannot have so many workers, or its extra is not installed.
     """
     require_known(name, EXECUTORS, "executor")
+    if workers is not None:
+        require_counts(workers=workers)
     if workers is not None and (workers < 1 or (name == "serial" and workers > 1)):
         raise UserError(f"executor={name} cannot have {workers} workers")
     if name == "ray":

@@ -6,6 +6,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from rl_suite.arguments import require_kind
 from rl_suite.errors import UserError
 from rl_suite.meta_learning.adapters.config import AdapterConfig
 
@@ -54,6 +55,7 @@ class BaseAdapter(nn.Module):
 
     def __init__(self, config: AdapterConfig):
         super().__init__()
+        require_kind("config", config, AdapterConfig)
         self.config = config
 
     @classmethod

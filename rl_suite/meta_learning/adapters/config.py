@@ -3,13 +3,27 @@
 import fnmatch
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from torch import nn
+
+from rl_suite.arguments import in_one_line
 
 MOST_PATTERN = 200  # characters: patterns of a file stay cheap to match
 ALL_LINEAR = "all-linear"
+
+Size = Annotated[int, Field(ge=1, le=2**16)]
+"""A width, a rank or a length; more would be a typing error, and fill the memory."""
+Strength = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class AdapterType(Enum):
@@ -51,26 +65,26 @@ class AdapterConfig(BaseModel):
     target_modules: str | tuple[str, ...] | None = None
     """Patterns. By default all linear layers; every bias for BitFit; attention layers, where there are any, for
     prefixes."""
-    input_dim: PositiveInt | None = None
+    input_dim: Size | None = None
     """Only layers of this width are adapted: of their outputs, for LoRA of their inputs. Layers that do not show
     their width need it."""
-    hidden_dim: PositiveInt = 64
+    hidden_dim: Size = 64
     """Width of a bottleneck (linear, compacter, multi-modal)."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """Of a bottleneck."""
-    lora_r: PositiveInt = 8
+    lora_r: Size = 8
     """Rank."""
-    lora_alpha: PositiveFloat = 16.0
+    lora_alpha: Strength = 16.0
     """The change of the weight is multiplied by alpha / rank."""
-    rank_pattern: Mapping[str, PositiveInt] = {}
+    rank_pattern: Mapping[str, Size] = {}
     """Rank of the layers that a pattern names; the first pattern that matches counts."""
-    alpha_pattern: Mapping[str, PositiveFloat] = {}
+    alpha_pattern: Mapping[str, Strength] = {}
     """The same for alpha."""
-    prefix_length: PositiveInt = 10
+    prefix_length: Size = 10
     """Learned tokens per layer."""
-    num_heads: PositiveInt | None = None
+    num_heads: Size | None = None
     """Heads of a prefix or a fusion; those of the attention layer, or 1."""
-    phm_dim: PositiveInt = 4
+    phm_dim: Annotated[int, Field(ge=1, le=256)] = 4
     """Summands of a compacter's Kronecker products; both widths must be multiples of it."""
     fusion: Literal["attention", "concat", "sum"] = "attention"
     """How other modalities are read (multi-modal)."""
@@ -78,10 +92,19 @@ class AdapterConfig(BaseModel):
     """Patterns of modules that this adapter trains whole, in a copy of its own; statistics of batch normalisation
     belong to the copy."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """What is refused is the user's to mend, as everywhere."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise in_one_line(error, cls.__name__) from None
+
     @field_validator("target_modules", "modules_to_save", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, str | bytes):
             return (value,)
         return tuple(value) if isinstance(value, list | tuple | set | frozenset) else value
 

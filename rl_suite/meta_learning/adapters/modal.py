@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl_suite.arguments import require_kind, require_whole
 from rl_suite.errors import UserError
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.adapters.base import BaseAdapter
@@ -14,6 +15,7 @@ from rl_suite.meta_learning.adapters.config import AdapterConfig
 from rl_suite.meta_learning.adapters.prefix import PrefixTuning
 
 MODALITIES = ("text", "vision", "audio")
+MOST_WIDE = 2**16  # features of one modality
 
 
 class MultiModalAdapter(BaseAdapter):
@@ -28,8 +30,10 @@ class MultiModalAdapter(BaseAdapter):
     def __init__(self, config: AdapterConfig, modality_dims: Mapping[str, int] | None = None):
         super().__init__(config)
         width, hidden = width_of(config), config.hidden_dim
-        for name in modality_dims or {}:
+        require_kind("modality_dims", {} if modality_dims is None else modality_dims, Mapping)
+        for name, size in (modality_dims or {}).items():
             require_known(name, MODALITIES, "modality")
+            require_whole(f"modality_dims[{name!r}]", size, 1, MOST_WIDE)
         widths = {name: (modality_dims or {}).get(name, width) for name in MODALITIES}
         self.into = nn.ModuleDict({name: nn.Linear(widths[name], hidden) for name in MODALITIES})
         heads = config.num_heads or 1

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rl_suite.errors import UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import BRIEF, require_known
 from rl_suite.meta_learning.adapters.base import BaseAdapter, Site
 from rl_suite.meta_learning.adapters.config import AdapterConfig, AdapterType
 from rl_suite.meta_learning.adapters.files import read_tensors, write_tensors
@@ -56,7 +56,8 @@ class AdapterModel(nn.Module):
         super().__init__()
         if not isinstance(base_model, nn.Module):
             raise UserError(f"adapters go into a torch.nn.Module, not into {type(base_model).__name__}")
-        configs = [adapter_configs] if isinstance(adapter_configs, AdapterConfig) else list(adapter_configs)
+        one = isinstance(adapter_configs, AdapterConfig) or not isinstance(adapter_configs, Iterable)
+        configs: list[Any] = [adapter_configs] if one else list(adapter_configs)  # type: ignore[arg-type]
         if not configs or not all(isinstance(config, AdapterConfig) for config in configs):
             raise UserError("adapters are told by one AdapterConfig or a list of them; each may have a name of its own")
         self.base = base_model
@@ -251,6 +252,8 @@ class AdapterModel(nn.Module):
         if which is None:
             return list(self.configs)
         chosen: list[str] = []
+        if not isinstance(which, AdapterType | str | Iterable):
+            raise UserError(f"adapters are named by kind or name, not by {BRIEF.repr(which)}")
         for item in [which] if isinstance(which, AdapterType | str) else which:
             kind = item.value if isinstance(item, AdapterType) else item
             of_kind = [name for name, config in self.configs.items() if config.kind == kind]

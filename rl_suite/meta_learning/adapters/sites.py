@@ -41,7 +41,11 @@ def find_sites(base: nn.Module, config: AdapterConfig, saved: Sequence[str] = ()
             found += _of_pattern(pattern, known, config)
     found = [site for site in found if site.owner is not None or not _read_by_owner(site.name, owned)]
     found = list({(id(site.layer), site.weight): site for site in found}.values())  # of several patterns: once
-    return _of_width(found, config, what)
+    found = _of_width(found, config, what)
+    for pattern in (*config.rank_pattern, *config.alpha_pattern) if config.kind == "lora" else ():
+        if not any(matches(pattern, site.name) for site in found):
+            raise _nothing(pattern, [site.name for site in found])
+    return found
 
 
 def named_modules(base: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
@@ -107,6 +111,8 @@ def _suitable(name: str, module: nn.Module, config: AdapterConfig) -> list[Site]
         if config.input_dim is None or config.kind in WEIGHT_KINDS:
             return []
         widths = (config.input_dim, config.input_dim, -1)
+    if not all(widths):  # a layer without inputs or outputs
+        return []
     heads = module.num_heads if isinstance(module, nn.MultiheadAttention) else 1
     site = Site(name, module, widths[0], widths[1], widths[2], heads)
     return [site] if config.kind not in WEIGHT_KINDS or _fits(site, config) else []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_suite.arguments import require_list, require_whole
 from rl_suite.errors import UserError
 from rl_suite.evaluation.statistics import Interval
 from rl_suite.meta_learning.metrics import TaskScores, compare, mean_interval
@@ -134,10 +135,10 @@ def create_tool_optimization_benchmark(
         UserError: no tools, no tasks, an unknown agent, or numbers below 1 (2 for seeds: one has no interval).
     """
     listed = check_tools(tools)
-    if not tasks or num_executions < 1 or seeds < 2:
-        raise UserError(
-            f"a benchmark needs tasks, executions and two seeds, not {len(tasks)}, {num_executions}, {seeds}"
-        )
+    require_list("tasks", tasks, TaskProfile)
+    require_whole("num_executions", num_executions, 1)
+    require_whole("seeds", seeds, 2)
+    require_list("agents", agents, str)
     if unknown := [name for name in agents if name not in AGENTS]:
         raise UserError(f"unknown agents {unknown}; known: {', '.join(AGENTS)}")
     shape = (seeds, num_executions)

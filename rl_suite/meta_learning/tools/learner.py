@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_suite.arguments import require_kind, require_whole
 from rl_suite.checkpoint import write_atomically
 from rl_suite.errors import UserError
 from rl_suite.evaluation.statistics import Interval
@@ -61,7 +62,7 @@ class ToolMetaLearner:
         self.explorer = EXPLORERS[agent](self.model)
         self.amounts = Amounts(self.tools)
         self.log = Log()
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(require_whole("seed", seed, 0))
         self._graphs: dict[tuple[Any, ...], RouteGraph] = {}
 
     def optimize_task_execution(self, task: TaskProfile) -> dict[str, Any]:
@@ -75,6 +76,7 @@ class ToolMetaLearner:
         Raises:
             UserError: a tool that the task requires is not there.
         """
+        require_kind("task", task, TaskProfile)
         chances = self.explorer.chances(task, self._rng)
         worth = self.value_of(task) * self.amounts.quality
         route = self.routes(task).best(chances, self.prices(), worth)
@@ -90,6 +92,7 @@ class ToolMetaLearner:
 
         The interval of several tools is that of the Beta distribution with the mean and variance of their product.
         """
+        require_kind("task", task, TaskProfile)
         route = self._route(tool_sequence)
         if len(route) == 1:
             return self.model.interval(task, CONFIDENCE)[route[0]]
@@ -116,6 +119,7 @@ class ToolMetaLearner:
         Raises:
             UserError: an unknown tool or key, or a metric that is no number in its range; nothing is learnt then.
         """
+        require_kind("task", task, TaskProfile)
         known = ("tool_sequence", "success", "tool_results", "metrics")
         if not isinstance(execution_results, Mapping):
             raise UserError(f"execution_results must be a mapping, not {type(execution_results).__name__}")
@@ -221,6 +225,7 @@ class ToolMetaLearner:
 
     def routes(self, task: TaskProfile) -> RouteGraph:
         """All ways to do a task."""
+        require_kind("task", task, TaskProfile)
         key = tuple(task.required_tools)
         if key not in self._graphs:
             self._graphs[key] = build_routes(self.tools, key, f"task {task.task_id!r}")

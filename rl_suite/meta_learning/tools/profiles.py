@@ -83,6 +83,10 @@ class TaskProfile:
     """What a success of full quality is worth, in units of cost; None: the learner's ``success_value``."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.task_type, str):
+            raise UserError(
+                f"task_type of task {BRIEF.repr(self.task_id)} must be text, not {BRIEF.repr(self.task_type)}"
+            )
         _require_enum(self.complexity, TaskComplexity, f"complexity of task {BRIEF.repr(self.task_id)}")
         _require_needs(self.required_tools, f"required_tools of task {BRIEF.repr(self.task_id)}")
         if self.value is not None:

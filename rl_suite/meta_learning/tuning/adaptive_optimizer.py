@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rl_suite.arguments import require_flag, require_kind, require_number, require_whole
 from rl_suite.errors import NonFiniteError, UserError
-from rl_suite.loading import require_known
+from rl_suite.loading import BRIEF, require_known
 from rl_suite.meta_learning.tuning.prodigy import Prodigy
 from rl_suite.meta_learning.tuning.schedules import SCHEDULES, WINDOW, Plateau, Schedule, factor_at, trend
 
@@ -22,10 +23,14 @@ BASES: dict[str, type[torch.optim.Optimizer]] = {
 }
 RATES = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2}
 META_RATE = 0.02  # largest relative change of the learning rate per step
+STEADY, MEMORY = 0.25, 20.0  # mean cosine over so many steps; at a good rate it is below 0.1, at a hundredth 0.2 to 0.6
+HASTE = 3.0  # times the change of the rate per step where steps go on pointing the same way
 RESCUE = 0.1  # factor on the learning rate after a step that led to a loss that is no number
 BLOWN = 10.0
 MOST_RESCUES = 20  # in a row
-KEPT_NUMBERS = ("modifier", "alignment", "step_count", "rescues", "_rescues_in_a_row", "_first", "_best")
+KEPT_NUMBERS = ("modifier", "alignment", "steadiness", "step_count", "rescues", "_rescues_in_a_row", "_first", "_best")
+COUNTS = ("step_count", "rescues", "_rescues_in_a_row")
+NUMBERS = {"lr", "weight_decay", "momentum", "dampening", "eps"}  # arguments of bases that are one number each
 KEPT = 2 * WINDOW  # losses and gradient norms that are remembered
 
 
@@ -34,9 +39,10 @@ class AdaptiveOptimizer:
 
     ``"hypergradient"`` (Baydin et al. 2018, arXiv:1703.04782, in a multiplicative form): where a gradient points as the
     step before it went, that step was too short. Before every step, rate *= exp(meta_learning_rate * cosine between the
-    two). ``"prodigy"`` estimates the rate from the distance travelled and needs none (:class:`Prodigy`; Adam's form
-    only). Where loss or gradients are no numbers, or the loss is ``BLOWN`` times as far above the first one as that is
-    from the best (or from 0), the parameters of the best loss come back and the rate is divided by ten.
+    two); ``HASTE`` times as fast while it stays high. ``"prodigy"`` estimates the rate from the distance travelled
+    and needs none (:class:`Prodigy`; Adam's form only). Where loss or gradients are no numbers, or the loss is
+    ``BLOWN`` times as far above the first as that is from the best (or from 0), the parameters of the best loss come
+    back and the rate is divided by ten.
 
     Args:
         model: what is trained.
@@ -60,8 +66,12 @@ class AdaptiveOptimizer:
         total_steps: int | None = None,
         **optimizer_kwargs: Any,
     ):
+        require_kind("model", model, nn.Module)
+        require_flag("use_meta_learning", use_meta_learning)
         require_known(schedule, SCHEDULES, "schedule")
         require_known(adaptation, ADAPTATIONS, "adaptation")
+        if total_steps is not None:
+            require_whole("total_steps", total_steps, 1)
         factor_at(schedule, 0, total_steps)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self.parameters:
@@ -69,11 +79,13 @@ class AdaptiveOptimizer:
         self.method = adaptation if use_meta_learning else "none"
         if meta_learning_rate is not None and self.method != "hypergradient":
             raise UserError("meta_learning_rate is read by hypergradients only")
-        self.meta_rate = META_RATE if meta_learning_rate is None else meta_learning_rate
+        self.meta_rate = META_RATE
+        if meta_learning_rate is not None:
+            self.meta_rate = require_number("meta_learning_rate", meta_learning_rate, most=1.0, above=0.0)
         self.schedule, self.total_steps = schedule, total_steps
         self.optimizer = self._make(base_optimizer, optimizer_kwargs)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.modifier, self.alignment = 1.0, 0.0
+        self.modifier, self.alignment, self.steadiness = 1.0, 0.0, 0.0
         self.plateau = Plateau()
         self.step_count = self.rescues = self._rescues_in_a_row = 0
         self.losses: deque[float] = deque(maxlen=KEPT)
@@ -99,9 +111,12 @@ class AdaptiveOptimizer:
             raise UserError(f"base_optimizer must be {', '.join(BASES)} or a class of torch.optim, not {base!r}")
         if issubclass(base, (torch.optim.LBFGS, torch.optim.SparseAdam)):
             raise UserError(f"{base.__name__} takes no step from plain gradients; choose Adam, SGD or another one")
+        numbers = {
+            name: require_number(f"{base.__name__}: {name}", kwargs[name], 0.0) for name in NUMBERS & kwargs.keys()
+        }
         try:
-            return base(self.parameters, **kwargs)
-        except (TypeError, ValueError) as error:
+            return base(self.parameters, **{**kwargs, **numbers})
+        except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise UserError(f"{base.__name__}: {error}") from None
 
     def _mark(self, parameter: Tensor) -> None:
@@ -125,7 +140,7 @@ class AdaptiveOptimizer:
         if not self._fresh:
             raise UserError("no gradients since the last step: call loss.backward() before step()")
         self._fresh = False
-        value = None if loss is None else float(loss)
+        value = None if loss is None else _plain(loss)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in self.parameters]
         norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
         if not math.isfinite(norm) or (value is not None and self._is_blown(value)):
@@ -137,7 +152,9 @@ class AdaptiveOptimizer:
             self._see(value)
         if self.method == "hypergradient" and self._direction is not None:
             self.alignment = _cosine(gradients, self._direction)
-            self.modifier *= math.exp(self.meta_rate * self.alignment)
+            haste = HASTE if self.steadiness > STEADY else 1.0
+            self.modifier *= math.exp(haste * self.meta_rate * self.alignment)
+            self.steadiness += (self.alignment - self.steadiness) / MEMORY
         factor = self.modifier * factor_at(self.schedule, self.step_count, self.total_steps) * self.plateau.factor
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
@@ -171,7 +188,7 @@ class AdaptiveOptimizer:
                 parameter.copy_(value)
         self.optimizer.state.clear()
         self.modifier *= RESCUE
-        self._direction = None
+        self._direction, self.steadiness = None, 0.0
         self.rescues += 1
 
     @property
@@ -219,13 +236,38 @@ class AdaptiveOptimizer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`save_state` of an optimiser that was built alike."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._good, self._direction = state["good"], state["direction"]
-        for name in KEPT_NUMBERS:
-            setattr(self, name, state[name])
-        self.plateau.factor, self.plateau.best, self.plateau.waited = state["plateau"]
-        self.losses, self.norms = deque(state["losses"], KEPT), deque(state["norms"], KEPT)
+        """Go on from :meth:`save_state` of an optimiser that was built alike.
+
+        Raises:
+            UserError: it is something else, or of another model; nothing is taken over then.
+        """
+        try:
+            tensors = {name: self._fitting(state[name]) for name in ("good", "direction")}
+            numbers = {name: float(state[name]) for name in KEPT_NUMBERS}
+            factor, best, waited = map(float, state["plateau"])
+            losses, norms = (deque(map(float, state[name]), KEPT) for name in ("losses", "norms"))
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            said = f"{type(error).__name__}: {str(error)[:120]}"
+            raise UserError(f"not a state that save_state of such an optimiser returned ({said})") from None
+        self._good, self._direction = tensors["good"], tensors["direction"]
+        for name, number in numbers.items():
+            setattr(self, name, int(number) if name in COUNTS else number)
+        self.plateau.factor, self.plateau.best, self.plateau.waited = factor, best, int(waited)
+        self.losses, self.norms = losses, norms
+
+    def _fitting(self, tensors: list[Tensor] | None) -> list[Tensor] | None:
+        """Tensors of the shapes of the parameters, or none."""
+        if tensors is not None and [t.shape for t in tensors] != [p.shape for p in self.parameters]:
+            raise ValueError("tensors of other shapes")
+        return tensors
+
+
+def _plain(loss: float | Tensor) -> float:
+    try:
+        return float(loss)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise UserError(f"a loss is one number, not {BRIEF.repr(loss)}") from None
 
 
 def _cosine(a: list[Tensor], b: list[Tensor]) -> float:

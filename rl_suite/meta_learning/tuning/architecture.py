@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_suite.arguments import require_callable, require_kind, require_whole
 from rl_suite.errors import UserError
 from rl_suite.loading import require_counts, require_known
 from rl_suite.meta_learning.tuning.darts.search import GradientSearch
@@ -63,6 +64,8 @@ class NeuralArchitectureSearch:
     ):
         require_known(algorithm, (*ALGORITHMS, DARTS), "algorithm")
         require_counts(population_size=population_size)
+        require_whole("random_state", random_state, 0)
+        require_kind("objectives", {} if objectives is None else objectives, Mapping)
         for name, direction in (objectives or {}).items():
             require_known(direction, DIRECTIONS, f"direction of {name}")
         if objectives is not None and (len(objectives) < 2 or algorithm in FOR_ONE):
@@ -123,6 +126,7 @@ class NeuralArchitectureSearch:
             UserError: no budget, or every evaluation failed.
         """
         require_counts(num_evaluations=num_evaluations, batch_size=batch_size)
+        require_callable("evaluation_function", evaluation_function)
         self._strategy.prepare(evaluation_function, self._rng)
         with ProgressBar("architectures", num_evaluations if verbose else 0) as progress:
             done = 0

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from rl_suite.arguments import require_callable, require_flag, require_kind, require_number, require_whole
 from rl_suite.errors import UserError
-from rl_suite.loading import require_counts, require_known
+from rl_suite.loading import BRIEF, require_counts, require_known
 from rl_suite.meta_learning.tuning.acquisition import (
     ACQUISITIONS,
     Acquisition,
@@ -86,11 +88,15 @@ class BayesianOptimizer:
         if exploration_weight is not None and acquisition_function != "ucb":
             raise UserError(f"exploration_weight is read by 'ucb' only, not by {acquisition_function!r}")
         require_counts(n_initial_points=n_initial_points)
+        require_flag("maximize", maximize)
+        require_whole("random_state", random_state, 0)
+        if exploration_weight is not None:
+            require_number("exploration_weight", exploration_weight, 0.0)
         self.ranges = read_ranges(parameter_space)
-        self.conditions = read_conditions(conditions or {}, self.ranges)
+        self.conditions = read_conditions({} if conditions is None else conditions, self.ranges)
         self.acquisition, self.maximize, self.random_state = acquisition_function, maximize, random_state
         self.n_initial_points = n_initial_points
-        self.exploration_weight = DEVIATIONS if exploration_weight is None else exploration_weight
+        self.exploration_weight = DEVIATIONS if exploration_weight is None else float(exploration_weight)
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         self.journal = None if storage is None else Journal(Path(storage))
         self.study = (
@@ -143,13 +149,16 @@ class BayesianOptimizer:
             score: NaN or infinity: the evaluation failed.
             constraints: numbers that must not be above 0; the search learns where they are not.
         """
+        require_kind("params", params, Mapping)
+        score, constraints = self._told(score, constraints)
         trial = self._take(params)
         failed = not math.isfinite(score)
         if trial is None:
             plain = {name: params[name] for name in self.ranges if name in params}
             missing = [name for name in self.ranges if name not in params and name not in self.conditions]
             if missing or len(plain) < len(params):
-                raise UserError(f"told settings must name {', '.join(self.ranges)}, not {', '.join(params)}")
+                wanted, named = (", ".join(map(str, names)) for names in (self.ranges, params))
+                raise UserError(f"told settings must name {wanted}, not {named}")
             given = {name: self.ranges[name] for name in plain}
             for name, value in plain.items():
                 require_inside(name, value, given[name])
@@ -160,6 +169,19 @@ class BayesianOptimizer:
         for place, value in enumerate(constraints):
             trial.set_constraint(str(place), float(value))
         self.study.tell(trial, None if failed else float(score), TrialState.FAIL if failed else None)
+
+    def _told(self, score: Any, constraints: Any) -> tuple[float, list[float]]:
+        """Both as plain numbers; as many constraints as ever."""
+        require_kind("constraints", constraints, Sequence)
+        numbers = [score, *constraints]
+        if isinstance(constraints, str | bytes) or not all(isinstance(number, Real) for number in numbers):
+            raise UserError(f"a score and its constraints are numbers, not {BRIEF.repr(numbers)}")
+        known = {len(_constraints(trial)) for trial in self._trials() if trial.state is TrialState.COMPLETE}
+        if known and known != {len(constraints)}:
+            raise UserError(
+                f"every point is told with as many constraints: {max(known)} before, {len(constraints)} now"
+            )
+        return float(score), [float(number) for number in constraints]
 
     def optimize(
         self,
@@ -188,6 +210,7 @@ class BayesianOptimizer:
             UserError: no budget, or every evaluation failed.
         """
         require_counts(n_iterations=n_iterations, batch_size=batch_size)
+        require_callable("objective_function", objective_function)
         with ProgressBar("settings", n_iterations if verbose else 0) as progress:
             done = 0
             while done < n_iterations:
@@ -212,8 +235,9 @@ class BayesianOptimizer:
 
     def propose(self, params: Mapping[str, Any]) -> None:
         """Let :meth:`optimize` evaluate a point of one's own next."""
+        require_kind("params", params, Mapping)
         if set(params) != set(self.ranges):
-            raise UserError(f"a point names {', '.join(self.ranges)}, not {', '.join(params)}")
+            raise UserError(f"a point names {', '.join(map(str, self.ranges))}, not {', '.join(map(str, params))}")
         for name, value in params.items():
             require_inside(name, value, self.ranges[name])
         with self._at_once():

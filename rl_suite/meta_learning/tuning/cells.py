@@ -5,12 +5,14 @@ its edges make of earlier nodes (the cells of NAS-Bench-201, Dong and Yang 2020,
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rl_suite.arguments import require_whole
 from rl_suite.errors import UserError
 from rl_suite.loading import BRIEF
 from rl_suite.meta_learning.tuning.spaces import Architecture, Code, Space, spelled
@@ -35,11 +37,15 @@ class CellSpace(Space):
     """
 
     def __init__(self, input_shape: Sequence[int], num_classes: int, max_layers: int):
-        shape = tuple(int(n) for n in input_shape)
-        if len(shape) not in (1, 3) or min(shape) < 1:
-            raise UserError(f"input_shape is (channels, height, width) or (features,), not {tuple(input_shape)}")
-        if num_classes < 1 or max_layers < 1:
-            raise UserError(f"num_classes and max_layers must be at least 1, not {num_classes} and {max_layers}")
+        whole = isinstance(input_shape, list | tuple) and all(isinstance(n, Integral) for n in input_shape)
+        shape = tuple(int(n) for n in input_shape) if whole else ()
+        if len(shape) not in (1, 3) or not all(1 <= n <= LARGEST for n in shape):
+            raise UserError(
+                "input_shape is (channels, height, width) or (features,), whole numbers between 1 and"
+                f" {LARGEST}, not {BRIEF.repr(input_shape)}"
+            )
+        num_classes = require_whole("num_classes", num_classes, 1, LARGEST)
+        max_layers = require_whole("max_layers", max_layers, 1, LARGEST)
         operations = IMAGE_OPERATIONS if len(shape) == 3 else VECTOR_OPERATIONS
         layers = [n for n in LAYERS if n <= max_layers]
         edges = {f"edge_{a}{b}": operations for a, b in EDGES}

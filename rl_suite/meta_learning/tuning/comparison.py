@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_suite.arguments import require_list
 from rl_suite.evaluation.statistics import Interval
 from rl_suite.loading import require_counts
 from rl_suite.meta_learning.metrics import TaskScores, compare, mean_interval
@@ -64,7 +65,8 @@ def benchmark_nas_algorithms(
         seeds: searches per algorithm, with seeds 0, 1, ...
         algorithms: names of algorithms.
     """
-    require_counts(seeds=seeds)
+    require_counts(seeds=seeds, num_evaluations=num_evaluations)
+    require_list("algorithms", algorithms, str)
     space = as_space(search_space)
     curves = {}
     with ProgressBar("searches", seeds * len(algorithms)) as progress:

@@ -1,5 +1,6 @@
 """Names and ranges of settings, as users write them and as the engine reads them."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from rl_suite.loading import BRIEF, require_known, shortened
 
 LOG = "log"
 LARGEST = sys.float_info.max
+MOST_WHOLE = 1_000_000  # values of one whole number: the engine judges each of them
 Params = dict[str, Any]
 Conditions = Mapping[str, tuple[str, Sequence[Any]]]
 
@@ -28,6 +30,9 @@ def read_ranges(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """
     if not isinstance(space, Mapping) or not space:
         raise UserError("an empty space: give names with (low, high) or lists of choices")
+    for name in space:
+        if not isinstance(name, str | int):
+            raise UserError(f"a parameter is named by text, not by {BRIEF.repr(name)}")
     return {name: _read(shortened(str(name)), value) for name, value in space.items()}
 
 
@@ -49,7 +54,14 @@ def _read(name: str, value: Any) -> BaseDistribution:
         raise UserError(f"{name}: the lower bound {low} is not below the upper bound {high}")
     if log and low <= 0:
         raise UserError(f"{name}: a range on a log scale begins above 0, not at {low}")
+    if not math.isfinite(float(high) - float(low)):
+        raise UserError(f"{name}: {low} and {high} are too far apart for a number to hold their difference")
     if isinstance(low, int) and isinstance(high, int):
+        if high - low >= MOST_WHOLE:
+            raise UserError(
+                f"{name}: more than {MOST_WHOLE:,} whole numbers are not looked through one by one;"
+                f" give ({float(low)}, {float(high)}) and round"
+            )
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)
 
@@ -57,7 +69,8 @@ def _read(name: str, value: Any) -> BaseDistribution:
 def require_inside(name: str, value: Any, given: BaseDistribution) -> None:
     """A value of a point of one's own lies in its range; ``UserError`` otherwise."""
     try:
-        inside = given._contains(given.to_internal_repr(value))
+        flag = isinstance(value, bool) and not isinstance(given, CategoricalDistribution)
+        inside = not flag and given._contains(given.to_internal_repr(value))
     except (TypeError, ValueError):
         inside = False
     if not inside:
@@ -67,11 +80,18 @@ def require_inside(name: str, value: Any, given: BaseDistribution) -> None:
 
 def read_conditions(conditions: Conditions, ranges: Mapping[str, BaseDistribution]) -> Conditions:
     """Check ``{name: (other name, values of it for which the name is used)}``."""
-    for name, (other, values) in conditions.items():
+    if not isinstance(conditions, Mapping):
+        raise UserError(f"conditions are a mapping, not {BRIEF.repr(conditions)}")
+    for name, condition in conditions.items():
+        if not isinstance(condition, tuple | list) or len(condition) != 2 or not isinstance(condition[1], tuple | list):
+            raise UserError(f"condition of {name}: give (other name, [values of it]), not {BRIEF.repr(condition)}")
+        other, values = condition
         for known in (name, other):
             require_known(known, ranges, "parameter in conditions")
         if name == other or other in conditions or not values:
             raise UserError(f"condition of {name}: another parameter that has no condition, and values of it")
+        for value in values:
+            require_inside(f"condition of {name}: {other}", value, ranges[other])
     return dict(conditions)
 
 

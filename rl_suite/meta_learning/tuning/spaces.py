@@ -34,6 +34,8 @@ class Space:
         if not choices:
             raise UserError("an empty space: give names with lists of choices")
         for name, values in choices.items():
+            if not isinstance(name, str | int):
+                raise UserError(f"space: a choice is named by text, not by {BRIEF.repr(name)}")
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise UserError(f"space: {BRIEF.repr(name)} needs a list of choices, not {BRIEF.repr(values)}")
             if len({spelled(value) for value in values}) < len(values):

@@ -54,9 +54,9 @@ def test_a_workshop_is_its_seed_and_stops_at_the_first_failure():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": []}, "needs tasks"),
-        ({"num_executions": 0}, "needs tasks, executions"),
-        ({"seeds": 1}, "two seeds"),
+        ({"tasks": []}, "tasks must be a list"),
+        ({"num_executions": 0}, "num_executions must be"),
+        ({"seeds": 1}, "seeds must be a whole number of at least 2"),
         ({"agents": ["ucb"]}, "unknown agents"),
         ({"tools": {}}, "at least one entry"),
     ],

@@ -152,7 +152,7 @@ def test_convergence_is_seen_and_not_before():
         ({"base_optimizer": torch.optim.SparseAdam}, "SparseAdam takes no step"),
         ({"base_optimizer": dict}, "a class of torch.optim"),
         ({"base_optimizer": "adam", "momentum": 0.9}, "Adam.*momentum"),
-        ({"base_optimizer": torch.optim.RMSprop, "lr": -1.0}, "RMSprop.*learning rate"),
+        ({"base_optimizer": torch.optim.RMSprop, "lr": -1.0}, "RMSprop: lr must be"),
         ({"adaptation": "prodigy", "momentum": 0.9}, "Prodigy.*momentum"),
     ],
 )
