@@ -25,6 +25,7 @@ Values = NDArray[np.float64]
 ORDINARY = 6.0  # decimal exponents up to which a column is left as it is
 NEIGHBOURS = 3.0  # ... between which columns are of similar size
 SQUARABLE = 140.0  # largest exponent of a target whose squares are summed
+LARGEST = 300  # decimal exponent that a column is divided by: numbers below 1e-308 are there, their inverses are not
 FELT = 8.0  # decimal exponents below its largest number down to which a target's numbers count in a sum of squares
 
 
@@ -108,7 +109,7 @@ def _powers_of(data: Data) -> Scaling:
             groups.append([i])
     for group in groups:
         if extreme[group].any():
-            powers[group] = round(float(np.mean(sizes[group])))
+            powers[group] = np.clip(round(float(np.mean(sizes[group]))), -LARGEST, LARGEST)
     return Scaling(tuple(powers[:-1].tolist()), int(powers[-1]))
 
 

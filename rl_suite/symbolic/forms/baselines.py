@@ -10,6 +10,7 @@ from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, unary, w
 
 Values = NDArray[np.float64]
 MIN_ROWS = 2  # a law of two constants says something about more
+FELT = 1e-9  # least exponent that is one: rounding makes others
 LARGEST_LOG = 650.0  # natural; beyond, a factor is no number to begin a fit with
 
 
@@ -50,7 +51,8 @@ def _power_law(X: Values, y: Values, variables: Sequence[Piece], chosen: list[in
         return None
     sign = np.sign(y[0] * first[0]) if odd else np.sign(y[0])
     sizes = [variables[i] if X[i].min() > 0 else unary("abs", variables[i]) for i in usable]
-    powers = [binary("pow", size, number(float(p) - odd)) for p, size in zip(fit[1:], sizes, strict=True)]
+    pairs = ((float(p) - odd, size) for p, size in zip(fit[1:], sizes, strict=True))
+    powers = [binary("pow", size, number(p)) for p, size in pairs if abs(p) > FELT]
     return chain("mul", [number(float(sign * np.exp(fit[0]))), *([variables[usable[0]]] if odd else []), *powers])
 
 

@@ -1,6 +1,6 @@
 """Laws with constants inside functions, found by scanning one variable's inner constants and solving for the rest.
 
-y = sum_j b_j z_j + sum_f sum_j c_fj z_j f(x; theta), where z is 1 and the other variables. For given inner
+y = b x + sum_j b_j z_j + sum_f sum_j c_fj z_j f(x; theta), where z is 1 and the other variables. For given inner
 constants theta the coefficients are a linear least-squares problem, so theta alone is searched (variable
 projection, Golub and Pereyra 1973): over a grid, then by Gauss-Newton steps. A wave's grid is a periodogram
 (Lomb 1976). Terms that the data do not ask for are left out before the law is written.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rl_suite.symbolic.forms.assembly import least_squares
 from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, SQUARED_WAVE, TWO_WAVES, WAVES, Shape, with_phase
-from rl_suite.symbolic.laws.pieces import Piece, binary, chain, product, weighted_sum
+from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, product, weighted_sum
 
 Values = NDArray[np.float64]
 MAX_POINTS = 200
@@ -96,17 +96,17 @@ def shaped_laws(
     tried = 0
     for i in which:
         base = weight * _base(X, i)
-        if len(y) <= 2 * len(base) + 3:
+        if len(y) <= 2 * len(base) + 4:
             continue
         for shape in shapes:
             if shape.allowed(functions, X[i]):
                 grid = shape.grid(X[i])
-                best = _scan(shape, grid, X, i, base, y)
+                best = _scan(shape, grid, X, i, base, y, weight)
                 found += best
                 tried += len(grid)
                 if shape.name == "wave" and best and best[0].left > SECOND_WAVE and len(y) > 6 * len(base):
                     second = np.column_stack([np.full(len(grid), best[0].theta[0]), grid])
-                    found += _scan(TWO_WAVES, second, X, i, base, y)
+                    found += _scan(TWO_WAVES, second, X, i, base, y, weight)
                     tried += len(grid)
     for law in sorted(found, key=lambda f: f.left)[:limit]:
         for piece in _written(law, X, y, variables, weight):
@@ -133,10 +133,11 @@ def _origin(shape: Shape, x: Values) -> float:
     return (float(x.min()) + float(x.max())) / 2 if shape.name in (*WAVES, "rate", "two rates") else 0.0
 
 
-def _scan(shape: Shape, grid: Values, X: Values, variable: int, base: Values, y: Values) -> list[Found]:
+def _scan(shape: Shape, grid: Values, X: Values, variable: int, base: Values, y: Values, weight: Values) -> list[Found]:
     """The best of a shape over a grid (T, q) of its inner constants, refined; empty if it leaves too much."""
     x = X[variable]
-    Q = np.linalg.qr((base / np.linalg.norm(base, axis=1, keepdims=True)).T)[0]  # (n, m)
+    linear = np.concatenate([base, (weight * x)[None]])
+    Q = np.linalg.qr((linear / np.maximum(np.linalg.norm(linear, axis=1, keepdims=True), 1e-300)).T)[0]  # (n, m + 1)
     rest = y - Q @ (Q.T @ y)
     total = float(rest @ rest)
     if total <= 0 or len(grid) == 0:
@@ -209,7 +210,7 @@ def _written(found: Found, X: Values, y: Values, variables: Sequence[Piece], wei
     shape, x, base = found.shape, X[found.variable], weight * _base(X, found.variable)
     with np.errstate(all="ignore"):
         f = shape.columns(x, found.theta[None])[0]
-        terms = np.concatenate([base, (f[:, None] * base).reshape(-1, len(y))])
+        terms = np.concatenate([base, (f[:, None] * base).reshape(-1, len(y)), (weight * x)[None]])
     if not np.isfinite(terms).all() or not (np.abs(terms).max(axis=1) < 1e150).all():
         return
     m = len(base)
@@ -218,7 +219,12 @@ def _written(found: Found, X: Values, y: Values, variables: Sequence[Piece], wei
         fit = least_squares(terms[active].T, y)
         sure = np.abs(fit.value) / np.maximum(fit.error, 1e-300)
         share = np.abs(fit.value) * np.linalg.norm(terms[active], axis=1) / np.linalg.norm(y)
-        weak = [k for k, j in enumerate(active) if (sure[k] < SIGNIFICANT or share[k] < 1e-9) and _may_go(j, active, m)]
+        shaped = [j for j in active if m <= j < len(terms) - 1]  # one of which must stay
+        weak = [
+            k
+            for k, j in enumerate(active)
+            if (sure[k] < SIGNIFICANT or share[k] < 1e-9) and (j not in shaped or len(shaped) > 1)
+        ]
         if not weak:
             break
         del active[min(weak, key=lambda k: float(sure[k]))]
@@ -229,12 +235,8 @@ def _written(found: Found, X: Values, y: Values, variables: Sequence[Piece], wei
         yield _law(found, dict(zip(active, again.tolist(), strict=True)), m, variables)
 
 
-def _may_go(term: int, active: list[int], m: int) -> bool:
-    """Whether a term may be left out: some term with the shape must stay."""
-    return term < m or sum(j >= m for j in active) > 1
-
-
 def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Piece]) -> Piece:
+    """The law out of the weights of its terms: m linear ones, m for each function of the shape, and the variable."""
     variable = variables[found.variable]
     others = [v for i, v in enumerate(variables) if i != found.variable][:MAX_MULTIPLIERS]
 
@@ -244,20 +246,23 @@ def _law(found: Found, weights: dict[int, float], m: int, variables: Sequence[Pi
             return None
         return weighted_sum(weights.get(first), chosen)
 
-    result = combination(0)
-    theta = found.theta
     parts: list[Piece] = []
+    functions = found.shape.pieces(variable, found.theta)
+    trend = (1 + len(functions)) * m
+    result = combination(0)
+    if trend in weights:
+        parts.append(binary("mul", number(weights[trend]), variable))
     if found.shape.name in WAVES:
         parts += _waves(found, weights, m, variable, others)
     elif found.shape.name in FACTORED:
-        stretch = found.shape.pieces(variable, theta)[0]
+        stretch = functions[0]
         plain, bent = combination(m), combination(2 * m)
         inside = [piece for piece in (plain, None if bent is None else binary("mul", variable, bent)) if piece]
         together = chain("add", inside)
         if together is not None:
             parts.append(binary("mul", stretch, together))
     else:
-        for k, function in enumerate(found.shape.pieces(variable, theta)):
+        for k, function in enumerate(functions):
             factor = combination((k + 1) * m)
             if factor is not None:
                 parts.append(binary("mul", factor, function))

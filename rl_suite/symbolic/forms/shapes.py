@@ -1,4 +1,4 @@
-"""Functions of one variable with constants inside, over grids of them: waves, rates, steps, peaks and powers.
+"""Functions of one variable with constants inside, over grids of them: waves, rates, steps, peaks, powers, bends.
 
 A grid is in the column's own units: rates per range, frequencies in cycles over the range, places within it.
 """
@@ -188,13 +188,13 @@ SHAPES = (
         ],
     ),
     Shape(
-        "occupation", ("exp",), True,
+        "occupation", ("exp", "log"), True,
         _occupied,
         lambda x, t: (x ** t[:, :1] / np.expm1(t[:, 1:] * x))[:, None],
         lambda v, t: [_planck(v, t[0], binary("mul", number(t[1]), v))],
     ),
     Shape(
-        "occupation of the inverse", ("exp",), True,
+        "occupation of the inverse", ("exp", "log"), True,
         _occupied_inverse,
         lambda x, t: (x ** t[:, :1] / np.expm1(t[:, 1:] / x))[:, None],
         lambda v, t: [_planck(v, t[0], binary("div", number(t[1]), v))],
@@ -204,6 +204,12 @@ SHAPES = (
         lambda x: (_range(x)[2] * np.geomspace(0.003, 10.0, 12) - _range(x)[0])[:, None],
         lambda x, t: np.log(np.maximum(x + t, 1e-300))[:, None],
         lambda v, t: [unary("log", binary("add", v, number(t[0])))],
+    ),
+    Shape(
+        "bend", ("sqrt",), False,  # |x| is the root of x^2
+        lambda x: np.linspace(float(x.min()), float(x.max()), 27)[1:-1, None],
+        lambda x, t: np.abs(x - t)[:, None],
+        lambda v, t: [unary("abs", binary("sub", v, number(t[0])))],
     ),
     Shape(
         "Lorentz factor", ("sqrt",), False,

@@ -53,6 +53,7 @@ class Edge:
         return f"the law {self.kind} at {self.column} {sign} {self.value:.6g}, {rows}{others}"
 
 
+@np.errstate(over="ignore", invalid="ignore")  # beyond the largest numbers the law is not finite, no more
 def edges_of(law: Law, X: Values, spread: float, rows: NDArray[np.int64]) -> list[Edge]:
     """For every column and kind the edge nearest to the rows (n, d); ``rows`` (n,) are their numbers, from 0.
 
@@ -111,7 +112,7 @@ def _ends(values: Lines, grid: Values, f: Values, own: Values) -> Values:
     bad = np.take_along_axis(grid, gap.argmin(axis=1)[:, None], axis=1)[:, 0]
     good = own.copy()
     for _ in range(HALVINGS):  # between the row, where the law is finite, and there
-        middle = (good + bad) / 2
+        middle = good / 2 + bad / 2
         fine = np.isfinite(values(middle[:, None])[:, 0])
         good, bad = np.where(fine, middle, good), np.where(fine, bad, middle)
     return np.where(np.isfinite(gap.min(axis=1)), bad, np.nan)
@@ -124,7 +125,7 @@ def _jumps(values: Lines, grid: Values, f: Values, spread: float) -> Values:
     (left, right), (f_left, f_right) = ([np.take_along_axis(a, i, axis=1)[:, 0] for i in (k, k + 1)] for a in (grid, f))
     looked_at = np.abs(f_right - f_left) > STEEP * spread
     for _ in range(HALVINGS):
-        middle = (left + right) / 2
+        middle = left / 2 + right / 2
         f_middle = values(middle[:, None])[:, 0]
         first = ~(np.abs(f_right - f_middle) > np.abs(f_middle - f_left))
         left, f_left = np.where(first, left, middle), np.where(first, f_left, f_middle)
@@ -149,6 +150,6 @@ def _poles(values: Lines, grid: Values, f: Values, spread: float) -> Values:
         first = pair[:, 0] > pair[:, 1]
         left, right = np.where(first, left, left + third), np.where(first, right - third, right)
         before = pair.max(axis=1) if step == HALVINGS // 2 else before  # later a smooth peak is as high
-    place = (left + right) / 2
+    place = left / 2 + right / 2
     top = np.abs(values(place[:, None])[:, 0] - middle)
     return np.where(looked_at & ~(top < before + GROWS * spread), place, np.nan)

@@ -82,3 +82,16 @@ def test_columns_over_hundreds_of_decades(law, columns: list[tuple[float, float]
     y = law(*X.T)
     model = SymbolicRegressor(budget=6_000, random_state=0).fit(X, y)
     np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)
+
+
+def test_numbers_below_the_normal_ones_have_a_law() -> None:
+    X = 10 ** np.random.default_rng(0).uniform(-310, -309, (50, 1))
+    model = SymbolicRegressor(budget=3_000, random_state=0).fit(X, 3 * X[:, 0])
+    assert str(model.law_) == "3*x0"
+
+
+def test_a_column_that_says_nothing_has_no_power_of_rounding() -> None:
+    rng = np.random.default_rng(42)
+    X = np.column_stack([10 ** rng.uniform(20, 25, 60), 10 ** rng.uniform(-30, -25, 60), rng.uniform(1, 5, 60)])
+    model = SymbolicRegressor(budget=6_000, random_state=0).fit(X, X[:, 0] ** 2 * X[:, 1] ** -3)
+    assert str(model.law_) == "x0**2/x1**3"
