@@ -9,6 +9,7 @@ import pytest
 from sklearn.multioutput import MultiOutputRegressor
 
 from rl_suite.symbolic import SymbolicRegressor
+from rl_suite.symbolic.output.exports import as_rows
 from rl_suite.symbolic.search import Search
 
 RNG = np.random.default_rng(0)
@@ -124,8 +125,9 @@ def test_an_interrupt_keeps_the_best_law(monkeypatch: pytest.MonkeyPatch, capsys
 def test_every_law_of_the_front_can_be_used() -> None:
     y = Y + 0.1 * np.random.default_rng(2).standard_normal(60)
     model = fitted(y)
-    rows = model.table_
+    rows = as_rows(model.front_)  # of which ``table_`` is a data frame where pandas is installed
     assert json.dumps(rows)
+    assert len(model.table_) == len(rows)
     for index, row in enumerate(rows):
         error = np.sqrt(np.mean((model.predict(X, index=index) - y) ** 2) / np.var(y))
         assert error == pytest.approx(row["error"], rel=1e-6)
