@@ -14,7 +14,7 @@ from rl_suite.symbolic.forms.shapes import SHAPES
 from rl_suite.symbolic.laws.pieces import Piece, unary
 
 Values = NDArray[np.float64]
-MOST_VARIABLES, OFFERED = 2, 2  # variables up to which views are looked at; laws of each view
+MOST_VARIABLES, OFFERED = 1, 2  # variables up to which views are looked at, for their cost; laws of each view
 SEEN = tuple(shape for shape in SHAPES if shape.name in ("wave", "rate", "two rates", "power"))
 CHANGED = tuple(shape for shape in SHAPES if shape.name in ("wave", "rate"))
 # Function that undoes it: (view of |y|, |d|y|/dt|).
