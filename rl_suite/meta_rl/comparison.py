@@ -20,7 +20,6 @@ from rl_suite.meta_rl.protocol import (
     run_genetic,
     run_policy,
     run_together,
-    run_views,
 )
 from rl_suite.symbolic.data import Options
 from rl_suite.symbolic.prior import Prior, Shape
@@ -64,6 +63,11 @@ ROWS: tuple[Row, ...] = (
     Row("means instead of attention", "pooled"),
     *(Row(f"from scratch, {k} steps", "untrained", k) for k in (0, 5)),
     Row("sees the task through many targets", "context", views=True),
+    *(Row(f"many targets, {k} steps", "context", k, views=True) for k in STEPS[1:]),
+    Row("another task's table, many targets", "context", shuffled=True, views=True),
+    Row("another task's table, many targets, 5 steps", "context", 5, shuffled=True, views=True),
+    Row("no context, many targets", "no_context", views=True),
+    Row("from scratch, many targets", "untrained", views=True),
     Row("two priors agree", "context", priors=2),
     Row("eight parts of the table", "context", parts=8),
     Row("genetic search"),
@@ -151,14 +155,12 @@ def measure_policy(
     mates: Sequence[Prior] = (),
 ) -> Outcome:
     """A prior, with others if they have to agree, on law number i of a set."""
-    if row.views:
-        solved = run_views(prior.policy, every[i], budget, seed)
-    elif row.priors > 1 or row.parts:
+    if row.priors > 1 or row.parts:
         members = [each.policy for each in (prior, *mates)]
         solved = run_together(members, every[i], budget, seed, row.parts)
     else:
         shown = every[donor_of(every, i, seed)] if row.shuffled else None
-        solved = run_policy(prior.policy, every[i], budget, row.steps, seed, shown)
+        solved = run_policy(prior.policy, every[i], budget, row.steps, seed, shown, row.views)
     return outcome_of(row, laws, every[i], seed, budget, solved)
 
 

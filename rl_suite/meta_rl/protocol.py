@@ -9,7 +9,6 @@ ranges of the table and beyond them.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,22 +20,16 @@ from envs.symbolic.form_programs import FormIndex, compact, signatures
 from envs.symbolic.law_forms import Form, form_library, form_of
 from envs.symbolic.laws import PhysicsTask, PhysicsTaskDistribution
 from envs.symbolic.program import evaluate_programs
+from rl_suite.meta_rl.sights import ManyTargets, OneTarget, Sight
 from rl_suite.symbolic.data import Data, Options
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.prior import (
     Values,
     context_of,
-    distinct,
     fitted,
-    prefix_of,
-    propose,
     propose_together,
-    renamed,
-    repeated,
-    table_batch,
 )
 from rl_suite.symbolic.search import Search
-from rl_suite.symbolic.target_views import propose_through_views
 
 EXACT = 1e-9  # share of the variance
 ROWS, TEST_ROWS = 64, 100  # of the table, and of the fresh points inside and beyond
@@ -172,23 +165,27 @@ class Judge:
 
 
 def run_policy(
-    policy: FormPolicy, trial: Trial, budget: int, steps: int, seed: int, context_from: Trial | None = None
+    policy: FormPolicy,
+    trial: Trial,
+    budget: int,
+    steps: int,
+    seed: int,
+    context_from: Trial | None = None,
+    views: bool = False,
 ) -> int:
     """Programs until the trial is solved (0: not within the budget).
 
     After each of the first ``steps`` hundreds of programs a copy of the policy learns from the best of all so far.
-    ``context_from``: the table that the policy is shown instead of the trial's own.
+    ``context_from``: the table that the policy is shown instead of the trial's own. ``views``: it is seen through many
+    targets.
     """
     shown = trial if context_from is None else context_from
-    context = context_of(shown.X, shown.y)
     own = trial.X.shape[1]
-    order = context.order[0]
-    table = table_batch(context)
-    if context_from is not None:  # places of the other table stand for the columns of this one
-        d = min(own, shown.X.shape[1])
-        order = np.random.default_rng(seed).permutation(own)[:d]
-        order = np.concatenate([order, np.zeros(len(context.order[0]) - d, np.int64)])
-        table = table._replace(present=table.present & (torch.arange(table.present.shape[1]) < d))
+    names = np.arange(shown.X.shape[1])
+    if context_from is not None:  # columns of the other table stand for those of this one, at random
+        names = np.random.default_rng(seed).permutation(own)[: shown.X.shape[1]]
+    make: type[Sight] = ManyTargets if views else OneTarget
+    sight = make(shown.X[:, : len(names)], shown.y, names)
     judge = Judge(trial, seed)
     adapted = policy
     optimizer: torch.optim.Adam | None = None
@@ -198,13 +195,11 @@ def run_policy(
             if optimizer is None:
                 adapted = copy_of(policy)
                 optimizer = torch.optim.Adam(adapted.parameters(), ADAPTATION_RATE)
-            learn_from_best(adapted, optimizer, table, judge, order)
+            learn_from_best(adapted, optimizer, sight, judge)
         need = until - judge.evaluated
         if need <= 0:
             break
-        found = propose(adapted, table, judge.evaluated + need)
-        programs, log_prob = distinct(renamed(found.programs, order), found.log_prob, len(found.programs))
-        judge.evaluate(programs, log_prob, need)
+        judge.evaluate(*sight.propose(adapted, judge.evaluated + need), need)
         if judge.solved_at:
             return judge.solved_at
     return 0
@@ -224,24 +219,17 @@ def run_together(members: Sequence[FormPolicy], trial: Trial, budget: int, seed:
     return judge.solved_at
 
 
-def run_views(policy: FormPolicy, trial: Trial, budget: int, seed: int) -> int:
-    """Programs until the trial is solved (0: never), out of the list that all views of its target agree on."""
-    programs, log_prob = propose_through_views(policy, trial.X, trial.y, budget)
-    judge = Judge(trial, seed)
-    judge.evaluate(programs, log_prob, budget)
-    return judge.solved_at
-
-
 def adapted_policy(policy: FormPolicy, trial: Trial, steps: int, seed: int) -> FormPolicy:
     """A copy of a policy that has learnt from the best of ``steps`` hundreds of programs on a trial."""
-    context = context_of(trial.X, trial.y)
-    table, order, judge, adapted = table_batch(context), context.order[0], Judge(trial, seed), copy_of(policy)
+    sight, judge, adapted = (
+        OneTarget(trial.X, trial.y, np.arange(trial.X.shape[1])),
+        Judge(trial, seed),
+        copy_of(policy),
+    )
     optimizer = torch.optim.Adam(adapted.parameters(), ADAPTATION_RATE)
     for step in range(1, steps + 1):
-        found = propose(adapted, table, step * PER_STEP)
-        programs, log_prob = distinct(renamed(found.programs, order), found.log_prob, len(found.programs))
-        judge.evaluate(programs, log_prob, step * PER_STEP - judge.evaluated)
-        learn_from_best(adapted, optimizer, table, judge, order)
+        judge.evaluate(*sight.propose(adapted, step * PER_STEP), step * PER_STEP - judge.evaluated)
+        learn_from_best(adapted, optimizer, sight, judge)
     return adapted
 
 
@@ -250,20 +238,15 @@ def copy_of(policy: FormPolicy) -> FormPolicy:
     return copy.deepcopy(policy)
 
 
-def learn_from_best(
-    policy: FormPolicy, optimizer: torch.optim.Optimizer, table: Any, judge: Judge, order: NDArray[np.int64]
-) -> None:
+def learn_from_best(policy: FormPolicy, optimizer: torch.optim.Optimizer, sight: Sight, judge: Judge) -> None:
     """Raise the probability of the programs with the least error so far (elite cross-entropy)."""
     best = np.argsort(judge.nmse, kind="stable")[:ELITE]
     best = best[np.isfinite(np.array(judge.nmse)[best])]
     if len(best) == 0:
         return
     programs = np.stack([judge.programs[i] for i in best])
-    _, prefix, target = prefix_of(programs, order, table.present.shape[1])
-    many = repeated(table, len(best))
     for _ in range(ADAPTATION_UPDATES):
-        logits = policy(many, prefix)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-1)
+        loss = sight.loss(policy, programs)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -6,13 +6,14 @@ several of them agree on comes first. This is augmentation at test time: nothing
 out of the target, or put together to one, is what ``reductions.py`` finds in the table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.meta.expression_encoder import FormPolicy
+from envs.symbolic.context import Context
 from envs.symbolic.form_programs import MAX_COLUMNS, MAX_FORM
 from envs.symbolic.law_forms import WHOLE, Form, columns_of, decode, encode, product
 from envs.symbolic.law_tables import ROWS
@@ -75,6 +76,30 @@ def views_of(X: Values, y: Values) -> Iterator[View]:
             yield View(table, power)
 
 
+class Shown(NamedTuple):
+    """A view of one table as a policy sees it."""
+
+    view: View
+    context: Context
+
+
+class Listing(NamedTuple):
+    """Forms of y, most probable first."""
+
+    programs: Programs  # (P, MAX_FORM) over the table's columns, in normal order
+    log_prob: Values  # (P,) the logarithm of the mean probability over the views
+    view: NDArray[np.int64]  # (P,) where each is most probable
+    written: Programs  # (P, MAX_FORM) what is written there, over that view's columns
+
+
+def shown_views(X: Values, y: Values) -> list[Shown]:
+    """The views of X (n, d), y (n,) that say something, the plain one first."""
+    rows = spread_rows(len(y), ROWS)
+    X, y = X[rows], y[rows]
+    targets = [(view, view.target(y)) for view in views_of(X, y)]
+    return [Shown(view, context_of(view.table.columns(), target)) for view, target in targets if target is not None]
+
+
 def propose_through_views(policy: FormPolicy, X: Values, y: Values, n: int) -> tuple[Programs, Values]:
     """The n forms over the columns of X (r, d) that are most probable on average over the views, in normal order.
 
@@ -82,40 +107,52 @@ def propose_through_views(policy: FormPolicy, X: Values, y: Values, n: int) -> t
         Programs (P, L), padded, and the logarithms of their mean probabilities (P,); views that do not list a form
         count as if it were impossible there.
     """
+    found = listed(policy, shown_views(X, y) if n else [], n)
+    return found.programs, found.log_prob
+
+
+def listed(policy: FormPolicy, shown: Sequence[Shown], n: int) -> Listing:
+    """The n forms that are most probable on average over views of one table."""
     scores: dict[bytes, float] = {}
-    n_views = 0
-    rows = spread_rows(len(y), ROWS)
-    X, y = X[rows], y[rows]
-    for view in views_of(X, y) if n else ():
-        target = view.target(y)
-        if target is None:
-            continue
-        n_views += 1
+    nearest: dict[bytes, tuple[float, int, bytes]] = {}
+    for k, (view, context) in enumerate(shown):
         many = n if view.plain else max(LEAST, int(PART * n))
-        for program, log_prob in zip(*_seen_through(policy, view, target, many), strict=True):
+        for program, written, log_prob in zip(*_seen_through(policy, view, context, many), strict=True):
             key = program.tobytes()
             scores[key] = np.logaddexp(scores.get(key, -np.inf), log_prob)
+            nearest[key] = max(nearest.get(key, (-np.inf, 0, b"")), (float(log_prob), k, written.tobytes()))
     order = sorted(scores, key=lambda key: -scores[key])[:n]
-    programs = np.array([np.frombuffer(key, np.int16) for key in order], np.int16).reshape(-1, MAX_FORM)
-    return programs, np.array([scores[key] for key in order]) - np.log(max(n_views, 1))
+    return Listing(
+        _unpacked(order),
+        np.array([scores[key] for key in order]) - np.log(max(len(shown), 1)),
+        np.array([nearest[key][1] for key in order], np.int64),
+        _unpacked([nearest[key][2] for key in order]),
+    )
 
 
-def _seen_through(policy: FormPolicy, view: View, target: Values, n: int) -> tuple[Programs, Values]:
-    """About n forms of y (P, MAX_FORM) that one view proposes, and their log-probabilities there."""
-    context = context_of(view.table.columns(), target)
+def _unpacked(rows: list[bytes]) -> Programs:
+    return np.array([np.frombuffer(row, np.int16) for row in rows], np.int16).reshape(-1, MAX_FORM)
+
+
+def _seen_through(policy: FormPolicy, view: View, context: Context, n: int) -> tuple[Programs, Programs, Values]:
+    """About n forms of y (P, MAX_FORM) that one view proposes, what is written there, and their log-probabilities."""
     found = propose(policy, table_batch(context), n)
     programs, log_prob = distinct(renamed(found.programs, context.order[0]), found.log_prob, n)
-    written, kept = [], []
-    for program, value in zip(programs, log_prob, strict=True):
+    different: dict[Form, int] = {}
+    tokens = []
+    for i, program in enumerate(programs):
         try:
             form = view.back(decode(program[program != PAD]))
-            tokens = encode(form)
+            encoded = encode(form)
         except ValueError:
             continue
-        if len(tokens) <= MAX_FORM and (view.plain or columns_of(form)):
-            written.append(tokens)
-            kept.append(value)
-    return distinct(_padded(written), np.array(kept), n)
+        if form not in different and len(encoded) <= MAX_FORM and (view.plain or columns_of(form)):
+            different[form] = i
+            tokens.append(encoded)
+    kept = np.array(list(different.values()), np.int64)
+    written = np.full((len(kept), MAX_FORM), PAD, np.int16)
+    written[:, : programs.shape[1]] = programs[kept]
+    return _padded(tokens), written, log_prob[kept]
 
 
 def _padded(programs: list[NDArray[np.int16]]) -> Programs:

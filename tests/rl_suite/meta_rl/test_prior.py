@@ -16,7 +16,9 @@ from envs.symbolic.law_generator import FormSampler
 from rl_suite.errors import UserError
 from rl_suite.meta_rl.pretraining import Pretraining, draw_examples, loss_of, pretrain, tensors
 from rl_suite.meta_rl.protocol import Judge, held_out_trials, run_policy
+from rl_suite.meta_rl.sights import ManyTargets, OneTarget
 from rl_suite.symbolic.prior import (
+    SHIPPED_FILE,
     Prior,
     Shape,
     context_of,
@@ -234,6 +236,46 @@ def test_adaptation_never_counts_a_program_twice_and_leaves_the_prior_as_it_was(
     before = {k: v.clone() for k, v in prior.policy.state_dict().items()}
     run_policy(prior.policy, trial, 130, 1, 0)
     assert all(torch.equal(v, before[k]) for k, v in prior.policy.state_dict().items())
+
+
+@pytest.mark.parametrize("sight", [OneTarget, ManyTargets])
+def test_what_was_learnt_in_a_sight_becomes_more_probable(sight):
+    X, y = table(40)
+    prior, seen = fresh(), sight(X, y, np.arange(3))
+    programs, _ = seen.propose(prior.policy, 30)
+    assert len({program.tobytes() for program in programs}) == len(programs)
+    few = programs[-5:]
+    optimizer = torch.optim.Adam(prior.policy.parameters(), 1e-3)
+    losses = []
+    for _ in range(6):
+        loss = seen.loss(prior.policy, few)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.05
+
+
+def test_columns_of_a_sight_have_the_names_they_are_given():
+    X, y = table(40)
+    prior = fresh()
+    (own, own_p), (other, other_p) = (
+        ManyTargets(X, y, np.array(n)).propose(prior.policy, 20) for n in ([0, 1, 2], [2, 0, 1])
+    )
+    np.testing.assert_allclose(own_p, other_p)
+    names = np.array([*range(FIRST_VARIABLE), *(FIRST_VARIABLE + np.array([2, 0, 1]))])
+    lengths = (own >= 0).sum(1)
+    again = np.full_like(own, -1)
+    for program, row, length in zip(own, again, lengths, strict=True):
+        normal_order(names[program[:length]].astype(np.int16), int(length), row)
+    np.testing.assert_array_equal(again, other)
+
+
+def test_many_targets_count_and_adapt_as_one_does():
+    trial = held_out_trials(0, 0)[1]  # x0 x1
+    torch.manual_seed(1)
+    assert run_policy(Prior.load(SHIPPED_FILE).policy, trial, 3, 0, 0, views=True) == 1
+    assert run_policy(fresh().policy, trial, 120, 1, 0, held_out_trials(0, 0)[0], views=True) in range(121)
 
 
 def test_the_meta_policy_takes_the_parts_and_reads_every_prefix_in_one_pass():
