@@ -4,6 +4,7 @@ The episodes become one vector, the task's embedding. Together with the node tha
 what matters among the nodes written so far and among the columns and rows of the task's data.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,20 @@ FORBIDDEN = -1e8  # the logit of an action that is not allowed
 
 
 HEADS = ("action_head", "value_head", "complexity_head", "convergence_head")
+
+
+def as_tensor(values: Any, like: Tensor, name: str) -> Tensor:
+    """Arrays and lists of numbers as tensors beside ``like``; a tensor stays what it is.
+
+    Raises:
+        ValueError: they are no numbers, or lists of different lengths.
+    """
+    if isinstance(values, Tensor):
+        return values
+    try:
+        return torch.as_tensor(np.asarray(values, dtype=np.float32), device=like.device)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array or a tensor of numbers, not {type(values).__name__}") from None
 
 
 class Seen(NamedTuple):
@@ -76,6 +91,8 @@ class EnhancedMetaLearningPolicy(nn.Module):
             raise ValueError(
                 "observation_dim, action_dim, hidden_dim and num_attention_heads must be whole numbers of at least 1"
             )
+        if use_hierarchical_encoding not in (True, False):
+            raise ValueError(f"use_hierarchical_encoding must be True or False, not {use_hierarchical_encoding!r}")
         if hidden_dim % num_attention_heads or hidden_dim % 2:
             raise ValueError(f"hidden_dim {hidden_dim} must be even and a multiple of {num_attention_heads} heads")
         self.observation_dim, self.action_dim, self.hidden_dim = observation_dim, action_dim, hidden_dim
@@ -105,6 +122,7 @@ class EnhancedMetaLearningPolicy(nn.Module):
         Raises:
             ValueError: another shape.
         """
+        task_trajectories = as_tensor(task_trajectories, self.unknown_task, "task_context")
         known = (self.observation_dim, self.task_features)
         if task_trajectories.ndim != 4 or task_trajectories.shape[3] not in known:
             raise ValueError(
@@ -112,7 +130,7 @@ class EnhancedMetaLearningPolicy(nn.Module):
                 f"one-hot, reward) or (..., {self.observation_dim}) (observation), not {tuple(task_trajectories.shape)}"
             )
         n_tasks, n, length, features = task_trajectories.shape
-        if not (n and length):
+        if not (n_tasks and n and length):
             return {"task_embedding": self.unknown_task.expand(n_tasks, -1)}
         encoded: dict[str, Tensor] = self.task_encoder(
             nn.functional.pad(task_trajectories.to(self.unknown_task.dtype), (0, self.task_features - features))
@@ -149,6 +167,8 @@ class EnhancedMetaLearningPolicy(nn.Module):
 
     def read(self, obs: Any, task: Tensor) -> Seen:
         """All but the heads: observations, and embeddings (B, D) or (1, D) of their tasks."""
+        if isinstance(self.observation_encoder, FlatNodes):
+            obs = as_tensor(obs, self.unknown_task, "observations")
         encoded: NodeTokens = self.observation_encoder(obs)
         current = encoded.current()
         if len(task) not in (1, len(current)):
@@ -188,11 +208,12 @@ class EnhancedMetaLearningPolicy(nn.Module):
             ValueError: more than one observation, no action is allowed, or the logits are not finite.
         """
         device = self.unknown_task.device
-        if not isinstance(obs, dict):
-            obs = torch.as_tensor(obs, dtype=torch.float32, device=device)
+        if not isinstance(obs, Mapping):
+            obs = as_tensor(obs, self.unknown_task, "observations")
             obs = obs[None] if obs.ndim == 1 else obs
-        if task_context is not None and task_context.ndim == 3:
-            task_context = task_context[None]
+        if task_context is not None:
+            task_context = as_tensor(task_context, self.unknown_task, "task_context")
+            task_context = task_context[None] if task_context.ndim == 3 else task_context
         outputs = self(obs, task_context, return_attention=True)
         logits = outputs["policy_logits"]
         if len(logits) != 1:

@@ -28,6 +28,8 @@ class TaskAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, n_sets: int, weighting: Weighting = "learned"):
         super().__init__()
+        if weighting not in get_args(Weighting):
+            raise ValueError(f"weighting must be one of {', '.join(get_args(Weighting))}, not {weighting!r}")
         self.heads, self.weighting = heads, weighting
         self.norm = nn.LayerNorm(width)
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
@@ -57,7 +59,7 @@ class TaskAttention(nn.Module):
         """(B, H, D): the scores of a head are its products with the tokens."""
         if self.weighting == "uniform":
             return query.new_zeros(len(query), self.heads, query.shape[1])
-        asked = self.query(self.norm(query)).view(len(query), self.heads, -1)  # (B, H, d)
+        asked = self.query(self.norm(query)).view(len(query), self.heads, query.shape[1] // self.heads)
         matrix = self.key.weight.view(self.heads, -1, query.shape[1])  # (H, d, D)
         scale: float = asked.shape[2] ** -0.5
         return torch.einsum("bhd,hde->bhe", asked, matrix) * scale
@@ -125,6 +127,6 @@ def make_fusion(fusion: str, width: int) -> nn.Module:
         ValueError: there is none.
     """
     makers = dict(zip(FUSIONS, (FuseByAttention, FuseByGate, FuseByProduct), strict=True))
-    if fusion not in makers:
+    if not isinstance(fusion, str) or fusion not in makers:
         raise ValueError(f"fusion_type must be one of {', '.join(FUSIONS)}, not {fusion!r}")
     return makers[fusion](width)  # type: ignore[index]

@@ -79,7 +79,7 @@ class FlatNodes(nn.Module):
         if observation.ndim != 2 or observation.shape[1] != self.observation_dim:
             raise ValueError(f"observations must be (B, {self.observation_dim}), not {tuple(observation.shape)}")
         observation = observation.to(self.place.dtype)
-        parts = nn.functional.pad(observation, (0, self.missing)).view(len(observation), -1, self.size)
+        parts = nn.functional.pad(observation, (0, self.missing)).view(len(observation), len(self.place), self.size)
         whole = self.whole(observation)
         tokens = torch.cat([whole[:, None], self.node(parts) + self.place], 1)  # (B, 1 + nodes, D)
         real = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)

@@ -120,11 +120,14 @@ class Prior:
                 raise ValueError("sizes that no prior has")
             policy = shape.build()
             policy.load_state_dict(weights)
+            facts = about["facts"]
+            if not (isinstance(facts, dict) and shape.attends in (True, False) and shape.uses_context in (True, False)):
+                raise TypeError("facts that no prior has")
         except (KeyError, TypeError, ValueError, RuntimeError, RecursionError):
             raise UserError(f"{path}: not a prior of this suite, or damaged") from None
         if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
             raise UserError(f"{path}: its weights are not finite")
-        return Prior(policy, shape, about["facts"])
+        return Prior(policy, shape, facts)
 
     def refuses(self, n_columns: int, n_rows: int) -> str:
         """Why tables of so many columns and rows are beyond it, in one line; empty if they are not."""

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call, vmap
@@ -235,11 +236,33 @@ def test_act_obeys_the_mask_and_says_how_likely_it_was():
         ({"hidden_dim": 18}, "multiple of 4 heads"),
         ({"hidden_dim": 0}, "at least 1"),
         ({"fusion_type": "sum"}, "fusion_type must be one of"),
+        ({"fusion_type": ["attention"]}, "fusion_type must be one of"),
+        ({"weighting": "uniformly"}, "weighting must be one of"),
+        ({"use_hierarchical_encoding": "no"}, "True or False"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         EnhancedMetaLearningPolicy(OBSERVATION, ACTIONS, **options)
+
+
+def test_arrays_and_lists_are_as_good_as_tensors():
+    policy, obs, episodes = make_policy(), torch.randn(2, OBSERVATION), context()
+    said = policy(obs, episodes)["policy_logits"]
+    for kind in (np.asarray, lambda values: values.tolist()):
+        torch.testing.assert_close(policy(kind(obs), kind(episodes))["policy_logits"], said)
+    torch.testing.assert_close(policy.encode_task(episodes.numpy())["task_embedding"], policy.embed(episodes))
+    assert policy.act(obs[0].tolist(), episodes[0].numpy(), deterministic=True)[0] == int(said[0].argmax())
+    ragged = [[[[0.0] * policy.task_features] * 2, [[0.0] * policy.task_features]]]
+    for wrong in ((obs, ragged), ("abc", episodes)):
+        with pytest.raises(ValueError, match="array or a tensor of numbers"):
+            policy(*wrong)
+
+
+def test_nothing_to_decide_on_is_decided():
+    policy = make_policy()
+    assert policy(torch.zeros(0, OBSERVATION))["policy_logits"].shape == (0, ACTIONS)
+    assert policy.encode_task(context()[:0])["task_embedding"].shape[0] == 0
 
 
 def test_many_tasks_with_weights_of_their_own_run_together():

@@ -1,6 +1,7 @@
 """A prior: it learns, sees the task, knows no names of columns, is a file that is only data."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from rl_suite.symbolic.prior import (
     repeated,
     table_batch,
 )
+from rl_suite.tensor_file import pack, unpack
 
 SMALL = Shape(width=32, heads=2, column_layers=1, token_layers=1)
 
@@ -178,6 +180,21 @@ def test_a_file_brings_the_same_prior_back(tmp_path):
     assert again.facts == {"laws": 3}
     assert again.shape == SMALL
     assert np.array_equal(prior.propose(X, y, 10)[0], again.propose(X, y, 10)[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("facts", [1]), ("facts", None), ("symbols", 5), ("features", None), ("shape", {"attends": "no"})],
+)
+def test_a_file_with_other_facts_is_one_line(tmp_path, key, value):
+    path = tmp_path / "p.safetensors"
+    fresh().save(path)
+    weights, metadata = unpack(path.read_bytes())
+    about = json.loads(metadata["about"])
+    about[key] = {**about[key], **value} if key == "shape" else value
+    path.write_bytes(pack(weights, {"about": json.dumps(about)}))
+    with pytest.raises(UserError, match="not a prior of this suite, or damaged"):
+        Prior.load(path)
 
 
 @pytest.mark.parametrize("spoil", ["cut", "nan", "library", "json", "huge", "missing"])
