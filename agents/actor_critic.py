@@ -24,6 +24,7 @@ from agents.hybrid.circular import SharedAngles
 from agents.hybrid.correlated import SharedNoise
 from agents.hybrid.policy import LOG_STD_RANGE, ActionLayout, HybridPolicy, MaskedHybrid
 from agents.hybrid.segments import segment_mean
+from agents.hybrid.unfit import OnPolicyActor
 from agents.ptm.combiners import require_numbers, require_sizes
 from agents.ptm.weight_sharing import ActionHeads, ActionParameters, MultiPTMFeatureExtractor, WSAEnhancedActor
 
@@ -35,7 +36,7 @@ INERT = (
 __all__ = ["Actor", "Critic", "HybridActorCritic", "WSAEnhancedActor"]
 
 
-class Actor(nn.Module):
+class Actor(OnPolicyActor):
     """The plain actor: one hidden layer on the token of each part, and the heads.
 
     Its constructor and its call are those of :class:`agents.ptm.weight_sharing.WSAEnhancedActor`, so that one can
@@ -216,6 +217,7 @@ class HybridActorCritic(HybridPolicy):
         self.options = HybridOptions(**{name: kwargs.pop(name) for name in OWN if name in kwargs})
         refuse_inert(kwargs)
         require_numbers(log_std_init=log_std_init)
+        log_std_init = float(log_std_init)  # a whole number would make a parameter of whole numbers
         kwargs.setdefault("ortho_init", False)  # every part has its own initialisation
         super().__init__(
             observation_space, action_space, lr_schedule, angles=angles, log_std_init=log_std_init, **kwargs

@@ -40,6 +40,17 @@ def reset_options(owner: str, given: Any, known: Sequence[str]) -> dict[str, Any
     return dict(given)
 
 
+def whole(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
+    """A whole number in ``least`` .. ``most`` as an ``int``; ``ValueError`` with its name for anything else.
+
+    >>> whole("arms", np.int64(3), 2)
+    3
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, not {str(value)[:40]}")
+    return int(value)
+
+
 def step_limit(max_episode_steps: Any) -> int | None:
     """Steps until truncation; None and -1 (as in ``gymnasium.make``) mean no limit."""
     if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):

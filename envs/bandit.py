@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.arguments import whole
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
 from envs.kernel_cache import kernel
 from envs.states import COUNT, FINITE, Bound
@@ -22,6 +23,7 @@ from envs.world import Info, State, check_choices, discrete_actions
 SEEDS = TaskSet(range(2**40))
 SPLIT = SEEDS.split(validation=1 / 8, test=1 / 8)
 FIRST_TEST_TASK = SPLIT.test[0]
+MOST_ARMS = 2**20
 FAVOURED = 0.95  # share of the adversarial tasks in which the favoured arms pay
 
 
@@ -31,8 +33,7 @@ class Bandit(TaskWorld):
     state_arrays: ClassVar[tuple[str, ...]] = ("task", "steps", "pulls", "earned", "regret", "cumulative_regret")
 
     def __init__(self, num_envs: int, arms: int, show_means: bool, split: str, tasks: Sequence[int] | None):
-        if arms < 2:
-            raise ValueError(f"a bandit needs at least 2 arms, not {arms}")
+        arms = whole("arms", arms, 2, MOST_ARMS)
         super().__init__(num_envs, SPLIT, split, tasks)
         self.arms, self.show_means = arms, show_means
         self.action_space = spaces.Discrete(arms)

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.arguments import whole
 from envs.drawing import AGENT, FLOOR, GOLD, Canvas
 from envs.states import COUNT, FINITE, Bound
 from envs.streams import Rows, Streams, integers, uniform
@@ -14,6 +15,7 @@ from envs.tasks import TaskSet, TaskWorld
 from envs.world import Info, State, check_choices, discrete_actions
 
 VALIDATION, TEST = 1 / 8, 1 / 4  # shares of the tasks
+MOST_TASKS = 2**20
 SPLIT_SEED = 0
 CELL = 24  # pixels
 
@@ -65,8 +67,11 @@ class CyclicBandit(TaskWorld):
         split: str = "all",
         tasks: Sequence[int] | None = None,
     ):
-        if arms < 2 or groups < 1 or arms**groups > 2**20:
-            raise ValueError(f"arms must be >= 2, groups >= 1 and arms**groups <= 2**20, not {arms} and {groups}")
+        arms, groups = whole("arms", arms, 2, MOST_TASKS), whole("groups", groups, 1, 20)
+        if arms**groups > MOST_TASKS:
+            raise ValueError(
+                f"arms**groups, which is how many tasks there are, must be at most 2**20: {arms}**{groups}"
+            )
         if not 0.5 < pays <= 1.0:
             raise ValueError(f"pays must be above 0.5 and at most 1, not {pays}")
         splits = TaskSet(range(arms**groups)).shuffle(SPLIT_SEED).split(VALIDATION, TEST)

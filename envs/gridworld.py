@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.arguments import whole
 from envs.drawing import AGENT, FLOOR, GOLD, PAPER, ROSE, TRAIL, Canvas, Colour
 from envs.grid_kernels import (
     N_ACTIONS,
@@ -39,6 +40,7 @@ DARK_ROOM_TEST_GOALS = ((4, 2), (5, 6), (6, 8), (7, 2), (3, 6), (0, 5), (5, 8), 
 SPLIT_SEED = 0  # decides which tasks are for training, validation and test
 HELD_OUT = 0.1  # fraction of the tasks in each of validation and test, where no published split says otherwise
 PIXELS = 24  # of one cell, in pictures
+LARGEST_ROOM, LARGEST_ROOM_OF_TWO = 1024, 64  # cells of a side; a task is a cell, or a pair of cells
 
 
 class GridWorld(TaskWorld):
@@ -242,6 +244,7 @@ class DarkRoom(GridWorld):
         split: str = "all",
         tasks: Sequence[int] | None = None,
     ):
+        size = whole("size", size, 1, LARGEST_ROOM)
         self.reward_once, self.show_goal = reward_once, show_goal
         self._only_goal = None if goal is None else _cell_number(goal, size)
         if goal is not None:
@@ -334,6 +337,7 @@ class DarkKeyToDoor(GridWorld):
         tasks: Sequence[int] | None = None,
     ):
         self.show_goal = show_goal
+        size = whole("size", size, 1, LARGEST_ROOM_OF_TWO)
         shown = [size, size, size, size, 3] if show_goal else []
         super().__init__(num_envs, size, start, _random_split(size**4), permute_actions, 2, shown, split, tasks)
         self.key = np.zeros(num_envs, dtype=np.int64)  # (B,) cell number

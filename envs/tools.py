@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.arguments import whole
 from envs.drawing import AGENT, FLOOR, GOLD, INK, ROSE, Canvas
 from envs.spaces import WholeNumbers
 from envs.states import COUNT, FINITE, Bound
@@ -116,17 +117,13 @@ class ToolUse(TaskWorld):
         split: str = "all",
         tasks: Sequence[int] | None = None,
     ):
-        counts = {"stages": stages, "alternatives": alternatives, "job_types": job_types, "calls": calls}
-        for name, value in counts.items():
-            if not isinstance(value, Integral) or isinstance(value, bool):
-                raise ValueError(f"{name} must be a whole number, not {value!r}")
+        stages, alternatives = whole("stages", stages, 1), whole("alternatives", alternatives, 1)
+        job_types, calls = whole("job_types", job_types, 1), whole("calls", calls, 1)
         for name, share in (("drift", drift), ("latency_price", latency_price)):
             if not isinstance(share, Real) or isinstance(share, bool):
                 raise ValueError(f"{name} must be a number, not {share!r}")
         if not isinstance(show_tools, bool | np.bool_):
             raise ValueError(f"show_tools must be True or False, not {show_tools!r}")
-        if min(stages, alternatives, job_types, calls) < 1:
-            raise ValueError(f"must be at least 1: {stages=}, {alternatives=}, {job_types=}, {calls=}")
         if calls * stages * job_types > MOST_PLANNED or stages * alternatives * job_types > MOST_PLANNED:
             raise ValueError(f"too much to plan: {stages=}, {alternatives=}, {job_types=}, {calls=}")
         if not 0.0 <= drift <= 0.5 or not 0.0 <= latency_price <= 0.5:

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.arguments import whole
 from envs.drawing import AGENT, FLOOR, GOLD, INK, Canvas
 from envs.spaces import WholeNumbers
 from envs.states import FINITE, FLAG, Bound
@@ -80,8 +81,8 @@ class Trial(World):
         **options: Any,
     ):
         super().__init__(num_envs)
-        if episode_steps < 1 or episodes_per_trial < 1:
-            raise ValueError(f"a trial needs at least one step and episode: {episode_steps=}, {episodes_per_trial=}")
+        episode_steps = whole("episode_steps", episode_steps, 1)
+        episodes_per_trial = whole("episodes_per_trial", episodes_per_trial, 1)
         self.inner = make_world(inner, num_envs, **options)
         self.reset_options = self.inner.reset_options
         self.episode_steps, self.episodes_per_trial = episode_steps, episodes_per_trial

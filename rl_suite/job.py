@@ -3,7 +3,6 @@
 import shlex
 import sys
 
-from rl_suite.charts import pictures_of
 from rl_suite.cli import command_line, prepare_process, show
 from rl_suite.config import ExperimentConfig
 from rl_suite.data_parallel import is_started, joined
@@ -55,9 +54,6 @@ def _run(config: ExperimentConfig) -> bool:
         if run.status == "complete":
             with waiting("playing an episode for the report"):
                 keep_for_page(config, run)
-            step = run.logs.last_step()
-            for name, pixels in pictures_of(run.path):
-                run.writer.add_image(name, pixels, step, dataformats="HWC")  # type: ignore[no-untyped-call]
     if run.status == "stopped":
         show(f"stopped and saved; to resume: {command_line(*sys.argv)}")
         return False

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from rl_suite.config import ExperimentConfig
 from rl_suite.errors import UserError
 
+MOST_LISTED = 20  # names in a message
 MAX_BYTES = 1_000_000
 MOST_NODES, MOST_DEPTH = 20_000, 50  # of a configuration; ours have some hundreds, eight deep
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # and half surrogates
@@ -160,7 +161,9 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
                 raise UserError(f"{shortened(word)!r} sets inside a value that an earlier word has set")
         if parts[-1] in node:
             raise UserError(f"{shortened(key)!r} is given twice")
-        node[parts[-1]] = parse_yaml(text, word)
+        value = parse_yaml(text, word)
+        # a shell leaves what stands behind "=" as it is, and nobody wants a folder that is called "~"
+        node[parts[-1]] = str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
     return overrides
 
 
@@ -202,8 +205,19 @@ def require_known(name: str, known: Iterable[str], what: str) -> None:
     except TypeError:
         found = False
     if not found:
-        hint = suggest(name, known) or f"; known: {', '.join(sorted(known))}"
+        hint = suggest(name, known) or f"; known: {listed(known)}"
         raise UserError(f"unknown {what} {BRIEF.repr(name)}{hint}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in order, as many as a line of a message can show.
+
+    >>> listed(f"{number:02}" for number in range(22))[-15:]
+    '19 and 2 others'
+    """
+    names = sorted(names)
+    others = len(names) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + (f" and {others} others" if others > 0 else "")
 
 
 def settings_of_block(block: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,8 +248,10 @@ def require_counts(**counts: Any) -> None:
 def merge_blocks(raw: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Apply the blocks that ``experiment`` names, then the overrides."""
     wanted = overrides.get("experiment", raw["defaults"].get("experiment"))
-    names = str(wanted).split(",")
+    names = [] if wanted is None else str(wanted).split(",")
     merged = dict(raw["defaults"])
+    if not names or not all(names):
+        raise UserError(f"experiment={','.join(names)} leaves a name out; --help lists the experiments")
     for name in names:
         require_known(name, raw["experiments"], "experiment")
         merged = deep_merge(merged, settings_of_block(raw["experiments"][name]))

@@ -19,7 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from rl_suite import charts, trust
 from rl_suite.checkpoint import CheckpointFolder, Saved, remove_leftovers, write_atomically
@@ -161,8 +163,15 @@ class Run:
         self.close()
 
     def finish(self, status: Status) -> None:
-        """Record that the run is "complete" or "stopped", and close its files."""
+        """Record that the run is "complete" or "stopped", and close its files.
+
+        A complete one hands the pictures of its folder to TensorBoard before, so that a kill loses none.
+        """
         self._require_folder()
+        if status == "complete":
+            step = self.logs.last_step()
+            for name, pixels in charts.pictures_of(self.path):
+                self.show(step, name, pixels)
         Record.read(self.record_path).model_copy(update={"status": status}).write(self.record_path)
         self.close()
 
@@ -185,6 +194,10 @@ class Run:
         self.log_line(step, values)
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def show(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
+        """Hand a picture (H, W, 3) to TensorBoard."""
+        self.writer.add_image(name, picture, step, dataformats="HWC")  # type: ignore[no-untyped-call]
 
     def log_line(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars as one line to ``metrics.jsonl`` only; before the first, TensorBoard is told the charts."""

@@ -19,6 +19,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from agents.hybrid.distribution import LOG_STD_RANGE, ActionLayout, MaskedHybrid, Parts
+from agents.hybrid.unfit import UnfitPolicyError
 
 __all__ = ["LOG_STD_RANGE", "ActionLayout", "HybridDistribution", "HybridPolicy", "MaskedHybrid", "Parts"]
 
@@ -30,10 +31,6 @@ OTHER_FAMILIES = {  # what an algorithm asks its policy for -> why a hybrid poli
     "actor_target": "has no target networks, as TD3 needs them",
     "quantile_net": "has no quantiles, as QR-DQN needs them",
 }
-
-
-class UnfitPolicyError(ValueError, AttributeError):
-    """An algorithm asked for a part of another family of policies."""
 
 
 class HybridDistribution(Distribution):
@@ -48,7 +45,7 @@ class HybridDistribution(Distribution):
     def proba_distribution_net(self, latent_dim: int, log_std_init: float = 0.0) -> tuple[nn.Module, nn.Parameter]:
         """A linear layer to the parameters of all parts, and log standard deviations (n_parts * plain values,)."""
         layout = self.layout
-        log_std = torch.full((layout.n_parts * len(layout.plain),), log_std_init)
+        log_std = torch.full((layout.n_parts * len(layout.plain),), float(log_std_init))
         return nn.Linear(latent_dim, layout.n_parts * sum(layout.parameter_widths)), nn.Parameter(log_std)
 
     def proba_distribution(self, distribution: MaskedHybrid) -> "HybridDistribution":

@@ -92,6 +92,8 @@ class WeightSharingAttention(nn.Module):
     ):
         super().__init__()
         require_numbers(entropy_coef=entropy_coef, attention_temperature=attention_temperature)
+        if entropy_coef < 0:
+            raise ValueError(f"entropy_coef must not be negative, not {entropy_coef!r}")
         if attention_temperature <= 0:
             raise ValueError(f"attention_temperature must be positive, not {attention_temperature!r}")
         if scorer not in ("linear", "mlp"):

@@ -19,6 +19,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.graph.picture import SIDE
+from agents.hybrid.unfit import OnPolicyActor
 from agents.ptm.cache import EmbeddingCache, content_keys, weights_state
 from agents.ptm.combiners import COMBINERS, WeightSharingAttention, require_sizes
 from agents.ptm.inputs import PixelInputs, inputs_of
@@ -256,7 +257,7 @@ class ActionHeads(nn.Module):
         return ActionParameters(logits, mean, vectors, offsets, self.log_std, self.shared_log_std, self.log_kappa)
 
 
-class WSAEnhancedActor(nn.Module):
+class WSAEnhancedActor(OnPolicyActor):
     """An actor whose nodes decide in the light of what several pre-trained models see in the whole graph.
 
     Args:

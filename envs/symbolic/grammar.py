@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.arguments import whole
 from envs.kernel_cache import kernel
 from envs.streams import Streams, integer_at
 from envs.symbolic.tokens import CONSTANT, LITERAL, MAX_STACK, PAD, Library, Program
@@ -106,7 +107,8 @@ class Grammar:
 
     def __init__(self, library: Library, rules: Rules | None = None):
         rules = rules or Rules()
-        if not 1 <= rules.min_length <= rules.max_length:
+        whole("min_length", rules.min_length, 1), whole("max_length", rules.max_length, 1)
+        if rules.min_length > rules.max_length:
             raise ValueError(
                 f"lengths must be 1 <= min_length <= max_length, not {rules.min_length}, {rules.max_length}"
             )

@@ -37,6 +37,9 @@ def read_request(
     folders = [word for word in words if "=" not in word]
     settings = [word for word in words if "=" in word and word.partition("=")[0] not in OWN_KEYS]
     own: dict[str, Any] = parse_overrides(word for word in words if word.partition("=")[0] in OWN_KEYS and "=" in word)
+    for name, value in own.items():
+        if value is None or value == "":
+            raise UserError(f"{name}= names nothing")
     if len(folders) > 1 or not (folders or own):
         raise UserError("name one run folder, or baseline=NAME or checkpoint=FILE with experiment=NAME; see --help")
     run = Run.open(Path(folders[0])) if folders else None
@@ -53,10 +56,14 @@ def read_request(
     )
 
 
-def write_result(report: Reportable, request: EvaluationRequest, out: Path | None) -> Path:
-    """Write the report where ``--out`` says, or into the run folder, or here; returns the place."""
-    path = out or (request.run.path if request.run else Path()) / "evaluation.json"
-    report.save(path)
+def write_result(report: Reportable, request: EvaluationRequest, out: Path | None) -> Path | None:
+    """Write the report where ``--out`` says, or into the run folder; returns the place.
+
+    None, and no file, where neither is named: a look at a baseline leaves nothing in the folder one stands in.
+    """
+    path = request.run.path / "evaluation.json" if out is None and request.run is not None else out
+    if path is not None:
+        report.save(path)
     return path
 
 

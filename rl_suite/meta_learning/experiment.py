@@ -16,6 +16,7 @@ from rl_suite.errors import NonFiniteError, UserError
 from rl_suite.evaluation.command import Reportable
 from rl_suite.experiments import EvaluationRequest, load_attribute
 from rl_suite.finite import bad_tensor
+from rl_suite.glimpses import Glimpses, drawn
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.config import MetaLearningConfig
 from rl_suite.meta_learning.session import EpisodicSession, Session
@@ -89,6 +90,7 @@ def fit(loop: Cadence, session: Session, run: Run) -> bool:
     total = session.total_steps
     step, spent, best = resume(run, session)
     began, team = time.process_time() - spent, current()
+    glimpses = Glimpses(total, loop.validate_every)
     with ProgressBar("training", total) as progress, team_of(session, step):
         while step < total:
             team.call()
@@ -103,6 +105,8 @@ def fit(loop: Cadence, session: Session, run: Run) -> bool:
                 found = session.validate()
                 require_finite_values(found.values, step)
                 run.log(step, found.values)
+                if glimpses.due(step):
+                    show_drawn(session, run, step)
                 if found.score > best:
                     best = found.score
                     run.save_best(_content(session, step, time.process_time() - began, best))
@@ -111,6 +115,14 @@ def fit(loop: Cadence, session: Session, run: Run) -> bool:
             if run.stop_requested and step < total:
                 return False
     return True
+
+
+def show_drawn(session: Session, run: Run, step: int) -> None:
+    """Hand what the session draws meanwhile to TensorBoard; training goes on as if it had not."""
+    before = get_random_state()
+    for name, picture in drawn(session.glimpse):
+        run.show(step, name, picture)
+    set_random_state(before)
 
 
 @contextmanager

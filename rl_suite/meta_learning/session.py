@@ -50,6 +50,9 @@ class Session(Protocol):
     def evaluate(self, training: Mapping[str, float]) -> Reportable:
         """Measure on held-out tasks, beside controls; ``training`` (steps, CPU seconds) goes into the report."""
 
+    def glimpse(self, folder: Path) -> None:
+        """Draw what was learned so far, as :meth:`pictures` or less; a few times during training."""
+
     def pictures(self, folder: Path) -> None:
         """Draw what was learned into the run folder, as ``.png`` or ``.webp``."""
 
@@ -143,6 +146,10 @@ class EpisodicSession:
                     notes.append(f"{name}: left out, because {error}")
         settings = {**self.problem.settings, "tasks": n, **training}
         return TaskReport(self.problem.title, self.problem.what, settings, scores, notes)
+
+    def glimpse(self, folder: Path) -> None:
+        """The same as at the end."""
+        self.pictures(folder)
 
     def pictures(self, folder: Path) -> None:
         """The pictures of the problem, where it has some."""

@@ -144,10 +144,13 @@ def draw_evolution(analyzer: AttentionAnalyzer, path: Path) -> None:
         return
     x, y = np.array(points).T
     steps = np.unique(x)
+    if len(steps) < 3:  # two points are no curve
+        return
     figure = Figure(figsize=(5, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, y, ".", color="#93c5fd", markersize=3)
     axes.plot(steps, [y[x == step].mean() for step in steps], color="#1d4ed8")
     axes.set(xlabel="outer step", ylabel="entropy of the attention, nats")
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path, dpi=150)

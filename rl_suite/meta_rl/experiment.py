@@ -144,6 +144,9 @@ class MetaRLSession:
             "meta-reinforcement learning, held-out tasks", "success", settings, scores, notes, extra=extra
         )
 
+    def glimpse(self, folder: Path) -> None:
+        """Nothing: attention maps are drawn on the way, and the rest compares before and after."""
+
     def pictures(self, folder: Path) -> None:
         """How the attention's entropy changed, and where the policy looks before and after it is adapted."""
         draw_evolution(self.trainer.attention_analyzer, folder / "attention_entropy.png")

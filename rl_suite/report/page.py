@@ -25,7 +25,7 @@ from rl_suite.report.laws import findings_of_laws, front, typeset
 from rl_suite.report.replay import FewShotReplay, as_script, read_replay
 from rl_suite.report.searches import findings_of_priors, findings_of_settings
 from rl_suite.report.tables import tables_of
-from rl_suite.report.words import GLOSSARY, title
+from rl_suite.report.words import GLOSSARY, picture_title, title
 from rl_suite.run import Run
 from rl_suite.viz.curves import changing, draw_metrics, matters, read_metrics
 
@@ -73,6 +73,7 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["titled"] = picture_title
     folder = files("rl_suite.report") / "templates"
     environment.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))
     script = "".join((folder / name).read_text(encoding="utf-8") for name in ("page.js", "replay.js", "attention.js"))

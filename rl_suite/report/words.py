@@ -25,6 +25,28 @@ GLOSSARY = {
     "complexity": "number of tokens of a law.",
 }  # fmt: skip
 
+PICTURES = {  # how the names of picture files begin -> what is seen
+    "adaptation": "the score against inner steps",
+    "attention_adapted": "where the policy looks, before and after its inner steps",
+    "attention_by_age": "how much the agent looks at episodes, newest last, and steps within them",
+    "attention_entropy": "how widely the policy looks, over training",
+    "attention_heatmap": "which step looks at which",
+    "attention_in_room": "where in the room the steps were that it looks at",
+    "attention_lines": "the steps that are looked at most",
+    "attention_overview": "what every head looks at, beside what chance would give",
+    "attention_summary": "how widely and how far back heads look",
+    "attention_maps": "where the policy looked in training",
+    "attention": "where the agent looks",
+    "episodes": "episodes with the given pictures, questions and answers",
+    "fits": "curves of which a few points were given",
+    "fit": "the law beside the data, what it leaves, and the front of laws",
+    "in_context_curve": "return against the episode of a trial; the weights do not change",
+    "law": "the law as a tree, and its values beside the data",
+    "map": "features of classes that were never seen",
+    "search": "scores of the search's trials",
+    "trajectory": "measured and integrated course",
+}
+
 LABELS = {
     "iqm": "IQM of the return",
     "mean": "mean",
@@ -77,3 +99,20 @@ def title(tag: str) -> str:
 def label(key: str) -> str:
     """Words for a key of a file."""
     return LABELS.get(key, key.replace("_", " "))
+
+
+def picture_title(name: str) -> str:
+    """What a picture of a run folder shows; its file's name in plain words where that is not known.
+
+    >>> picture_title("attention_maps/attention_task_3_2.png")
+    'where the policy looked in training: attention task 3 2'
+    >>> picture_title("fit.png")
+    'the law beside the data, what it leaves, and the front of laws'
+    """
+    whole = name.rpartition(".")[0]
+    for stem in (whole, whole.rpartition("/")[2]):
+        known = max((key for key in PICTURES if stem.startswith(key)), key=len, default="")
+        if known:
+            break
+    rest = (stem if known else whole)[len(known) :].replace("_", " ").replace("/", " ").strip()
+    return ": ".join(part for part in (PICTURES.get(known, ""), rest) if part)

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from rl_suite.errors import NonFiniteError
 from rl_suite.finite import bad_row
+from rl_suite.glimpses import TAG, Glimpses, Picture
 from rl_suite.progress import ProgressBar
 from rl_suite.run import Run
 from rl_suite.sb3.config import TrainSection
@@ -91,11 +92,20 @@ class RunCallback(BaseCallback):
         evaluate: returns the mean return on validation tasks (higher is better), without touching
             the global random states.
         progress: shows the steps done.
+        look: returns a picture of the agent at work, or None, as ``evaluate`` without touching anything.
     """
 
-    def __init__(self, run: Run, settings: TrainSection, evaluate: Callable[[], float], progress: ProgressBar):
+    def __init__(
+        self,
+        run: Run,
+        settings: TrainSection,
+        evaluate: Callable[[], float],
+        progress: ProgressBar,
+        look: Callable[[], Picture | None] = lambda: None,
+    ):
         super().__init__()
-        self.run, self.settings, self.evaluate, self.progress = run, settings, evaluate, progress
+        self.run, self.settings, self.evaluate, self.progress, self.look = run, settings, evaluate, progress, look
+        self._glimpses = Glimpses(settings.total_timesteps, settings.evaluate_every)
         self.best = -math.inf
         self.stopped = False
         self._next_log = settings.log_every
@@ -121,6 +131,8 @@ class RunCallback(BaseCallback):
         self._check_parameters()
         score = self.evaluate()
         self.run.log(self.num_timesteps, {"eval/mean_reward": score})
+        if self._glimpses.due(self.num_timesteps) and (picture := self.look()) is not None:
+            self.run.show(self.num_timesteps, f"{TAG}/episode", picture)
         if score > self.best:
             self.best = score
             self.run.save_best({"sb3": snapshot(self.model), "callback": self.get_state()})

@@ -25,8 +25,10 @@ from rl_suite.evaluation.sizes import tell_of_fewer
 from rl_suite.evaluation.statistics import mean
 from rl_suite.experiments import EvaluationRequest
 from rl_suite.finite import require_finite_tensors
+from rl_suite.glimpses import Picture, strip
 from rl_suite.progress import ProgressBar, after
 from rl_suite.reading import parse_arrays, read_bytes
+from rl_suite.recording import record
 from rl_suite.run import Run
 from rl_suite.sb3.build import ALGORITHMS, build_env, build_model, first_line
 from rl_suite.sb3.config import SB3Config
@@ -56,6 +58,17 @@ def validation_score(config: SB3Config, model: BaseAlgorithm) -> float:
     """Mean return on validation tasks; always the same episodes, so that scores can be compared."""
     spec = evaluation_spec(config, config.env.validation_kwargs)
     return float(mean(evaluate_agent(as_agent(model), spec).returns))
+
+
+def picture_of_episode(config: SB3Config, model: BaseAlgorithm) -> Picture | None:
+    """Moments of a validation episode side by side; None for worlds that draw none, and for those of others."""
+    spec = evaluation_spec(config, config.env.validation_kwargs)
+    if not spec.env_id.rpartition(":")[2].startswith("rl_suite/"):  # drawing may need a display, or more packages
+        return None
+    try:
+        return strip(record(as_agent(model), spec, pictures=True, most=config.replay_steps).pictures)
+    except UserError:
+        return None
 
 
 def evaluate(config: SB3Config, request: EvaluationRequest) -> Report:

@@ -1,6 +1,7 @@
 """Train an agent with stock stable-baselines3: world, model, callbacks, learn, evaluate."""
 
 import math
+from functools import partial
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -16,7 +17,7 @@ from rl_suite.sb3.build import build_env, build_model, first_line
 from rl_suite.sb3.callbacks import RunCallback, RunWriter
 from rl_suite.sb3.config import SB3Config
 from rl_suite.sb3.encodings import project
-from rl_suite.sb3.evaluation import report_final, validation_score
+from rl_suite.sb3.evaluation import picture_of_episode, report_final, validation_score
 from rl_suite.sb3.exported import export_for_sb3
 from rl_suite.sb3.guard import FiniteGuard
 from rl_suite.sb3.sizes import shrink
@@ -34,7 +35,8 @@ def train(config: SB3Config, run: Run) -> None:
     run.record_models(model_names(model))
     saved = run.checkpoints.read_latest()
     with ProgressBar(config.experiment, config.train.total_timesteps) as progress:
-        callback = RunCallback(run, config.train, lambda: validation_score(config, model), progress)
+        look = partial(picture_of_episode, config, model)
+        callback = RunCallback(run, config.train, lambda: validation_score(config, model), progress, look)
         if saved is not None:
             resume(model, callback, saved)
         run.go_on_from(saved)

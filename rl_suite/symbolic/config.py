@@ -2,9 +2,9 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from rl_suite.config import Count, ExperimentConfig, Section
 
@@ -69,12 +69,25 @@ class SearchSection(Section):
     others. ``auto``: the shipped one in searches of at most 10,000 programs, where it is known to help. null: none."""
     proposals: Count
     """Forms that the prior proposes."""
+    groups: Annotated[int, Field(ge=1, le=1024)]
+    """Groups of islands that search by themselves, each with its share of the budget; 1: all islands in one."""
+    executor: Literal["serial", "processes", "ray"]
+    """Where groups search: one after the other, in processes of this machine, or on a Ray cluster. The laws are the
+    same."""
+    workers: Count | None
+    """Groups at the same time; null: as many as there are cores."""
     time_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     """Seconds after which the best law so far is taken; null: none."""
     stop_at_noise: bool
     """End when the residuals of the best law no longer depend on the inputs."""
     checkpoint_every: Count
-    """Evaluations between checkpoints."""
+    """Evaluations between checkpoints; several groups are saved one by one, as they end."""
+
+    @model_validator(mode="after")
+    def _executor_has_groups(self) -> "SearchSection":
+        if self.groups == 1 and (self.executor != "serial" or self.workers is not None):
+            raise ValueError("executor and workers share the groups of islands among them: raise groups, which is 1")
+        return self
 
 
 class OdeSection(Section):
@@ -122,6 +135,12 @@ class SymbolicConfig(ExperimentConfig):
     """``bits``: the law of least price; ``accuracy``: of least error; ``best``: where the error falls most steeply."""
     ode: OdeSection
     search: SearchSection
+
+    @model_validator(mode="after")
+    def _motion_is_searched_by_one(self) -> "SymbolicConfig":
+        if self.time is not None and self.search.groups > 1:
+            raise ValueError("search.groups: laws of motion are searched by one group; leave time or groups out")
+        return self
 
     @property
     def folder_name(self) -> str:

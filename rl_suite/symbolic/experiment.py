@@ -21,6 +21,7 @@ from rl_suite.symbolic.dynamics import experiment as dynamics
 from rl_suite.symbolic.dynamics.experiment import SystemReport
 from rl_suite.symbolic.findings import read_findings
 from rl_suite.symbolic.forms.custom import read_functions
+from rl_suite.symbolic.groups import explore_all, groups_of, join
 from rl_suite.symbolic.hole import Hole
 from rl_suite.symbolic.laws.constraints import read_constraints
 from rl_suite.symbolic.output.choice import SELECTIONS
@@ -109,10 +110,30 @@ def train(config: SymbolicConfig, run: Run) -> None:
         show(message)
     hole = hole_of(config, table.data)
     search = build_search(config, table.data if hole is None else hole.data, table.renamed)
+    ended = _search(config, search, run) if config.search.groups == 1 else _search_in_groups(config, search, run)
+    if not ended:
+        run.finish("stopped")
+        return
+    report = report_of(search) if hole is None else report_of(search).inside(hole)
+    report = report.choosing(config.model_selection)
+    report.save(run.path / "laws.json")
+    save_pictures(report, table.data.variables, run.path)
+    show(report.table())
+    for line in report.lines():
+        show(line)
+    run.finish("complete")
+
+
+def _search(config: SymbolicConfig, search: Search, run: Run) -> bool:
+    """One group of islands, to its end; False if a signal stopped it."""
     found = run.checkpoints.read_latest()
     if found is not None:
         resume(search, found)
     run.go_on_from(found)
+    return _go_on(config, search, run)
+
+
+def _go_on(config: SymbolicConfig, search: Search, run: Run) -> bool:
     saved = logged = search.evaluations
     deadline = math.inf if config.search.time_limit is None else time.monotonic() + config.search.time_limit
     with ProgressBar("evaluations", config.search.budget) as progress:
@@ -132,16 +153,27 @@ def train(config: SymbolicConfig, run: Run) -> None:
                 saved = search.evaluations
                 run.save(search.evaluations, search.state())
             if run.stop_requested and not search.done:
-                run.finish("stopped")
-                return
-    report = report_of(search) if hole is None else report_of(search).inside(hole)
-    report = report.choosing(config.model_selection)
-    report.save(run.path / "laws.json")
-    save_pictures(report, table.data.variables, run.path)
-    show(report.table())
-    for line in report.lines():
-        show(line)
-    run.finish("complete")
+                return False
+    return True
+
+
+def _search_in_groups(config: SymbolicConfig, search: Search, run: Run) -> bool:
+    """Groups of islands on the executor, whose laws ``search`` has in the end; False if a signal stopped it."""
+    groups = groups_of(config, search.given, search.options)
+    saved, states = run.checkpoints.read_latest(), {}
+    run.go_on_from(saved)
+    if saved is not None and "groups" not in saved.content:  # they are joined; what the budget has grown by, is one's
+        resume(search, saved)
+        return _go_on(config, search, run)
+    if saved is not None:
+        for number, state in saved.content["groups"].items():
+            resume(search, saved._replace(content=state))  # what does not fit is refused here
+            states[int(number)] = state
+    if not explore_all(config, groups, states, run):
+        return False
+    join(search, states)
+    run.save(search.evaluations, search.state())
+    return True
 
 
 def resume(search: Search, saved: Saved) -> None:

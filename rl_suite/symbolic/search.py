@@ -28,7 +28,7 @@ from rl_suite.symbolic.landscape import Landscape
 from rl_suite.symbolic.laws.archive import Archive
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.pieces import Piece, piece_of
-from rl_suite.symbolic.laws.polish import Polisher
+from rl_suite.symbolic.laws.polish import Finished, Polisher
 from rl_suite.symbolic.laws.records import archive_record, read_archive
 from rl_suite.symbolic.robust import reweighed
 from rl_suite.symbolic.scaling import scaling_of, unit_scaling
@@ -144,14 +144,22 @@ class Search:
         left_out = self.outliers
         self._weigh(weights)
         old, self.archive = list(self.archive), Archive(self.archive.allowed)
-        for finished in old:
-            self._offer([piece_of(law) for law in finished.laws])
+        self._offer_laws_of(old)
         if not np.array_equal(left_out, self.outliers):  # what was found too poor before may be the law now
             self._seen[:] = 0
             self._finished.clear()
             self._begin()
             self._try_inner_constants()
         return True
+
+    def _offer_laws_of(self, archive: Iterable[Finished]) -> None:
+        for finished in archive:
+            self._offer([piece_of(law) for law in finished.laws])
+
+    def take_in(self, archive: Archive, evaluations: int) -> None:
+        """Judge the laws that another search of the same data has found with so many evaluations."""
+        self.evaluations += evaluations
+        self._offer_laws_of(archive)
 
     def _weigh(self, weights: Values | None) -> None:
         """Give the rows other weights; programs are measured again."""
@@ -366,6 +374,8 @@ class Search:
         """Continue from :meth:`state`, with the same bits as if there had been no stop."""
         self.evaluations, self.generation = state["evaluations"], state["generation"]
         self.reason, self._looks = state["reason"], int(state["looks"])
+        if self.reason == "budget" and self.evaluations < self.budget:  # which has grown
+            self.reason = ""
         if state["weights"] is not None:
             weights = checked("weights", np.asarray(state["weights"]), np.ones(len(self.data.y)), (0.0, np.inf))
             if not weights.any():

@@ -5,7 +5,7 @@ from rl_suite.rehearsal import changed
 from rl_suite.symbolic.config import SymbolicConfig
 
 TOKEN = 2  # bytes
-POPULATION, EVALUATIONS = 20, 40  # of a rehearsal
+POPULATION, EVALUATIONS, GROUPS = 20, 40, 2  # of a rehearsal
 
 
 def shrink(config: SymbolicConfig) -> SymbolicConfig:
@@ -20,6 +20,9 @@ def shrink(config: SymbolicConfig) -> SymbolicConfig:
         "population": min(search.population, POPULATION),
         "budget": min(search.budget, EVALUATIONS),
         "checkpoint_every": 1,
+        "groups": min(search.groups, GROUPS),
+        "executor": "serial",
+        "workers": None,
     }
     sizes: dict[str, object] = {f"search.{key}": value for key, value in tiny.items()}
     return changed(config, sizes | {"ode.budget": min(config.ode.budget, EVALUATIONS), "ode.degree": 1})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from envs.symbolic.tokens import OPERATIONS, Library
 from envs.symbolic.units import Units
 from rl_suite.errors import UserError
-from rl_suite.loading import shortened
+from rl_suite.loading import listed, shortened, suggest
 from rl_suite.memory import require_memory
 from rl_suite.reading import read_bytes
 from rl_suite.symbolic.data import Data
@@ -52,8 +52,10 @@ def find_table(path: Path) -> Path:
         raise UserError(f"{path.name}: cannot be read: {error.strerror}") from None
     if (EXAMPLES / path.name).is_file() and path.parent == Path():
         return EXAMPLES / path.name
-    shipped = ", ".join(sorted(p.name for p in EXAMPLES.glob("*.csv")))
-    raise UserError(f"{path}: no such file; shipped examples are: {shipped}")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a table in it")
+    names = [example.name for example in EXAMPLES.glob("*.csv")]
+    raise UserError(f"{path}: no such file{suggest(path.name, names) or f'; shipped examples are: {listed(names)}'}")
 
 
 def read_table(

@@ -109,7 +109,12 @@ def _draw_chart(groups: Mapping[str, Sequence[Curve]]) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "var(--quiet)").replace(LINE, "var(--line)")
+    return (
+        svg[svg.index("<svg") :]
+        .replace(INK, "var(--quiet)")
+        .replace(LINE, "var(--line)")
+        .replace(COLOURS[0], "var(--own)")
+    )
 
 
 def _draw_group(axes: "Axes", curves: Sequence[Curve], colour: str, name: str) -> None:

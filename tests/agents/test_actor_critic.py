@@ -1,15 +1,17 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from graph_toys import PointTheWay, observations, shuffled
 from gymnasium import spaces
-from sb3_contrib import TRPO, RecurrentPPO
+from sb3_contrib import TRPO, CrossQ, RecurrentPPO
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+import envs  # noqa: F401  # registers the worlds
 from agents.actor_critic import Actor, Critic, HybridActorCritic
 from agents.graph.batch import GraphBatch, GraphShape
 from agents.graph.encoder import ENCODERS, GraphTransformer, moments, moments_width
@@ -364,3 +366,30 @@ def test_a_mask_that_forbids_everything_is_named():
     seen["action_mask"][0, :3] = 0
     with pytest.raises(ValueError, match="action_mask forbids every option of a choice"):
         policy(seen)
+
+
+def test_crossq_is_told_that_it_cannot_train_it():
+    """It takes any policy that has an actor, and asks the actor for an optimizer in its first update."""
+    world = gym.make("rl_suite/DurotaxisRatio-v0")
+    options = {"encoder": "features", "hidden_dim": 4}
+    model = CrossQ(HybridActorCritic, world, learning_starts=2, buffer_size=10, batch_size=2, policy_kwargs=options)
+    with pytest.raises(ValueError, match="no optimizer of its own, as CrossQ needs it; use PPO"):
+        model.learn(4)
+
+
+@pytest.mark.parametrize("value", [-1, 0])
+def test_a_whole_number_is_a_log_std_too(value):
+    world = gym.make("rl_suite/DurotaxisRatio-v0")
+    policy = HybridActorCritic(
+        world.observation_space, world.action_space, lambda _: 1e-3, encoder="features", log_std_init=value
+    )
+    assert all((each == value).all() for name, each in policy.named_parameters() if name.endswith("log_std"))
+
+
+def test_a_negative_weight_of_the_entropy_is_refused():
+    world = gym.make("rl_suite/DurotaxisRatio-v0")
+    wsa = {"wsa_config": {"entropy_coef": -1.0}, "ptms": [{"model_type": "graph_cnn", "freeze": False}]}
+    with pytest.raises(ValueError, match="entropy_coef must not be negative"):
+        HybridActorCritic(
+            world.observation_space, world.action_space, lambda _: 1e-3, encoder="features", use_wsa=True, **wsa
+        )

@@ -90,7 +90,7 @@ def test_it_can_be_looked_at() -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 2 arms"):
+    with pytest.raises(ValueError, match="arms must be a whole number from 2"):
         BernoulliBandit(arms=1)
     with pytest.raises(ValueError, match="reward_std must not be negative"):
         GaussianBandit(reward_std=-0.1)

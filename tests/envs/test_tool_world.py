@@ -146,7 +146,7 @@ def test_a_planner_sees_all_it_needs():
 
 def test_a_plan_that_does_not_fit_is_refused():
     for options in ({"stages": 0}, {"alternatives": 0}, {"job_types": 0}, {"calls": 0}):
-        with pytest.raises(ValueError, match="must be at least 1"):
+        with pytest.raises(ValueError, match="must be a whole number from 1"):
             ToolUse(**options)
     for options in ({"calls": 2**20}, {"alternatives": 2**20}):
         with pytest.raises(ValueError, match="too much to plan"):

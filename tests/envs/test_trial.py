@@ -135,7 +135,7 @@ def test_text_and_picture_show_the_returns() -> None:
 
 @pytest.mark.parametrize("options", [{"episode_steps": 0}, {"episodes_per_trial": 0}])
 def test_empty_trials_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least one step and episode"):
+    with pytest.raises(ValueError, match="must be a whole number from 1"):
         Trial(**options)
 
 

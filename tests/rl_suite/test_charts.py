@@ -11,8 +11,11 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from rl_suite.charts import CHARTS, COMPARED, describe, pictures_of
-from rl_suite.experiments import KINDS
+from rl_suite.cli import DEFAULT_CONFIG
+from rl_suite.experiments import KINDS, load_experiment
+from rl_suite.job import run_job
 from rl_suite.logs import Events, RunLog
+from rl_suite.run import Run
 
 
 def test_kinds_have_charts_and_numbers_to_compare():
@@ -66,6 +69,38 @@ def test_pictures_of_a_folder_are_its_own_and_no_links(tmp_path):
     assert name == "figs/map"
     assert pixels.shape == (3, 5, 3)
     assert (pixels == 7).all()
+
+
+def images(folder: Path):
+    """Tag -> steps of the pictures that TensorBoard shows of a run."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "tag", "steps"),
+    [("sinusoid_maml", "glimpse/fits", [2, 4]), ("darkroom", "glimpse/episode", [256, 512])],
+)
+def test_pictures_come_while_a_run_goes_on_and_a_kill_at_its_end_loses_none(
+    experiment, tag, steps, tmp_path, monkeypatch
+):
+    config = load_experiment(DEFAULT_CONFIG, [f"experiment={experiment},smoke", f"runs_dir={tmp_path}"])
+    folder = Run.place(config)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rl_suite.job.keep_for_page", killed)  # what comes after the run has ended
+        with pytest.raises(KeyboardInterrupt):
+            run_job(config)
+    found = images(folder)
+    assert found[tag] == steps
+    at_the_end = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.png")}
+    assert at_the_end == set(found) - {each for each in found if each.startswith("glimpse/")}
+    assert run_job(config)  # the report is written now
+    assert images(folder) == found
 
 
 def test_pictures_at_the_end_of_a_run_make_tensorboard_forget_nothing(tmp_path):

@@ -180,3 +180,22 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert [key for key in ("seed", "ppo.gamma", "ppo.n_stepz") if any(key in line for line in lines)] == [
         "seed", "ppo.gamma", "ppo.n_stepz",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["experiment=", "experiment=darkroom,", "experiment=,smoke", "experiment=null"])
+def test_a_name_that_is_left_out_is_said(word: str) -> None:
+    with pytest.raises(UserError, match=r"^experiment=.* leaves a name out; --help lists|not valid YAML") as found:
+        load_experiment(DEFAULT_CONFIG, [word])
+    assert len(str(found.value)) < 200
+
+
+def test_the_home_folder_is_meant_behind_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell puts it in there, and a folder called ``~`` is a trap."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert parse_overrides(["runs_dir=~/runs", "name=~x"]) == {"runs_dir": "/home/somebody/runs", "name": "~x"}
+
+
+def test_messages_list_no_more_than_one_can_read() -> None:
+    with pytest.raises(UserError, match=r"and [0-9]+ others") as found:
+        load_experiment(DEFAULT_CONFIG, ["experiment=qqqqqq"])
+    assert len(str(found.value)) < 600

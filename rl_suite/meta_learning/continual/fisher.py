@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 
+from rl_suite.errors import UserError
+
 Diagonal = dict[str, Tensor]  # parameter name -> tensor of the parameter's shape
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # (predictions, targets) -> mean loss
 
@@ -101,7 +103,7 @@ def diagonal_fisher(
 
 def _require_examples(x: Tensor) -> None:
     if len(x) == 0:
-        raise ValueError("importance is measured on examples, and there are none")
+        raise UserError("importance is measured on examples, and there are none")
 
 
 def _of_each(

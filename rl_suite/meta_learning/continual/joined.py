@@ -8,6 +8,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from rl_suite.errors import UserError
+
 
 class JoinedVecEnv(VecEnv):
     """The copies of several batches side by side.
@@ -16,7 +18,7 @@ class JoinedVecEnv(VecEnv):
         parts: batches with the same observation and action spaces, whose observations are single arrays.
 
     Raises:
-        ValueError: the spaces differ.
+        UserError: the spaces differ.
     """
 
     def __init__(self, parts: Sequence[VecEnv]):
@@ -24,7 +26,7 @@ class JoinedVecEnv(VecEnv):
         first = self.parts[0]
         spaces = [(part.observation_space, part.action_space) for part in self.parts]
         if any(pair != spaces[0] for pair in spaces):
-            raise ValueError(f"worlds of one sequence need the same spaces, not {spaces[0]} and {spaces[-1]}")
+            raise UserError(f"worlds of one sequence need the same spaces, not {spaces[0]} and {spaces[-1]}")
         self._ends = np.cumsum([part.num_envs for part in self.parts])
         super().__init__(int(self._ends[-1]), first.observation_space, first.action_space)
 

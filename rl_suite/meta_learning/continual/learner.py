@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.checks import readable_errors
 from rl_suite.meta_learning.continual.fisher import LossFunction
 from rl_suite.meta_learning.continual.memory import dealt
@@ -43,7 +44,7 @@ class ContinualLearner:
         options: the strategy's own, such as ``ewc_lambda=100.0``.
 
     Raises:
-        ValueError: unknown strategy, or an option that it does not have.
+        UserError: unknown strategy, or an option that it does not have.
     """
 
     def __init__(
@@ -59,14 +60,14 @@ class ContinualLearner:
         **options: Any,
     ):
         if strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
+            raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
         self.name, self.batch_size, self.learning_rate = strategy, batch_size, learning_rate
         self.outputs = copy.deepcopy(outputs) if outputs is not None else Outputs()
         given = {"buffer_size": buffer_size, "seed": seed, "batch_size": batch_size}
         known, own = inspect.signature(STRATEGIES[strategy].__init__).parameters, own_options(strategy)
         unknown = sorted(set(options) - set(own))
         if unknown:
-            raise ValueError(f"{strategy} has no option {unknown[0]!r}; it has: {', '.join(own) or 'none'}")
+            raise UserError(f"{strategy} has no option {unknown[0]!r}; it has: {', '.join(own) or 'none'}")
         passed = {name: value for name, value in given.items() if name in known}
         self.strategy: Naive = STRATEGIES[strategy](model, self.outputs, loss_fn, **passed, **options)
         self.generator = torch.Generator().manual_seed(seed)
@@ -94,14 +95,14 @@ class ContinualLearner:
             remembered.
 
         Raises:
-            ValueError: no examples, or fewer than one epoch.
+            UserError: no examples, or fewer than one epoch.
             FloatingPointError: the loss is not finite.
         """
         if num_epochs < 1:
-            raise ValueError(f"num_epochs must be at least 1, not {num_epochs}")
+            raise UserError(f"num_epochs must be at least 1, not {num_epochs}")
         parts: Mapping[str, Data] = data if isinstance(data, Mapping) else {"train": data}
         if "train" not in parts:
-            raise ValueError('the examples of a task are {"train": ..., "val": ...} or the training data alone')
+            raise UserError('the examples of a task are {"train": ..., "val": ...} or the training data alone')
         stream = _TaskStream(parts["train"], task_id, self.batch_size, self.generator)
         self.outputs.begin(task_id)
         self.strategy.begin_task(task_id)
@@ -116,7 +117,7 @@ class ContinualLearner:
                 self._step(optimizer, batch, f"task {task_id}, epoch {epoch}") for batch in self.strategy.passes(stream)
             ]
             if not losses:
-                raise ValueError(f"task {task_id} has no examples")
+                raise UserError(f"task {task_id} has no examples")
         self.strategy.end_task(stream, task_id)
         results: dict[str, float | int | None] = {
             "final_train_loss": float(np.mean(losses)),
@@ -150,7 +151,7 @@ class ContinualLearner:
         classes = False
         if isinstance(data, Mapping):
             if "val" not in data:
-                raise ValueError('examples to evaluate on are needed: the data alone, or {"val": ...}')
+                raise UserError('examples to evaluate on are needed: the data alone, or {"val": ...}')
             data = data["val"]
         for x, y, _ in _TaskStream(data, task_id, EVALUATION_BATCH).batches():
             logits = self.predict(x, task_id)
@@ -160,7 +161,7 @@ class ContinualLearner:
                 right += float((logits.argmax(-1) == y).sum())
             count += len(x)
         if not count:
-            raise ValueError(f"task {task_id} has no examples to evaluate on")
+            raise UserError(f"task {task_id} has no examples to evaluate on")
         return {"loss": loss / count, **({"accuracy": right / count} if classes else {})}
 
     def evaluate_all_tasks(self, data: Mapping[int, Data]) -> dict[str, Any]:
@@ -207,7 +208,7 @@ class ContinualLearner:
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise ValueError(f"{place}: batch normalisation needs two examples at a time, and one was left") from None
+            raise UserError(f"{place}: batch normalisation needs two examples at a time, and one was left") from None
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"{place}: the loss is {value}; lower the learning rate or the penalty's strength")
@@ -266,12 +267,12 @@ class _TaskStream:
             return
         x, y = self.data
         if not isinstance(y, Tensor):
-            raise ValueError(
+            raise UserError(
                 f"targets must be a tensor, not {type(y).__name__}; rl_suite.meta_learning.tasks.local_labels numbers "
                 "labels of any kind"
             )
         if len(x) != len(y):
-            raise ValueError(f"as many labels as examples are needed, not {len(y)} for {len(x)}")
+            raise UserError(f"as many labels as examples are needed, not {len(y)} for {len(x)}")
         order = torch.arange(len(x))
         if self.generator is not None:
             order = torch.randperm(len(x), generator=self.generator)

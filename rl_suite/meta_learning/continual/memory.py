@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from rl_suite.errors import UserError
+
 Policy = Literal["reservoir", "ring", "balanced", "priority"]
 POLICIES = ("reservoir", "ring", "balanced", "priority")
 LEAST_PRIORITY = 1e-3  # an example whose loss has become 0 is still looked at now and then
@@ -48,9 +50,9 @@ class MemoryBuffer:
 
     def __init__(self, capacity: int, policy: Policy = "reservoir", seed: int = 0):
         if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity}")
+            raise UserError(f"capacity must be at least 1, not {capacity}")
         if policy not in POLICIES:
-            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+            raise UserError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
         self.capacity, self.policy, self.seen = capacity, policy, 0
         self.generator = torch.Generator().manual_seed(seed)
         self._x = self._y = torch.empty(0)
@@ -66,17 +68,17 @@ class MemoryBuffer:
         """Offer examples x (n, ...), y (n, ...) of one task.
 
         Raises:
-            ValueError: x and y differ in length, or their shapes differ from what is stored.
+            UserError: x and y differ in length, or their shapes differ from what is stored.
         """
         if len(x) != len(y):
-            raise ValueError(f"as many labels as examples are needed, not {len(y)} for {len(x)}")
+            raise UserError(f"as many labels as examples are needed, not {len(y)} for {len(x)}")
         if not len(x):
             return
         if self.seen == 0:
             self._x, self._y = (part.new_zeros(self.capacity, *part.shape[1:]).cpu() for part in (x, y))
         if x.shape[1:] != self._x.shape[1:] or y.shape[1:] != self._y.shape[1:]:
             stored = tuple(self._x.shape[1:]), tuple(self._y.shape[1:])
-            raise ValueError(f"stored are examples of shape {stored[0]} with labels of shape {stored[1]}")
+            raise UserError(f"stored are examples of shape {stored[0]} with labels of shape {stored[1]}")
         slots = self._balanced_slots(y) if self.policy == "balanced" else self._slots(len(x))
         self.seen += len(x)
         kept = {slot: i for i, slot in enumerate(slots) if slot >= 0}  # of two for one slot, the later one stays
@@ -91,7 +93,7 @@ class MemoryBuffer:
     def sample(self, n: int) -> Sample:
         """Draw n examples, with replacement only where fewer are stored."""
         if not self._used:
-            raise ValueError("the memory is empty")
+            raise UserError("the memory is empty")
         if self.policy == "priority":
             weights = self._priority[: self._used]
             index = torch.multinomial(weights, n, replacement=n > self._used, generator=self.generator)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rl_suite.errors import UserError
+
 Matrix = NDArray[np.float64]  # (T, T)
 
 
@@ -78,7 +80,7 @@ def summarise(R: ArrayLike, untrained: ArrayLike | None = None) -> Summary:
 def _matrix(R: ArrayLike) -> Matrix:
     matrix = np.asarray(R, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
-        raise ValueError(f"an accuracy matrix is (T, T) with at least two tasks, not {matrix.shape}")
+        raise UserError(f"an accuracy matrix is (T, T) with at least two tasks, not {matrix.shape}")
     if not np.isfinite(matrix[np.tril_indices(len(matrix))]).all():
-        raise ValueError("the accuracy of a task that was already taught is missing or not finite")
+        raise UserError("the accuracy of a task that was already taught is missing or not finite")
     return matrix

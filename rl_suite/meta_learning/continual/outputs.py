@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rl_suite.errors import UserError
+
 Scenario = Literal["task", "domain", "class"]
 SCENARIOS = ("task", "domain", "class")
 
@@ -26,9 +28,9 @@ class Outputs:
 
     def __init__(self, scenario: Scenario = "task", classes: Sequence[Sequence[int]] | None = None):
         if scenario not in SCENARIOS:
-            raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, not {scenario!r}")
+            raise UserError(f"scenario must be one of {', '.join(SCENARIOS)}, not {scenario!r}")
         if classes is not None and any(len(own) == 0 for own in classes):
-            raise ValueError("every task needs at least one class")
+            raise UserError("every task needs at least one class")
         self.scenario = scenario
         self.classes = None if classes is None or scenario == "domain" else [sorted(own) for own in classes]
         self.seen: list[int] = []
@@ -37,7 +39,7 @@ class Outputs:
     def begin(self, task: int) -> None:
         """A task begins; in the class-incremental scenario its classes compete from now on."""
         if self.classes is not None and not 0 <= task < len(self.classes):
-            raise ValueError(f"there are classes for tasks 0 to {len(self.classes) - 1}, not for task {task}")
+            raise UserError(f"there are classes for tasks 0 to {len(self.classes) - 1}, not for task {task}")
         if task not in self.seen:
             self.seen.append(task)
 

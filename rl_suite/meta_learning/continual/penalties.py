@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.fisher import (
     Diagonal,
     LossFunction,
@@ -38,7 +39,7 @@ class QuadraticPenalty:
 
     def __init__(self, model: nn.Module, strength: float):
         if strength < 0:
-            raise ValueError(f"the strength of a penalty must not be negative, not {strength}")
+            raise UserError(f"the strength of a penalty must not be negative, not {strength}")
         self.model, self.strength = model, strength
         self.importance: Diagonal = {}  # sum over tasks
         self.anchor: Diagonal = {}  # mean over tasks, weighted by importance
@@ -57,7 +58,7 @@ class QuadraticPenalty:
         """Add a parabola around the parameters as they are now.
 
         Raises:
-            ValueError: an importance is not finite; nothing is remembered.
+            UserError: an importance is not finite; nothing is remembered.
         """
         _require_finite(importance)
         here = _copied(self.model)
@@ -85,7 +86,7 @@ class QuadraticPenalty:
 def _require_finite(importance: Diagonal) -> None:
     for name, value in importance.items():
         if not bool(value.isfinite().all()):
-            raise ValueError(f"the importance of {name} is not finite: the examples hold NaN, or the model does")
+            raise UserError(f"the importance of {name} is not finite: the examples hold NaN, or the model does")
 
 
 class EWC(QuadraticPenalty):
@@ -113,7 +114,7 @@ class EWC(QuadraticPenalty):
     ):
         super().__init__(model, strength)
         if samples is not None and samples < 1:
-            raise ValueError(f"samples must be at least 1, not {samples}")
+            raise UserError(f"samples must be at least 1, not {samples}")
         self.samples, self.loss_fn = samples, loss_fn
 
     def consolidate(
@@ -133,7 +134,7 @@ class EWC(QuadraticPenalty):
         if self.loss_fn is None:
             fisher = classifier_fisher(self.model, x, y, select)
         elif y is None:
-            raise ValueError("the Fisher information of a loss needs targets: consolidate(x, y)")
+            raise UserError("the Fisher information of a loss needs targets: consolidate(x, y)")
         else:
             fisher = loss_fisher(self.model, x, y, self.loss_fn)
         self.remember(fisher)
@@ -157,7 +158,7 @@ class OnlineEWC(EWC):
     ):
         super().__init__(model, strength, samples, loss_fn)
         if not 0 <= decay <= 1:
-            raise ValueError(f"decay must lie between 0 and 1, not {decay}")
+            raise UserError(f"decay must lie between 0 and 1, not {decay}")
         self.decay = decay
 
     def remember(self, importance: Diagonal) -> None:
@@ -191,7 +192,7 @@ class SynapticIntelligence(QuadraticPenalty):
     def __init__(self, model: nn.Module, strength: float = 1.0, damping: float = 0.1):
         super().__init__(model, 2 * strength)  # the paper's penalty is c * sum, without the half
         if damping <= 0:
-            raise ValueError(f"damping must be above 0, not {damping}")
+            raise UserError(f"damping must be above 0, not {damping}")
         self.damping = damping
         self.path = _zeros(model)  # omega: what each parameter has contributed in this task so far
         self._start = _copied(model)
@@ -248,7 +249,7 @@ class Distillation:
 
     def __init__(self, model: nn.Module, temperature: float = 2.0):
         if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}")
+            raise UserError(f"temperature must be above 0, not {temperature}")
         self.model, self.temperature = model, temperature
         self.teacher: nn.Module | None = None
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.outputs import Outputs, Scenario
 
 Examples = tuple[Tensor, Tensor]  # x (n, ...) float32, y (n,) int64
@@ -44,10 +45,10 @@ def split_tasks(images: Images, n_tasks: int, scenario: Scenario, seed: int) -> 
     task (first or second class of a pair), so that all tasks share their outputs.
 
     Raises:
-        ValueError: the classes cannot be dealt out evenly.
+        UserError: the classes cannot be dealt out evenly.
     """
     if n_tasks < 2 or images.n_classes % n_tasks:
-        raise ValueError(f"{images.n_classes} classes cannot be dealt out evenly to {n_tasks} tasks (at least 2)")
+        raise UserError(f"{images.n_classes} classes cannot be dealt out evenly to {n_tasks} tasks (at least 2)")
     order = np.random.default_rng(seed).permutation(images.n_classes)
     groups = order.reshape(n_tasks, -1).tolist()
     shared = scenario == "domain"
@@ -65,7 +66,7 @@ def permuted_tasks(images: Images, n_tasks: int, seed: int) -> TaskSequence:
     The first task is the data set as it is.
     """
     if n_tasks < 2:
-        raise ValueError(f"a sequence has at least 2 tasks, not {n_tasks}")
+        raise UserError(f"a sequence has at least 2 tasks, not {n_tasks}")
     n_pixels = images.train[0][0].numel()
     rng = np.random.default_rng(seed)
     orders = [np.arange(n_pixels), *(rng.permutation(n_pixels) for _ in range(n_tasks - 1))]

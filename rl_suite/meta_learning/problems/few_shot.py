@@ -101,6 +101,10 @@ class FewShotSession:
         settings = {**self.episodes.settings, "algorithm": self.learner.algorithm, **training}
         return FewShotReport(self.learner.algorithm, settings, {**tables, **official})
 
+    def glimpse(self, folder: Path) -> None:
+        """Features of unseen classes."""
+        draw_map(self.learner, self.episodes.pictures.test, folder / "map.png")
+
     def pictures(self, folder: Path) -> None:
         """Episodes with answers, in one group where that can be; features of unseen classes, also for TensorBoard."""
         inside = [source for _, source, _ in self._protocols() if source.within and source.n_way < MANY_WAY]

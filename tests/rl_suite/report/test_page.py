@@ -80,6 +80,7 @@ def test_pictures_are_inside_and_nothing_is_fetched(run: Run) -> None:
     text = page(run)
     assert 'src="data:image/png;base64,' in text
     assert "figs/map.png" in text
+    assert "features of classes that were never seen" in text  # words, not file names
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text.replace("xlink:", ""))
 
 

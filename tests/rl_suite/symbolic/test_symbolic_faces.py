@@ -24,6 +24,9 @@ CONFIG_ONLY = {
     "data": "X",
     "target": "y",
     "checkpoint_every": "nothing to resume",
+    "groups": "several regressors",
+    "executor": "several regressors",
+    "workers": "several regressors",
     "time": "SymbolicODE",
     "ode": "SymbolicODE",
 }

@@ -89,6 +89,9 @@ class LessonsSession:
         notes = {sequence: self.notes.get(sequence, "") for sequence in results}
         return ContinualReport(self.title, self.what, settings, results, notes)
 
+    def glimpse(self, folder: Path) -> None:
+        """Nothing: the pictures compare strategies, and need them all."""
+
     def pictures(self, folder: Path) -> None:
         """One picture per kind of sequence."""
         for sequence, results in self.lessons.results().items():

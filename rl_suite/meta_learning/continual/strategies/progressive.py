@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.fisher import LossFunction
 from rl_suite.meta_learning.continual.outputs import Outputs
 from rl_suite.meta_learning.continual.strategies.naive import Naive
@@ -28,16 +29,16 @@ class ProgressiveNetwork(nn.Module):
         seed: of the first parameters of every column but the first, which starts as the template.
 
     Raises:
-        ValueError: the template is no ``nn.Sequential``, or has no such layer.
+        UserError: the template is no ``nn.Sequential``, or has no such layer.
     """
 
     def __init__(self, template: nn.Module, seed: int = 0):
         super().__init__()
         self.seed = seed
         if not isinstance(template, nn.Sequential):
-            raise ValueError(f"progressive columns are cut out of an nn.Sequential, not a {type(template).__name__}")
+            raise UserError(f"progressive columns are cut out of an nn.Sequential, not a {type(template).__name__}")
         if not any(_has_weights(module) for module in _flat(template)):
-            raise ValueError("progressive columns need at least one linear or convolutional layer")
+            raise UserError("progressive columns need at least one linear or convolutional layer")
         self._template = [copy.deepcopy(template)]  # in a list: it is no part of the network
         self.columns = nn.ModuleList()
         self.adapters = nn.ModuleList()
@@ -66,7 +67,7 @@ class ProgressiveNetwork(nn.Module):
             return answer
         last = len(self.columns) - 1 if task is None else task
         if not 0 <= last < len(self.columns):
-            raise ValueError(f"there are {len(self.columns)} columns, none for task {task}")
+            raise UserError(f"there are {len(self.columns)} columns, none for task {task}")
         hidden: list[Tensor] = []  # of the columns so far, at the present depth
         for depth in range(len(self.columns[0])):  # type: ignore[arg-type]
             deeper = []
@@ -89,7 +90,7 @@ class Progressive(Naive):
 
     def __init__(self, model: nn.Module, outputs: Outputs, loss_fn: LossFunction, seed: int):
         if outputs.scenario != "task":
-            raise ValueError("progressive networks must be told the task when they answer: scenario 'task' only")
+            raise UserError("progressive networks must be told the task when they answer: scenario 'task' only")
         super().__init__(ProgressiveNetwork(model, seed), outputs, loss_fn)
         self.column_of: dict[int, int] = {}
 

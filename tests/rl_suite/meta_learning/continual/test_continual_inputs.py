@@ -39,9 +39,9 @@ def test_importance_of_recurrent_layers_is_that_of_every_example_alone(labels):
 @pytest.mark.parametrize("penalty", [EWC, OnlineEWC])
 def test_examples_that_say_nothing_are_not_remembered(penalty):
     ewc = penalty(nn.Linear(3, 2))
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(UserError, match="not finite"):
         ewc.consolidate(torch.full((2, 3), float("nan")))
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(UserError, match="there are none"):
         ewc.consolidate(torch.ones(0, 3))
     assert float(ewc.penalty()) == 0.0
 
@@ -59,14 +59,14 @@ def test_a_last_batch_of_one_example_joins_the_one_before(strategy):
 
 def test_what_is_wrong_with_examples_is_said():
     x = torch.randn(4, 3)
-    with pytest.raises(ValueError, match="two examples at a time"):
+    with pytest.raises(UserError, match="two examples at a time"):
         ContinualLearner(normalised(), strategy="naive").train_task((x[:1], torch.tensor([0])), 0, num_epochs=1)
     learner = ContinualLearner(nn.Linear(3, 2), strategy="naive")
-    with pytest.raises(ValueError, match="targets must be a tensor, not list"):
+    with pytest.raises(UserError, match="targets must be a tensor, not list"):
         learner.train_task((x, ["a", "b", "a", "b"]), 0, num_epochs=1)
     with pytest.raises(UserError, match=r"labels must be 0 \.\.\. outputs - 1"):
         learner.train_task((x, torch.tensor([5, 9, 5, 9])), 0, num_epochs=1)
-    with pytest.raises(ValueError, match="to evaluate on"):
+    with pytest.raises(UserError, match="to evaluate on"):
         learner.evaluate_all_tasks({0: {"train": (x, torch.tensor([0, 1, 0, 1]))}})
     measured = learner.evaluate_all_tasks({0: {"val": (x, torch.tensor([0, 1, 0, 1]))}})
     assert 0.0 <= measured["average_accuracy"] <= 1.0

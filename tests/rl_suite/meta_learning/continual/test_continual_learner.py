@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.images import digits
 from rl_suite.meta_learning.continual.learner import ContinualLearner, accuracy_matrix
 from rl_suite.meta_learning.continual.metrics import summarise
@@ -155,7 +156,7 @@ def test_the_learner_does_not_touch_the_outputs_it_was_given():
     ],
 )
 def test_bad_input(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         call()
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.memory import MemoryBuffer
 
 
@@ -78,15 +79,15 @@ def test_it_goes_on_from_its_state():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="capacity"):
+    with pytest.raises(UserError, match="capacity"):
         MemoryBuffer(0)
-    with pytest.raises(ValueError, match="policy"):
+    with pytest.raises(UserError, match="policy"):
         MemoryBuffer(1, "everything")
     memory = MemoryBuffer(3)
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(UserError, match="empty"):
         memory.sample(1)
-    with pytest.raises(ValueError, match="as many labels"):
+    with pytest.raises(UserError, match="as many labels"):
         memory.add(torch.zeros(2, 1), torch.zeros(1))
     memory.add(torch.zeros(2, 4), torch.zeros(2))
-    with pytest.raises(ValueError, match=r"shape \(4,\)"):
+    with pytest.raises(UserError, match=r"shape \(4,\)"):
         memory.add(torch.zeros(2, 5), torch.zeros(2))

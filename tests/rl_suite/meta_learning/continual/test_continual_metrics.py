@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual import metrics
 
 R = [[0.9, 0.2, 0.1], [0.7, 0.8, 0.3], [0.5, 0.6, 1.0]]
@@ -33,7 +34,7 @@ def test_what_was_not_measured_before_teaching_may_be_missing():
 
 @pytest.mark.parametrize("bad", [[[1.0]], [[1.0, 0.0]], [[1.0, 0.0], [np.nan, 1.0]], [0.5, 0.5]])
 def test_no_matrix(bad):
-    with pytest.raises(ValueError, match="accuracy"):
+    with pytest.raises(UserError, match="accuracy"):
         metrics.summarise(bad)
 
 

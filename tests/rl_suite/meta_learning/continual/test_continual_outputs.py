@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.outputs import Outputs
 from rl_suite.meta_learning.continual.strategies.progressive import ProgressiveNetwork
 
@@ -35,9 +36,9 @@ def test_every_example_of_a_mixed_batch_has_the_outputs_of_its_own_task():
 
 
 def test_bad_outputs():
-    with pytest.raises(ValueError, match="scenario"):
+    with pytest.raises(UserError, match="scenario"):
         Outputs("whatever")
-    with pytest.raises(ValueError, match="at least one class"):
+    with pytest.raises(UserError, match="at least one class"):
         Outputs("task", [[0], []])
 
 
@@ -78,5 +79,5 @@ def test_a_column_sees_the_hidden_layers_before_it():
     hidden = network.columns[0][0](x)
     alone = network.columns[2][1](network.columns[2][0](x))
     assert torch.allclose(network(x, 2), alone + hidden.sum(-1, keepdim=True), atol=1e-6)
-    with pytest.raises(ValueError, match="3 columns"):
+    with pytest.raises(UserError, match="3 columns"):
         network(x, 3)

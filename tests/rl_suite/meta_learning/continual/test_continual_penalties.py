@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rl_suite.errors import UserError
 from rl_suite.meta_learning.continual.fisher import trainable
 from rl_suite.meta_learning.continual.penalties import EWC, LwF, OnlineEWC, SynapticIntelligence
 
@@ -59,7 +60,7 @@ def test_online_ewc_decays_and_moves_its_anchor(model):
 
 def test_ewc_of_a_regression_needs_targets(model):
     ewc = EWC(model, loss_fn=F.mse_loss)
-    with pytest.raises(ValueError, match="targets"):
+    with pytest.raises(UserError, match="targets"):
         ewc.consolidate(torch.randn(5, 3))
     assert ewc.consolidate(torch.randn(5, 3), torch.randn(5, 2))["0.weight"].sum() > 0
 
@@ -151,5 +152,5 @@ def test_they_go_on_from_their_state(model, make):
     ],
 )
 def test_bad_numbers(model, call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         call(model)

@@ -111,5 +111,5 @@ def test_joined_worlds_are_stepped_side_by_side():
     assert env.get_attr("render_mode", [0, 4]) == [None, None]
     assert env.env_is_wrapped(VecMonitor) == [False] * 5
     ppo(env=VecMonitor(JoinedVecEnv([*parts[:1], make_vec_env(WORLD, 2, show_goal=True)]))).learn(80)
-    with pytest.raises(ValueError, match="same spaces"):
+    with pytest.raises(UserError, match="same spaces"):
         JoinedVecEnv([parts[0], make_vec_env(WORLD, 1)])

@@ -56,7 +56,7 @@ def test_permutations_are_fixed_and_differ(digits):
 
 @pytest.mark.parametrize("n_tasks", [1, 3])
 def test_uneven_splits_are_refused(digits, n_tasks):
-    with pytest.raises(ValueError, match="evenly"):
+    with pytest.raises(UserError, match="evenly"):
         split_tasks(digits, n_tasks, "task", seed=0)
 
 
