@@ -39,10 +39,11 @@ class AdaptiveOptimizer:
 
     ``"hypergradient"`` (Baydin et al. 2018, arXiv:1703.04782, in a multiplicative form): where a gradient points as the
     step before it went, that step was too short. Before every step, rate *= exp(meta_learning_rate * cosine between the
-    two); ``HASTE`` times as fast while it stays high. ``"prodigy"`` estimates the rate from the distance travelled
-    and needs none (:class:`Prodigy`; Adam's form only). Where loss or gradients are no numbers, or the loss is
-    ``BLOWN`` times as far above the first as that is from the best (or from 0), the parameters of the best loss come
-    back and the rate is divided by ten.
+    two); ``HASTE`` times as fast while it stays high, until a first rescue. ``"prodigy"`` estimates the rate from the
+    distance travelled and needs none (:class:`Prodigy`; Adam's form only).
+
+    Where loss or gradients are no numbers, or the loss is ``BLOWN`` times as far above the first as that is from the
+    best (or from 0), the parameters of the best loss come back and the rate is divided by ten.
 
     Args:
         model: what is trained.
@@ -152,7 +153,7 @@ class AdaptiveOptimizer:
             self._see(value)
         if self.method == "hypergradient" and self._direction is not None:
             self.alignment = _cosine(gradients, self._direction)
-            haste = HASTE if self.steadiness > STEADY else 1.0
+            haste = HASTE if self.steadiness > STEADY and not self.rescues else 1.0  # too high once: carefully
             self.modifier *= math.exp(haste * self.meta_rate * self.alignment)
             self.steadiness += (self.alignment - self.steadiness) / MEMORY
         factor = self.modifier * factor_at(self.schedule, self.step_count, self.total_steps) * self.plateau.factor
