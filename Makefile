@@ -86,6 +86,6 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	  { echo 'No virtual environment could be made: install the venv or pip package of your system python'; exit 2; }
 	@echo 'installing (about 6 GB with the CUDA parts of torch, once) ...'
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
-	@echo 'compiling what the worlds compute with, once (20 to 40 s) ...'
+	@echo 'compiling what the worlds and the search for laws compute with, once (a minute or two) ...'
 	$(BIN)/python -m rl_suite.warm_up
 	@touch $@

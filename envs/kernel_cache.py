@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.types.misc import unliteral
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,12 +46,16 @@ def kernel(allocates: bool = True, **options: Any) -> Callable[[Function], Funct
     ``allocates=False`` promises that the function makes no arrays. Then numba counts no references to those that it
     is handed, and a function that is handed dozens of them is compiled in three quarters of the time.
 
+    A call with a number that stands in the source, ``f(x, 3)``, is the call with any number: numba would compile ``f``
+    anew for each, and LLVM puts the number in its place all the same where it inlines ``f``.
+
     Where no folder can be written to, kernels are compiled at every start; one line of the log says so.
     """
 
     def compiled(function: Function) -> Function:
         dispatcher: Any = numba.njit(no_cfunc_wrapper=True, _nrt=allocates, **options)(function)
         if dispatcher is not function:  # NUMBA_DISABLE_JIT leaves the function as it is
+            dispatcher.get_call_template = _for_any_number(dispatcher.get_call_template)
             try:
                 dispatcher._cache = KernelCache(function)
             except (RuntimeError, OSError) as error:  # numba finds no folder; a source cannot be read
@@ -58,6 +63,15 @@ def kernel(allocates: bool = True, **options: Any) -> Callable[[Function], Funct
         return cast(Function, dispatcher)
 
     return compiled
+
+
+def _for_any_number(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """How numba finds the compiled form of a call, with arguments of literal types taken as any of their type."""
+
+    def resolve_any(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return resolve(tuple(map(unliteral, args)), {name: unliteral(kws[name]) for name in kws})
+
+    return resolve_any
 
 
 class _Stamped(CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types

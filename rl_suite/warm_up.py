@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import gymnasium as gym
+import numpy as np
 
 import envs  # noqa: F401  # registers the worlds
 from rl_suite.cli import run_command
@@ -28,26 +29,32 @@ def play(*names: str) -> None:
         world.close()
 
 
-def colonies() -> None:
-    """The durotaxis world."""
+def colonies_and_priors() -> None:
+    """The durotaxis world, and what a prior over laws sees of a table."""
     play("Durotaxis")
+    from envs.symbolic.context import LEAST_ROWS, contexts
+
+    contexts(np.ones((1, 1, LEAST_ROWS)), np.ones((1, LEAST_ROWS)), np.ones(1, np.int64))
 
 
 def rooms_and_laws() -> None:
-    """The small worlds, and a short search for the law of a small table."""
+    """The small worlds, and a short search for the law of a small table, without a prior."""
     play(*SMALL)
     from rl_suite.experiments import load_experiment
     from rl_suite.shipped import shipped_file
     from rl_suite.symbolic.config import SymbolicConfig
     from rl_suite.symbolic.experiment import build_search, table_of
 
-    words = ["experiment=symbolic_search,smoke", "search.budget=2000"]
+    words = ["experiment=symbolic_search,smoke", "search.budget=2000", "search.prior=null"]
     config = load_experiment(shipped_file("config.yaml"), words)
     assert isinstance(config, SymbolicConfig)
     build_search(config, table_of(config).data).run()
 
 
-PARTS: dict[str, Callable[[], None]] = {"durotaxis": colonies, "rooms, bandits and laws": rooms_and_laws}
+PARTS: dict[str, Callable[[], None]] = {
+    "durotaxis and priors": colonies_and_priors,
+    "rooms, bandits and laws": rooms_and_laws,
+}
 
 
 def _timed(part: str) -> tuple[str, float]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kernel_cache import kernel
+from envs.symbolic.copying import copy_row
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -111,7 +112,7 @@ def _one(columns: Floats, target: Floats, d: int, memory: _Memory, out: _Row) ->
         for c in range(d):
             for k in range(2):
                 influence[c] += memory.weights[k, 1 + c] ** 2
-    out.order[:d] = np.argsort(-influence)
+    copy_row(np.argsort(-influence), out.order, d)
     for design in range(2):  # again in this order, so that weights stand where they belong
         _fit(design, d, rows, memory, out)
         for place in range(d):
@@ -127,7 +128,7 @@ def _one(columns: Floats, target: Floats, d: int, memory: _Memory, out: _Row) ->
         _describe(columns[out.order[place]], target, rows, out.column[place], 6 * TARGETS + 2)
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _fit(design: int, d: int, rows: int, memory: _Memory, out: _Row) -> int:
     """Least squares of all targets on the terms of a design; how many terms."""
     source = memory.raw if design % 2 == 0 else memory.logs
@@ -136,7 +137,7 @@ def _fit(design: int, d: int, rows: int, memory: _Memory, out: _Row) -> int:
     return p
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _write_slopes(d: int, memory: _Memory, out: _Row, at: int) -> None:
     """Slopes of log|y| over the logarithm of each column: the exponents of a product of powers."""
     for place in range(d):
@@ -144,7 +145,7 @@ def _write_slopes(d: int, memory: _Memory, out: _Row, at: int) -> None:
         out.column[place, at] = _soft(slope)
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _write_quadratic(design: int, d: int, rows: int, weights: Floats, out: _Row) -> None:
     """Coefficients of columns, squares and products."""
     bent = _bent_columns(d, rows)
@@ -164,13 +165,13 @@ def _write_quadratic(design: int, d: int, rows: int, weights: Floats, out: _Row)
             at += 1
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _soft(value: float) -> float:
     """Linear around 0, logarithmic far away."""
     return math.asinh(value) if abs(value) < 1e6 else (14.5 if value > 0 else -14.5)
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _targets(target: Floats, aims: Floats, deviation: Floats, table: Features) -> None:
     rows = target.shape[0]
     square, mean = 0.0, 0.0
@@ -218,7 +219,7 @@ def _targets(target: Floats, aims: Floats, deviation: Floats, table: Features) -
     table[g + 8] = rows / 100.0
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _standard_column(x: Floats, rows: int, raw: Floats, logs: Floats, spread: Floats, c: int) -> None:
     smallest, square = np.inf, 0.0
     for i in range(rows):
@@ -241,7 +242,7 @@ def _standard_column(x: Floats, rows: int, raw: Floats, logs: Floats, spread: Fl
             values[i] /= spread[s, c]
 
 
-@kernel()
+@kernel(allocates=False)
 def _bent_columns(d: int, rows: int) -> int:
     """How many of the most influential columns have squares and products."""
     bent = d
@@ -250,7 +251,7 @@ def _bent_columns(d: int, rows: int) -> int:
     return bent
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _terms(design: int, source: Floats, order: NDArray[np.int64], d: int, rows: int, terms: Floats) -> int:
     """Fill terms (p, rows): 1, the columns and, for the later designs, their squares and products; returns p."""
     for i in range(rows):
@@ -273,7 +274,7 @@ def _terms(design: int, source: Floats, order: NDArray[np.int64], d: int, rows: 
     return p
 
 
-@kernel(error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract", "reassoc"})
 def _solve(memory: _Memory, p: int, rows: int, table: Features, design: int) -> None:
     """Least squares of all targets on p terms; writes weights (TARGETS, p) and how much is left of each target."""
     terms, aims, weights = memory.terms, memory.aims, memory.weights

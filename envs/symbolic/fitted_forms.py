@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from envs.kernel_cache import kernel
 from envs.streams import normal_at, uniform_at
+from envs.symbolic.copying import copy_row
 from envs.symbolic.fitting import Fits
 from envs.symbolic.law_forms import FUNCTIONS, form_library
 from envs.symbolic.levenberg import fit_one
@@ -142,7 +143,7 @@ def _fit_all(
     seed: np.uint64,
 ) -> None:
     machine, points = make_machine(table, columns.shape[0]), Points(columns, target, target.shape[0])
-    scratch = np.empty((MAX_CONSTANTS + WAVE_STARTS, BLOCK))
+    gradient = np.empty((MAX_CONSTANTS, BLOCK))
     waves = np.zeros(MAX_CONSTANTS, np.bool_)
     stream = np.zeros(1, np.uint64)
     for p in range(dressed.shape[0]):
@@ -156,7 +157,7 @@ def _fit_all(
         stream[0] = key
         _mark_waves(dressed[p], n, waves)
         fits.mean_square[p], fits.evaluations[p] = _fit_one(
-            dressed[p], n, counts[p], machine, points, fits.constants[p], scratch, waves, good, stream
+            dressed[p], n, counts[p], machine, points, fits.constants[p], gradient, waves, good, stream
         )
 
 
@@ -185,13 +186,13 @@ def _fit_one(
     machine: Machine,
     points: Points,
     constants: Floats,
-    scratch: Floats,
+    gradient: Floats,
     waves: NDArray[np.bool_],
     good: float,
     stream: NDArray[np.uint64],
 ) -> tuple[float, int]:
     """Fit the constants (k,) of one dressed program; (mean squared error, passes over the data)."""
-    gradient, starts = scratch[:MAX_CONSTANTS], scratch[MAX_CONSTANTS:, :k]
+    starts = np.empty((WAVE_STARTS, k))
     best, trial = constants[:k].copy(), constants[:k].copy()
     free = np.ones(k, np.bool_)
     variance = points.target[: points.n].var()
@@ -214,14 +215,14 @@ def _fit_one(
             nearest = np.argmin(glanced[:count])
             if not glanced[nearest] < np.inf:
                 break
-            trial[:] = starts[nearest]
+            copy_row(starts[nearest], trial, k)
             error, more = fit_one(program, length, machine, points, trial, gradient[:k], free, ITERATIONS, good)
             glanced[nearest] = np.inf
             used += more
             if error < lowest:
                 lowest = error
-                best[:] = trial
-    constants[:k] = best
+                copy_row(trial, best, k)
+    copy_row(best, constants, k)
     return lowest, used
 
 

@@ -105,7 +105,7 @@ def run_with_gradient(
     return int(stack[0])
 
 
-@kernel(error_model="numpy", fastmath={"contract"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract"})
 def _chain(
     op: int, W: Floats, left: int, right: int, row: int, D: Floats, k_left: int, k_middle: int, k_right: int, m: int
 ) -> None:
@@ -142,7 +142,7 @@ def _chain(
             _chain_unary(op, W, left, row, D, k, m)
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _chain_rare(op: int, a: Floats, b: Floats, of_a: Floats, of_b: Floats) -> None:
     """The rows of the constants in both arguments of min, max and atan2; (k, m) each."""
     for i in range(a.shape[0]):
@@ -158,7 +158,7 @@ def _chain_rare(op: int, a: Floats, b: Floats, of_a: Floats, of_b: Floats) -> No
             of_b[k, i] *= by_b
 
 
-@kernel(error_model="numpy", fastmath={"contract"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract"})
 def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: int) -> None:
     """D[k] *= f'(W[left]), where W[row] = f(W[left])."""
     if op == NEG:
@@ -193,7 +193,7 @@ def _chain_unary(op: int, W: Floats, left: int, row: int, D: Floats, k: int, m: 
             D[k, i] *= _rare_derivative(op, W[left, i], W[row, i])
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _rare_derivative(op: int, x: float, y: float) -> float:
     """f'(x), where y = f(x), of the operations that are left to the C library."""
     if op == ABS:

@@ -191,13 +191,13 @@ def _patterns(arity: Ints, number: NDArray[np.bool_], trigonometric: NDArray[np.
     return patterns
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def pattern_of(room: int, no_number: bool, inside: bool, too_short: bool) -> int:
     """Row of ``Tables.patterns``: tokens to spare, and what is forbidden (numbers, trigonometry, leaves)."""
     return ((min(room, 2) * 2 + no_number) * 2 + inside) * 2 + too_short
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def parent_and_sibling(tables: Tables, partials: Partials, b: int) -> tuple[int, int]:
     """Token whose argument comes next, and its first argument's token if the second comes next; -1: none."""
     top = partials.depth[b] - 1
@@ -209,7 +209,7 @@ def parent_and_sibling(tables: Tables, partials: Partials, b: int) -> tuple[int,
     return int(parent), int(partials.tokens[b, position + 1]) if second else -1
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def fill_mask(
     tables: Tables, partials: Partials, b: int, n_variables: int, strict: bool, mask: NDArray[np.bool_]
 ) -> None:
@@ -255,7 +255,7 @@ def fill_mask(
             mask[t] = 0 <= tables.variable[t] < n_variables
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def append_token(tables: Tables, partials: Partials, b: int, token: int) -> None:
     """Append a token to row b."""
     length = partials.length[b]
@@ -279,7 +279,7 @@ def append_token(tables: Tables, partials: Partials, b: int, token: int) -> None
     partials.depth[b] = depth
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def clear_row(partials: Partials, b: int) -> None:
     """Make row b an empty program again."""
     for i in range(partials.length[b]):
@@ -291,14 +291,14 @@ def clear_row(partials: Partials, b: int) -> None:
     partials.depth[b] = 0
 
 
-@kernel()
+@kernel(allocates=False)
 def _masks(tables: Tables, partials: Partials, masks: NDArray[np.bool_]) -> None:
     for b in range(masks.shape[0]):
         if partials.slots[b] > 0:
             fill_mask(tables, partials, b, masks.shape[1], True, masks[b])
 
 
-@kernel()
+@kernel(allocates=False)
 def _advance_all(tables: Tables, partials: Partials, tokens: Ints) -> None:
     for b in range(tokens.shape[0]):
         if partials.slots[b] > 0:

@@ -111,7 +111,7 @@ def sample_with_units(
     return partials.tokens, partials.length
 
 
-@kernel()
+@kernel(allocates=False)
 def slot_unit(
     tables: Tables, units: UnitTables, partials: Partials, stack: UnitStack, b: int, task: int, result: Ints
 ) -> int:
@@ -129,7 +129,7 @@ def slot_unit(
     return argument_unit(rule, required, known, result)
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _fill(units: UnitTables, task: int, known: int, filler: int, forbidden: int, unit: Ints) -> int:
     """Close one argument: its cost in tokens; a free one becomes the filler, whose unit is written."""
     if known == 1:
@@ -139,7 +139,7 @@ def _fill(units: UnitTables, task: int, known: int, filler: int, forbidden: int,
     return 1
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _is_alone(units: UnitTables, task: int, unit: Ints) -> bool:
     """Whether exactly one variable has this unit."""
     alone = False
@@ -148,7 +148,7 @@ def _is_alone(units: UnitTables, task: int, unit: Ints) -> bool:
     return alone
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _twin_below(tables: Tables, units: UnitTables, task: int, token: int, first: Ints, second: Ints) -> int:
     """LEAF where the second argument of sub or div could only be the variable that is the first, else ANY."""
     if not tables.difference[token]:
@@ -156,7 +156,7 @@ def _twin_below(tables: Tables, units: UnitTables, task: int, token: int, first:
     return LEAF if same_unit(first, second) and _is_alone(units, task, first) else ANY
 
 
-@kernel()
+@kernel(allocates=False)
 def _own_cost(
     tables: Tables,
     units: UnitTables,
@@ -202,7 +202,7 @@ def _own_cost(
     return cost, value_unit(rule, slot, slot_known, a, a_known, c, True, value)
 
 
-@kernel()
+@kernel(allocates=False)
 def _cost_above(
     tables: Tables,
     units: UnitTables,
@@ -242,7 +242,7 @@ def _cost_above(
     return cost
 
 
-@kernel()
+@kernel(allocates=False)
 def fill_unit_mask(
     tables: Tables,
     units: UnitTables,

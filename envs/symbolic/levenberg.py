@@ -81,7 +81,7 @@ def fit_one(
     return error / points.n, used
 
 
-@kernel(error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract", "reassoc"})
 def normal_equations(
     program: NDArray[np.int16],
     length: int,
@@ -142,7 +142,7 @@ def normal_equations(
     return total if total < np.inf else np.inf
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def solve_damped(normal: Floats, slope: Floats, damping: float, factor: Floats, step: Floats) -> bool:
     """Solve (N + damping diag N) step = slope by Cholesky; False if the matrix is not positive definite."""
     k = slope.shape[0]
@@ -172,7 +172,7 @@ def solve_damped(normal: Floats, slope: Floats, damping: float, factor: Floats, 
     return True
 
 
-@kernel(error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract", "reassoc"})
 def _square(gradient: Floats, a: int, m: int) -> float:
     s = 0.0
     for i in range(m):
@@ -180,7 +180,7 @@ def _square(gradient: Floats, a: int, m: int) -> float:
     return s
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _drop_infinite(gradient: Floats, a: int, m: int) -> None:
     for i in range(m):
         if not abs(gradient[a, i]) <= LARGEST_DERIVATIVE:

@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 LARGEST = np.finfo(np.float64).max
 
 
-@kernel(error_model="numpy", fastmath={"contract"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract"})
 def apply_operation(op: int, W: Floats, left: int, right: int, row: int, m: int) -> bool:
     """W[row] = op(W[left], W[right]) on the first m points, or op(W[left]); False if a value is not finite.
 
@@ -97,7 +97,7 @@ def apply_operation(op: int, W: Floats, left: int, right: int, row: int, m: int)
     return bad == 0
 
 
-@kernel(error_model="numpy", fastmath={"contract"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract"})
 def _apply_trigonometric(op: int, W: Floats, left: int, row: int, m: int) -> None:
     """Polynomials, unless a value is so large that only the C library knows its period."""
     far = 0
@@ -117,7 +117,7 @@ def _apply_trigonometric(op: int, W: Floats, left: int, row: int, m: int) -> Non
                 W[row, i] = math.cos(W[left, i])
 
 
-@kernel(error_model="numpy", fastmath={"contract"})
+@kernel(allocates=False, error_model="numpy", fastmath={"contract"})
 def _apply_rare(op: int, a: Floats, b: Floats, r: Floats) -> None:
     """Operations left to the C library: too rare in laws to deserve polynomials."""
     for i in range(r.shape[0]):

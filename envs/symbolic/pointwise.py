@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kernel_cache import kernel
+from envs.symbolic.copying import copy_row
 from envs.symbolic.program import checked_constants, checked_programs, input_columns, make_machine, run_program
 from envs.symbolic.tokens import Library, Program, TokenTable
 
@@ -41,6 +42,6 @@ def _kernel(
 ) -> None:
     machine = make_machine(table, columns.shape[0])
     for i in range(columns.shape[1]):
-        machine.workspace[: columns.shape[0], 0] = columns[:, i]
+        copy_row(columns[:, i], machine.workspace[:, 0], columns.shape[0])
         row = run_program(program, length, machine, constants, 1)
         out[i] = machine.workspace[row, 0] if row >= 0 else np.nan

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kernel_cache import kernel
+from envs.symbolic.copying import copy_row
 from envs.symbolic.reach import ANY, INVERTED, ROOTED, SQUARED
 from envs.symbolic.tokens import CONSTANT, LAST_BINARY, LAST_OPCODE, OPERATIONS
 
@@ -17,7 +18,7 @@ for _op in OPERATIONS.values():
     RULE_OF_OPCODE[_op.opcode] = RULES.index(_op.units)
 
 
-@kernel()
+@kernel(allocates=False)
 def argument_unit(rule: int, unit: Ints, known: bool, result: Ints) -> int:
     """Unit of the first argument of a function whose value has ``unit``: 1 known, 0 free, -1 impossible."""
     n = unit.shape[0]
@@ -47,7 +48,7 @@ def argument_unit(rule: int, unit: Ints, known: bool, result: Ints) -> int:
     return 1
 
 
-@kernel()
+@kernel(allocates=False)
 def second_unit(rule: int, unit: Ints, known: bool, first: Ints, first_known: bool, result: Ints) -> int:
     """Unit of the second argument, given the function's and the first argument's: 1 known, 0 free."""
     n = unit.shape[0]
@@ -66,7 +67,7 @@ def second_unit(rule: int, unit: Ints, known: bool, first: Ints, first_known: bo
     return 1
 
 
-@kernel()
+@kernel(allocates=False)
 def value_unit(
     rule: int, unit: Ints, known: bool, a: Ints, a_known: bool, b: Ints, b_known: bool, result: Ints
 ) -> bool:
@@ -107,7 +108,7 @@ def value_unit(
     return True
 
 
-@kernel()
+@kernel(allocates=False)
 def has_root(rule: int, unit: Ints, known: bool) -> bool:
     """Whether a root of this unit can be written in whole parts of ``SCALE``."""
     odd = 0
@@ -117,7 +118,7 @@ def has_root(rule: int, unit: Ints, known: bool) -> bool:
     return odd == 0
 
 
-@kernel()
+@kernel(allocates=False)
 def forbidden_below(rule: int) -> int:
     """What a chain must not begin with under a function: its inverse."""
     if rule == SQRT:
@@ -127,7 +128,7 @@ def forbidden_below(rule: int) -> int:
     return INVERTED if rule == INVERSE else ANY
 
 
-@kernel()
+@kernel(allocates=False)
 def consistent_arguments(rule: int, a: Ints, a_known: bool, b: Ints, b_known: bool) -> bool:
     """Whether a function may have arguments of these units."""
     if rule == EQUAL and a_known and b_known:
@@ -158,7 +159,7 @@ def program_unit(
         code = opcode[token]
         if code <= CONSTANT:
             known[top] = not (wild_constants and code == CONSTANT)
-            stack[top] = units[token]
+            copy_row(units[token], stack[top], n_units)
             top += 1
             continue
         rule = RULE_OF_OPCODE[code]
@@ -170,7 +171,7 @@ def program_unit(
             rule, result, False, stack[first], known[first], stack[second], known[second], stack[second]
         )
         top = second + 1
-    result[:] = stack[0]
+    copy_row(stack[0], result, n_units)
     return 1 if known[0] else 0
 
 

@@ -30,7 +30,7 @@ class Scores(NamedTuple):
     recovered: Bools  # (B,)
 
 
-@kernel()
+@kernel(allocates=False)
 def _first_wrong(actions: Ints, n: int) -> int:
     for b in range(actions.shape[0]):
         if actions[b] < 0 or actions[b] >= n:
@@ -38,7 +38,7 @@ def _first_wrong(actions: Ints, n: int) -> int:
     return -1
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _look(tables: Tables, partials: Partials, b: int, slot: NDArray[np.int16]) -> None:
     """Write what the next token will be: parent and sibling + 1 (0: none), open arguments, tokens left."""
     parent, sibling = parent_and_sibling(tables, partials, b)
@@ -46,7 +46,7 @@ def _look(tables: Tables, partials: Partials, b: int, slot: NDArray[np.int16]) -
     slot[b, 2], slot[b, 3] = partials.slots[b], tables.max_length - partials.length[b]
 
 
-@kernel()
+@kernel(allocates=False)
 def advance(
     actions: Ints,
     tables: Tables,
@@ -91,7 +91,7 @@ def advance(
     return ended
 
 
-@kernel()
+@kernel(allocates=False)
 def restart(
     rows: Ints, partials: Partials, task: Ints, first_masks: Bools, masks: Bools, slot: NDArray[np.int16]
 ) -> None:
@@ -104,7 +104,7 @@ def restart(
             masks[b, t] = first_masks[task[b], t]
 
 
-@kernel()
+@kernel(allocates=False)
 def rewrite(
     written: Partials,
     tables: Tables,

@@ -60,6 +60,34 @@ def test_every_kernel_is_compiled_by_the_one_decorator():
             assert taken - {"extending"} <= LANGUAGE, f"{path}: compile with envs.kernel_cache.kernel"
 
 
+def test_a_call_with_a_number_is_the_call_with_any():
+    @kernel(allocates=False)
+    def plus(x, n):
+        return x + n
+
+    @kernel(allocates=False)
+    def sums(x, n):
+        return plus(x, 1) + plus(x, 2) + plus(x, n) + plus(x, True)
+
+    assert sums(10, 3) == 11 + 12 + 13 + 11
+    assert [str(arguments[1]) for arguments in plus.overloads] == ["int64", "bool"]
+
+
+def test_no_kernel_copies_a_slice():
+    """Numba compiles the message of an error for each: ``copy_row`` of envs/symbolic/copying.py takes their place."""
+
+    def is_number(node):  # constants, NAMES and np.nan, not arrays
+        if isinstance(node, ast.IfExp):
+            return is_number(node.body) and is_number(node.orelse)
+        return isinstance(node, ast.Constant) or ast.unparse(node) == "np.nan" or ast.unparse(node).isupper()
+
+    for path in KERNEL_FILES:
+        for node in (node for function in filter(is_kernel, TREES[path].body) for node in ast.walk(function)):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+                slices = [part for part in ast.walk(node.targets[0].slice) if isinstance(part, ast.Slice)]
+                assert not slices or is_number(node.value), f"{path}:{node.lineno}"
+
+
 @pytest.mark.parametrize("path", KERNEL_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_digest_covers_every_import(path):
     """What the fast reader of import lines finds is what Python's own parser finds."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from envs.kernel_cache import kernel
 from envs.streams import integer_at, normal_at, uniform_at
+from envs.symbolic.copying import copy_row
 from envs.symbolic.tokens import CONSTANT, PAD
 from envs.symbolic.unit_algebra import has_units
 from rl_suite.symbolic.evolution.genome import (
@@ -60,7 +61,7 @@ class Rates:
         return np.cumsum(np.array(rates) / sum(rates))
 
 
-@kernel()
+@kernel(allocates=False)
 def _tournament(score: Values, size: int, stream: Stream) -> int:
     best = integer_at(stream, 0, len(score))
     for _ in range(size - 1):
@@ -88,7 +89,7 @@ class Draft(NamedTuple):
     part_values: Values
 
 
-@kernel()
+@kernel(allocates=False)
 def _splice(
     draft: Draft, length: int, start: int, end: int, part: Tokens, part_values: Values, part_length: int
 ) -> int:
@@ -111,16 +112,16 @@ def _splice(
     return length + shift
 
 
-@kernel()
+@kernel(allocates=False)
 def _copy_part(draft: Draft, start: int, end: int, at: int) -> int:
     """Copy the tokens start .. end - 1 of the draft into its part, from ``at`` on; the end of the part."""
     n = end - start
-    draft.part[at : at + n] = draft.tokens[start:end]
-    draft.part_values[at : at + n] = draft.values[start:end]
+    copy_row(draft.tokens[start:], draft.part[at:], n)
+    copy_row(draft.values[start:], draft.part_values[at:], n)
     return at + n
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _cross(draft: Draft, length: int, parents: Programs, q: int, arity: Ids, stream: Stream) -> int:
     """A subtree gives way to one of another parent."""
     a = integer_at(stream, 0, length)
@@ -130,7 +131,7 @@ def _cross(draft: Draft, length: int, parents: Programs, q: int, arity: Ids, str
     return _splice(draft, length, a, a_end, parents.tokens[q, b:b_end], parents.values[q, b:b_end], b_end - b)
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _mutate_subtree(draft: Draft, length: int, fresh_size: int, symbols: Symbols, stream: Stream) -> int:
     """A subtree gives way to a random one."""
     a = integer_at(stream, 0, length)
@@ -140,7 +141,7 @@ def _mutate_subtree(draft: Draft, length: int, fresh_size: int, symbols: Symbols
     return _splice(draft, length, a, a_end, draft.part, draft.part_values, n)
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _mutate_points(draft: Draft, length: int, symbols: Symbols, stream: Stream) -> int:
     """One or two tokens give way to others of the same arity."""
     tokens, values = draft.tokens, draft.values
@@ -156,7 +157,7 @@ def _mutate_points(draft: Draft, length: int, symbols: Symbols, stream: Stream) 
     return length
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _insert(draft: Draft, length: int, max_length: int, symbols: Symbols, stream: Stream) -> int:
     """A subtree becomes the argument of a function, or of an operation beside a small random tree."""
     part, part_values = draft.part, draft.part_values
@@ -179,7 +180,7 @@ def _insert(draft: Draft, length: int, max_length: int, symbols: Symbols, stream
     return _splice(draft, length, a, a_end, part, part_values, end)
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _delete(draft: Draft, length: int, arity: Ids, stream: Stream) -> int:
     """An operation gives way to one of its arguments; -1 for a leaf."""
     tokens = draft.tokens
@@ -194,7 +195,7 @@ def _delete(draft: Draft, length: int, arity: Ids, stream: Stream) -> int:
     return _splice(draft, length, a, a_end, draft.part, draft.part_values, n)
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _jitter(draft: Draft, length: int, opcode: Ids, stream: Stream) -> int:
     """All fitted constants move a little, some change their sign; -1 if there are none."""
     values = draft.values
@@ -208,7 +209,7 @@ def _jitter(draft: Draft, length: int, opcode: Ids, stream: Stream) -> int:
     return length if changed else -1
 
 
-@kernel(forceinline=True)
+@kernel(allocates=False, forceinline=True)
 def _offspring(draft: Draft, parents: Programs, score: Values, recipe: Recipe, symbols: Symbols, stream: Stream) -> int:
     """Draw an operator and write what it makes into the draft; the length, below 1 if it made nothing."""
     u = uniform_at(stream, 0)
@@ -219,8 +220,8 @@ def _offspring(draft: Draft, parents: Programs, score: Values, recipe: Recipe, s
         return grow(draft.tokens, draft.values, 0, 1 + integer_at(stream, 0, recipe.fresh_size), symbols, stream)
     p = _tournament(score, recipe.tournament, stream)
     length = parents.lengths[p]
-    draft.tokens[:length] = parents.tokens[p, :length]
-    draft.values[:length] = parents.values[p, :length]
+    copy_row(parents.tokens[p], draft.tokens, length)
+    copy_row(parents.values[p], draft.values, length)
     if kind == CROSSOVER:
         q = _tournament(score, recipe.tournament, stream)
         return _cross(draft, length, parents, q, symbols.arity, stream)
@@ -269,9 +270,9 @@ def breed(
                 continue
             if not insert_new(seen, salt ^ fingerprint(row, values, length, arity, opcode, hashes)):
                 continue
-            children.tokens[made, :length] = row[:length]
+            copy_row(row, children.tokens[made], length)
             children.tokens[made, length:] = PAD
-            children.values[made, :length] = values[:length]
+            copy_row(values, children.values[made], length)
             children.values[made, length:] = 0.0
             children.lengths[made] = length
             made += 1

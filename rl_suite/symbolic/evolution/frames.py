@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kernel_cache import kernel
+from envs.symbolic.copying import copy_row
 from envs.symbolic.fastmath import log_poly
 from envs.symbolic.tokens import ADD, CONSTANT, DIV, MUL, SUB
 from envs.symbolic.unit_algebra import program_unit
@@ -208,7 +209,7 @@ def cut_genes(programs: Programs, symbols: Symbols, genes: Genes) -> int:
     return n_genes
 
 
-@kernel(fastmath={"reassoc", "contract", "nsz"})
+@kernel(allocates=False, fastmath={"reassoc", "contract", "nsz"})
 def _reduce(v: Values, residual: Values, basis: Values, n_basis: int) -> bool:
     """Take ``v`` out of ``residual`` after orthogonalising it; append it to ``basis``. False if it is dependent."""
     n = len(v)
@@ -244,7 +245,7 @@ def _reduce(v: Values, residual: Values, basis: Values, n_basis: int) -> bool:
     return True
 
 
-@kernel(fastmath={"reassoc", "contract", "nsz"})
+@kernel(allocates=False, fastmath={"reassoc", "contract", "nsz"})
 def _square_sum(v: Values) -> float:
     total = 0.0
     for i in range(len(v)):
@@ -252,7 +253,7 @@ def _square_sum(v: Values) -> float:
     return total
 
 
-@kernel(error_model="numpy")
+@kernel(allocates=False, error_model="numpy")
 def _combine(G: Values, start: int, end: int, sign: Values, additive: bool, out: Values) -> None:
     """The value of a whole program from its genes."""
     out[:] = 0.0 if additive else 1.0
@@ -266,7 +267,7 @@ def _combine(G: Values, start: int, end: int, sign: Values, additive: bool, out:
                 out[i] /= G[g, i]
 
 
-@kernel()
+@kernel(allocates=False)
 def _is_finite(G: Values, start: int, end: int) -> bool:
     """Whether all values of some genes are numbers of a reasonable size."""
     for g in range(start, end):
@@ -276,23 +277,24 @@ def _is_finite(G: Values, start: int, end: int) -> bool:
     return True
 
 
-@kernel()
+@kernel(allocates=False)
 def _begin(frame: int, target: Rows, intercept: bool, residual: Values, basis: Values) -> int:
     """Write what a frame leaves of the target before the first gene, and its basis; the rows of the basis."""
     if frame != SUM:
         n_power: int = target.power_basis.shape[0]
-        residual[:] = target.power_residual
-        basis[:n_power] = target.power_basis
+        copy_row(target.power_residual, residual, len(residual))
+        for i in range(n_power):
+            copy_row(target.power_basis[i], basis[i], len(residual))
         return n_power
     if intercept:
-        residual[:] = target.sum_residual
-        basis[0] = target.ones
+        copy_row(target.sum_residual, residual, len(residual))
+        copy_row(target.ones, basis[0], len(residual))
         return 1
-    residual[:] = target.weighted
+    copy_row(target.weighted, residual, len(residual))
     return 0
 
 
-@kernel()
+@kernel(allocates=False)
 def _weigh(frame: int, weight: Values, log_weight: Values, column: Values, out: Values) -> None:
     """The column of a gene in a frame's least-squares problem."""
     if frame == SUM:

@@ -91,7 +91,7 @@ class Alphabet:
         self.symbols = Symbols(arity, library.opcode, FAMILY, leaves, leaf_cdf, ids[arity == 1], ids[arity == 2])
 
 
-@kernel()
+@kernel(allocates=False)
 def subtree_end(tokens: Tokens, start: int, arity: NDArray[np.int64]) -> int:
     """One past the last token of the subtree that begins at ``start``."""
     missing = 1
@@ -102,7 +102,7 @@ def subtree_end(tokens: Tokens, start: int, arity: NDArray[np.int64]) -> int:
     return i
 
 
-@kernel()
+@kernel(allocates=False)
 def mix(z: np.uint64) -> np.uint64:
     """The finaliser of SplitMix64: every bit of the input moves half of the output."""
     z = (z ^ (z >> SHIFT_30)) * MIX_1
@@ -110,7 +110,7 @@ def mix(z: np.uint64) -> np.uint64:
     return z ^ (z >> SHIFT_31)
 
 
-@kernel()
+@kernel(allocates=False)
 def fingerprint(
     tokens: Tokens,
     values: Values,
@@ -141,7 +141,7 @@ def fingerprint(
     return np.uint64(stack[0] | np.uint64(1))
 
 
-@kernel()
+@kernel(allocates=False)
 def is_legal(
     tokens: Tokens, length: int, arity: NDArray[np.int64], opcode: NDArray[np.int64], family: NDArray[np.int64]
 ) -> bool:
@@ -175,7 +175,7 @@ def is_legal(
     return True
 
 
-@kernel()
+@kernel(allocates=False)
 def grow(tokens: Tokens, values: Values, start: int, size: int, symbols: Symbols, stream: NDArray[np.uint64]) -> int:
     """Write a random tree of at most ``size`` tokens at ``start``; return its end."""
     leaves, leaf_cdf, unary, binary = symbols.leaves, symbols.leaf_cdf, symbols.unary, symbols.binary
@@ -204,7 +204,7 @@ def grow(tokens: Tokens, values: Values, start: int, size: int, symbols: Symbols
     return i
 
 
-@kernel()
+@kernel(allocates=False)
 def insert_new(table: NDArray[np.uint64], key: np.uint64) -> bool:
     """Add a hash to an open-addressing set; False if it was there (or eight slots are taken)."""
     mask = np.uint64(len(table) - 1)
