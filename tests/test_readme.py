@@ -30,7 +30,7 @@ GENERATED = {
     *("output.txt", "evaluation.json", "metrics.jsonl", "model.zip", "report.html", "config.json", "search.json"),
     *("manifest.json", "figs/attention/", "attention.json"),
     *("model.safetensors", "normalization.npz", "film.webp", "policy.pt2", "policy.onnx"),
-    *("run.json", "found.yaml"),
+    *("run.json", "found.yaml", "laws.json"),
 }
 SHRINK = {  # keyword in a shown call -> value that it gets here
     "total_timesteps": "64",

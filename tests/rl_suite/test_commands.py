@@ -242,9 +242,9 @@ def test_read_only_home_and_other_folders_do_not_matter(command: Command, monkey
 
 
 def test_durotaxis_is_evaluated_with_its_controls(command: Command) -> None:
-    code, output, errors = command(evaluate, "baseline=scripted", "experiment=durotaxis,smoke")
+    code, output, errors = command(evaluate, "baseline=scripted", "experiment=durotaxis,smoke", "--out", "found.json")
     assert code == 0, errors
     for field in ("gradient", "flat", "reversed", "rotated", "optimum"):
         assert field in output
-    saved = json.loads(Path("evaluation.json").read_text())
+    saved = json.loads(Path("found.json").read_text())
     assert saved["controls of scripted"]["rows"]

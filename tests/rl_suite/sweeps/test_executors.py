@@ -149,7 +149,7 @@ def test_what_cannot_be_sent_back_is_an_error_of_its_job():
 def test_unknown_executors_and_numbers_are_refused():
     with pytest.raises(UserError, match="did you mean 'processes'"):
         map_jobs(double, [1], "process")
-    with pytest.raises(UserError, match="cannot have 0 workers"):
+    with pytest.raises(UserError, match="at least 1, not 0"):
         map_jobs(double, [1], "processes", workers=0)
 
 

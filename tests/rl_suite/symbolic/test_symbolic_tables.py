@@ -87,8 +87,10 @@ def test_sixty_columns_and_a_binary_file(write: Write, tmp_path: Path) -> None:
     (tmp_path / "image.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
     with pytest.raises(UserError, match="cannot be read"):
         read_table(tmp_path / "image.csv", "y")
-    with pytest.raises(UserError, match=r"shipped examples are: .*planets\.csv"):
-        read_table(Path("nowhere.csv"), "y")
+    with pytest.raises(UserError, match=r"shipped examples are: .*\.csv"):
+        read_table(Path("qqqq.xyz"), "y")
+    with pytest.raises(UserError, match=r"did you mean 'planets\.csv'"):
+        read_table(Path("planet.csv"), "y")
 
 
 def test_many_rows_are_thinned_with_a_message(write: Write) -> None:
@@ -139,7 +141,7 @@ def test_planets_from_the_command_line(
     assert found["law"]["nmse"] < 1e-7
     with Image.open(run / "law.png") as picture:
         assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 50  # something was drawn
-    assert 'alt="law.png"' in (run / "report.html").read_text(encoding="utf-8")
+    assert "(law.png)" in (run / "report.html").read_text(encoding="utf-8")
     assert command(monkeypatch, evaluate, str(run)) == 0
     assert (run / "evaluation.json").exists()
     assert command(monkeypatch, train, *words) == 0
