@@ -121,7 +121,7 @@ class Search:
 
     def _forgive_in_time(self) -> None:
         """Look for outliers early, at half of the budget and before the end; other losses follow the growing law."""
-        early = self.generation == INNER_AFTER and not self.archive.solved
+        early = self.generation == INNER_AFTER and not self.archive.solved and not len(self.outliers)
         half = self._looks == 0 and 2 * self.evaluations > self.budget and not self.archive.solved
         growing = self.options.loss != "squared" and self.generation.bit_count() == 1
         if half or (self.done and self._looks < MOST_LOOKS):

@@ -120,7 +120,7 @@ def test_the_estimator_names_outliers_and_resamples_rows() -> None:
     x = rng.uniform(1, 5, 60)
     y = 2.3 * x + 0.7 + 0.1 * rng.standard_normal(60)
     y[[5, 40]] = [30.0, -12.0]
-    model = SymbolicRegressor(budget=6_000, population=100, loss="huber", random_state=0)
+    model = SymbolicRegressor(budget=3_000, population=100, loss="huber", random_state=0)
     model.fit(x[:, None], y, sample_weight=np.where(np.arange(60) == 3, 0.0, 1.0))
     assert model.outliers_.tolist() == [5, 40]
     before = model.constants_
