@@ -19,7 +19,7 @@ from rl_suite.finite import bad_tensor
 from rl_suite.glimpses import Glimpses, drawn
 from rl_suite.loading import require_known
 from rl_suite.meta_learning.config import MetaLearningConfig
-from rl_suite.meta_learning.session import EpisodicSession, Session
+from rl_suite.meta_learning.session import EpisodicSession, Measured, Session
 from rl_suite.meta_learning.sizes import shrink
 from rl_suite.progress import ProgressBar
 from rl_suite.rehearsal import rehearsed
@@ -63,6 +63,10 @@ def train(config: MetaLearningConfig, run: Run) -> None:
         return
     report = _measure_best(session, None, run)
     report.save(run.path / "evaluation.json")
+    if isinstance(session, Measured):
+        found = {f"meta/{name}": value for name, value in session.measures().items() if math.isfinite(value)}
+        if found:
+            run.log(session.total_steps, found)
     session.pictures(run.path)
     for table in report.tables():
         show(table)

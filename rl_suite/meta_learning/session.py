@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -63,6 +63,14 @@ class Session(Protocol):
         """Put back what :meth:`state_dict` gave; raises KeyError, RuntimeError or ValueError if it does not fit."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A session that says more of what it has trained."""
+
+    def measures(self) -> dict[str, float]:
+        """What the learner is like, by name of the measure (:mod:`rl_suite.meta_learning.metrics`)."""
+
+
 class Learner(Protocol):
     """What an :class:`EpisodicSession` trains."""
 
@@ -101,6 +109,8 @@ class Problem:
     """What the tasks are, for the report."""
     draw: Callable[[Path], None] | None = None
     """Draws the pictures of a run into its folder."""
+    measures: Callable[[], dict[str, float]] = dict
+    """What the trained learner is like, such as its adaptation speed; nothing by default."""
 
 
 class EpisodicSession:
@@ -155,6 +165,10 @@ class EpisodicSession:
         """The pictures of the problem, where it has some."""
         if self.problem.draw is not None:
             self.problem.draw(folder)
+
+    def measures(self) -> dict[str, float]:
+        """Those of the problem."""
+        return self.problem.measures()
 
     def state_dict(self) -> dict[str, Any]:
         """The learner's; tasks are numbered, so that they have no state."""

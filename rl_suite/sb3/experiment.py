@@ -4,12 +4,14 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import HParam, Logger
 
 from rl_suite.checkpoint import Saved
 from rl_suite.cli import show
 from rl_suite.errors import UserError
+from rl_suite.meta_learning.metrics import parameter_efficiency, sample_efficiency
 from rl_suite.progress import ProgressBar
 from rl_suite.rehearsal import rehearsed
 from rl_suite.run import Run
@@ -24,6 +26,7 @@ from rl_suite.sb3.sizes import shrink
 from rl_suite.sb3.snapshot import restore
 from rl_suite.sb3.watch import model_names, watchers
 from rl_suite.seeding import seed_everything
+from rl_suite.viz.curves import read_metrics
 
 
 @rehearsed(shrink)
@@ -55,6 +58,7 @@ def train(config: SB3Config, run: Run) -> None:
             model.dump_logs()
             callback.evaluate_and_keep_best()
             callback.save()
+    run.log(model.num_timesteps, measures(model, run))
     export_for_sb3(model, run)
     env.close()
     for table in report_final(config, run).tables():
@@ -72,6 +76,15 @@ def resume(model: BaseAlgorithm, callback: RunCallback, saved: Saved) -> None:
         raise UserError(f"{saved.path}: does not fit this world and policy: {first_line(error)}") from None
     if not continued:
         show("this environment has no get_state: training goes on in new episodes, not with the same bits")
+
+
+def measures(model: BaseAlgorithm, run: Run) -> dict[str, float]:
+    """The share of the policy that was trained, and its validation return over the logarithm of the steps it took."""
+    found = {"meta/parameter_efficiency": parameter_efficiency(model.policy)}
+    steps, values = read_metrics(run.path / "metrics.jsonl").get("eval/mean_reward", (np.zeros(0), np.zeros(0)))
+    if len(steps) > 1 and (np.diff(steps) > 0).all() and steps[0] > 0:
+        found["meta/sample_efficiency"] = sample_efficiency(steps, values)
+    return found
 
 
 def describe(config: SB3Config, model: BaseAlgorithm) -> None:

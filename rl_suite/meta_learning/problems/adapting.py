@@ -35,6 +35,7 @@ class OwnPart(NamedTuple):
     """Other ways to judge the same weights."""
     settings: Mapping[str, Any]
     draw: Callable[[Path], None]
+    measures: Callable[[], dict[str, float]] = dict
 
 
 def adapting_problem(
@@ -61,6 +62,7 @@ def adapting_problem(
         adapted=own.adapted,
         settings={**episodes.settings, "learner": section.learner, **own.settings},
         draw=own.draw,
+        measures=own.measures,
     )
 
 

@@ -16,6 +16,7 @@ from rl_suite.meta_learning.learners.nets import make_conv4, make_mlp, make_wide
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation
 from rl_suite.meta_learning.problems.adapting import OwnPart, adapting_problem
 from rl_suite.meta_learning.problems.episode_pictures import EPISODES, show_episodes
+from rl_suite.meta_learning.problems.measures import speed_of_adaptation
 from rl_suite.meta_learning.problems.pictures import build_episodes
 from rl_suite.meta_learning.sections import MetaLearningSection
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, accuracy
@@ -66,6 +67,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
         transductive_row(learner),
         used_part(section, "gradient"),
         partial(draw, learner, tasks),
+        partial(speed_of_adaptation, learner, tasks, accuracy, True),
     )
     problem = adapting_problem(section, episodes, learner, partial(features, learner), own)
     return EpisodicSession(learner, problem, section.loop)

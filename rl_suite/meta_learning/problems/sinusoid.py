@@ -11,12 +11,14 @@ from rl_suite.meta_learning.learners.build import build_gradient_learner
 from rl_suite.meta_learning.learners.maml import MAML
 from rl_suite.meta_learning.learners.nets import make_mlp
 from rl_suite.meta_learning.problems.adaptation_pictures import draw_adaptation, draw_fits
+from rl_suite.meta_learning.problems.measures import efficiency_of_samples, speed_of_adaptation
 from rl_suite.meta_learning.session import EpisodicSession, Outputs, Problem, squared_error
 from rl_suite.meta_learning.tasks import Tasks, shuffled_supports, unstack_tasks
 
 EVALUATION_SEED = 1_000_002  # the same held-out curves for every run
 SHOWN_STEPS = (1, 5, 10)  # of the table, beside the number that is asked for
 PICTURE_TASKS, PICTURE_STEPS, FITS = 100, 10, 6
+HALVINGS = 3  # of the points given, for the sample efficiency
 
 
 def build(config: MetaLearningConfig) -> EpisodicSession:
@@ -38,6 +40,7 @@ def build(config: MetaLearningConfig) -> EpisodicSession:
         adapted=steps_row(learner.test_steps),
         settings={"learner": section.learner, "shots": sizes[0], "inner_steps": section.gradient.inner_steps},
         draw=partial(draw, learner, test.batch(0, min(PICTURE_TASKS, section.loop.test_tasks))),
+        measures=partial(measures, learner, *sizes, min(PICTURE_TASKS, section.loop.test_tasks)),
     )
     return EpisodicSession(learner, problem, section.loop)
 
@@ -59,6 +62,14 @@ def gradient_controls(learner: MAML, untrained: MAML) -> dict[str, Outputs]:
         "adapted to shuffled targets": lambda tasks: learner.outputs(shuffled_supports(tasks)),
         "untrained, adapted": untrained.outputs,
     }
+
+
+def measures(learner: MAML, shots: int, queries: int, tasks: int) -> dict[str, float]:
+    """How fast it adapts, and its error by the number of points given, a half of the usual number by halves."""
+    counts = sorted({max(1, shots >> halved) for halved in range(HALVINGS)})
+    given = {count: SinusoidTasks(count, queries, EVALUATION_SEED, "test").batch(0, tasks) for count in counts}
+    speed = speed_of_adaptation(learner, given[shots], squared_error, False)
+    return {**speed, **efficiency_of_samples(learner.outputs, given, squared_error)}
 
 
 def draw(learner: MAML, tasks: Tasks, folder: Path) -> None:

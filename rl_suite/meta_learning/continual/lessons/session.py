@@ -92,6 +92,14 @@ class LessonsSession:
     def glimpse(self, folder: Path) -> None:
         """Nothing: the pictures compare strategies, and need them all."""
 
+    def measures(self) -> dict[str, float]:
+        """Forgetting of every strategy, mean over its repeats, by kind of sequence."""
+        return {
+            f"forgetting/{sequence}/{strategy}": result.measures(False)["forgetting"].estimate
+            for sequence, results in self.lessons.results().items()
+            for strategy, result in results.items()
+        }
+
     def pictures(self, folder: Path) -> None:
         """One picture per kind of sequence."""
         for sequence, results in self.lessons.results().items():
