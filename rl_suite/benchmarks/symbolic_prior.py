@@ -55,8 +55,9 @@ class Traced(Search):
         self.changes: list[tuple[int, Finished]] = []
         super().__init__(data, options, seed, budget)
 
-    def _offer(self, pieces: Sequence[Piece]) -> bool:
-        changed = super()._offer(pieces)
+    def offer(self, pieces: Sequence[Piece]) -> bool:
+        """As in the plain search; what changed is noted."""
+        changed = super().offer(pieces)
         if changed and self.archive.best is not None:
             self.changes.append((self.evaluations, self.archive.best))
         return changed

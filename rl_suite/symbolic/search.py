@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from envs.states import checked
 from envs.symbolic.tokens import Library
-from envs.symbolic.unit_algebra import program_unit
 from rl_suite.symbolic.beginnings import Offer, angle_laws, inner_openings, opening_laws
 from rl_suite.symbolic.data import Data, Options, Values
 from rl_suite.symbolic.evolution.genome import Alphabet
@@ -25,6 +24,7 @@ from rl_suite.symbolic.findings import Findings, findings_of, findings_record, f
 from rl_suite.symbolic.forms.candidates import forms_of
 from rl_suite.symbolic.forms.inputs import inputs_of, require_reachable
 from rl_suite.symbolic.landscape import Landscape
+from rl_suite.symbolic.law_book import LawBook
 from rl_suite.symbolic.laws.archive import Archive
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.pieces import Piece, piece_of
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 MAX_FINISHED = 8  # candidates finished per island and generation, cheapest first
 MIGRATION_EVERY = 10  # generations
 MIGRANTS = 10
-CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
 MOST_PLAIN = 1  # measured constants of an exact law for which no form with inner constants is looked for
 INNER_AFTER, ANGLES_AFTER = 2, 8  # generations before laws with inner constants, or of angles, are looked for
 WIDE_POINTS, WIDEN_AFTER, NOISY = 500, 20_000, 1e-6  # rows, evaluations, NMSE above which noise is suspected
@@ -71,14 +70,14 @@ class Search:
         self.alphabet = Alphabet(self.library)
         pure = np.isin(np.arange(len(names)), self._inputs.pure)
         self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
-        self.archive = Archive(options.constraints.on(data.X, data.variables))
-        self.polisher = Polisher(data.X, data.y, data.sets, weights=data.weights)
         self.evaluations = self.generation = 0
         self.reason = ""
         self._findings: tuple[int, Findings] | None = None
         self._looks = 0  # for outliers
         rng = np.random.default_rng(seed)
         self.land = Landscape(self._inputs, self.alphabet, options.max_length, rng.permutation(len(data.y)))
+        allowed = options.constraints.on(data.X, data.variables)
+        self.book = LawBook(data, self.output, self.land, allowed, options.max_length)
         self._wide = False
         if data.units is not None:
             require_reachable(data.units, data.variables)
@@ -143,7 +142,7 @@ class Search:
             return False
         left_out = self.outliers
         self._weigh(weights)
-        old, self.archive = list(self.archive), Archive(self.archive.allowed)
+        old, self.book.archive = list(self.archive), Archive(self.archive.allowed)
         self._offer_laws_of(old)
         if not np.array_equal(left_out, self.outliers):  # what was found too poor before may be the law now
             self._seen[:] = 0
@@ -154,7 +153,7 @@ class Search:
 
     def _offer_laws_of(self, archive: Iterable[Finished]) -> None:
         for finished in archive:
-            self._offer([piece_of(law) for law in finished.laws])
+            self.offer([piece_of(law) for law in finished.laws])
 
     def take_in(self, archive: Archive, evaluations: int) -> None:
         """Judge the laws that another search of the same data has found with so many evaluations."""
@@ -164,9 +163,19 @@ class Search:
     def _weigh(self, weights: Values | None) -> None:
         """Give the rows other weights; programs are measured again."""
         self.data = replace(self.data, weights=weights)
-        self.polisher = Polisher(self.data.X, self.data.y, self.data.sets, weights=weights)
+        self.book.weigh(self.data)
         self._findings = None
         self._measure_again()
+
+    @property
+    def archive(self) -> Archive:
+        """The laws so far, of scaled data."""
+        return self.book.archive
+
+    @property
+    def polisher(self) -> Polisher:
+        """What laws are fitted and priced with."""
+        return self.book.polisher
 
     @property
     def outliers(self) -> NDArray[np.int64]:
@@ -290,7 +299,7 @@ class Search:
             if self.evaluations + tried > self.budget:  # what was not paid for is not used
                 break
             self.evaluations += tried
-            self._offer(form)
+            self.offer(form)
 
     def _ask_prior(self, prior: "Prior") -> None:
         """Offer what a learned prior proposes for the first dataset, in its own order."""
@@ -320,37 +329,12 @@ class Search:
         datasets = [columns for columns, *_ in self.land.whole]
         forms = forms_of(candidate, island.niche.split, self.alphabet, self._inputs, datasets, targets)
         scaled = island.niche.scaled
-        better = [self._offer([self._inputs.scaled(p) if scaled else p for p in form]) for form in forms]
+        better = [self.offer([self._inputs.scaled(p) if scaled else p for p in form]) for form in forms]
         return any(better)
 
-    def _offer(self, pieces: Sequence[Piece]) -> bool:
-        """Finish a form and keep it if it is good; ``pieces`` are the laws of each dataset, or one for all."""
-        laws = [piece.law(self.output) for piece in pieces]
-        if len(laws) < len(self.land.whole):
-            laws = laws * len(self.land.whole)
-        program = laws[0].program
-        if len(program) > 4 * self.options.max_length or not self._units_agree(program):
-            return False
-        if len(laws) > 1:  # constants of one dataset say nothing about the others
-            laws = [law for law, _ in self.polisher.fit(*laws)]
-        draft = self.polisher.priced(*laws)
-        if not math.isfinite(draft.nmse):
-            return False
-        best = self.archive.best
-        if best is None or draft.bits < best.bits + CLOSE_PRICE:
-            draft = self.polisher.finish(*laws)
-        return self.archive.add(draft, self.evaluations)
-
-    def _units_agree(self, program: NDArray[np.int16]) -> bool:
-        """Whether a law has the unit of the target; its constants are pure numbers."""
-        if self.data.units is None:
-            return True
-        unit = np.zeros(len(self.data.units.base), np.int64)
-        units = self.data.units.of_tokens(self.output)
-        known = program_unit(
-            program, len(program), self.output.opcode, units, self.land.dimensions.wild_constants, unit
-        )
-        return known == 0 or (known == 1 and bool((unit == self.land.target_units["identity"]).all()))
+    def offer(self, pieces: Sequence[Piece]) -> bool:
+        """Judge a form: the laws of each dataset, or one for all; True if it has the least price so far."""
+        return self.book.offer(pieces, self.evaluations)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, as arrays and plain values."""
@@ -393,6 +377,6 @@ class Search:
         self._seen[:] = 0
         self._seen[slots] = seen
         self._finished = {bytes.fromhex(key) for key in state["finished"]}
-        self.archive = read_archive(state["archive"], self.output, self.archive.allowed)
+        self.book.archive = read_archive(state["archive"], self.output, self.archive.allowed)
         if self.guidance is not None:
             self.guidance.restore(state["guidance"])

@@ -135,7 +135,7 @@ def test_units_forbid_what_cannot_be() -> None:
     found.run()
     assert judge(found.law, p).recovered
     for finished in found.archive:
-        assert found._units_agree(finished.law.program), finished.text
+        assert found.book.units_agree(finished.law.program), finished.text
     wrong = Units.from_text(("a", "b"), {"a": "m", "b": "s"}, "kg")
     with pytest.raises(ValueError, match="no product of powers"):
         Search(Data(np.ones((10, 2)), np.arange(10.0), ("a", "b"), wrong), SMALL, 0, 10)
@@ -147,7 +147,7 @@ def test_units_of_every_feynman_law_are_consistent() -> None:
         found = Search(Data(X, y, p.variables, p.dimensions()), Options(population=10), 0, 10)
         text = p.formula.replace("omega**4", "(omega**2)**2").replace("r**5", "(r**2*r**3)")
         text = text.replace("q**4", "(q**2)**2")  # a power of unknown exponent has no unit
-        assert found._units_agree(parse(text, found.output).program), p.name
+        assert found.book.units_agree(parse(text, found.output).program), p.name
 
 
 def test_judge_is_not_fooled_by_a_small_error() -> None:
