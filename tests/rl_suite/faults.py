@@ -1,10 +1,9 @@
 """Runs in a process of their own that die, are stopped, stand still or meet a full disk, and how runs are compared.
 
-A child is forked, so that it need not import or compile anything again, and the curves of its report, which are half
-of the cost of a small run and hold nothing that a run goes on from, are not drawn. Moments are counted in calls to the
-disk
-(``os.write``, ``os.fsync``, renames), so that the same number always strikes at the same place, or lie after some
-seconds.
+A child is forked, so that it need not import or compile anything again. The rehearsal before a run and the curves of
+its report, which are most of the cost of a small run and hold nothing that it goes on from, are left out. Moments are
+counted in calls to the disk (``os.write``, ``os.fsync``, renames), so that the same number always strikes at the same
+place, or lie after some seconds.
 """
 
 import errno
@@ -22,6 +21,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from rl_suite import rehearsal
 from rl_suite.checkpoint import load_checkpoint
 from rl_suite.cli import run_command
 from rl_suite.report import page
@@ -76,21 +76,27 @@ def run_training(words: list[str], scratch: Path, fault: Fault | None = None) ->
 
 def run_undisturbed(words: list[str]) -> int:
     """The same in this process, which then has all modules and kernels; returns the calls to the disk."""
-    plain, arguments = (os.write, os.fsync, Path.replace, page.draw_metrics), sys.argv
+    plain, arguments = (os.write, os.fsync, Path.replace), sys.argv
+    left_out = page.draw_metrics, rehearsal.rehearse
     try:
-        page.draw_metrics = no_curves
+        page.draw_metrics, rehearsal.rehearse = no_curves, no_rehearsal
         sys.argv = ["train.py", *words]
         calls = _strike(None, Path())
         run_command(train.main)
         return calls()
     finally:
-        os.write, os.fsync, Path.replace, page.draw_metrics = plain  # type: ignore[method-assign]
+        os.write, os.fsync, Path.replace = plain  # type: ignore[method-assign]
+        page.draw_metrics, rehearsal.rehearse = left_out
         sys.argv = arguments
 
 
 def no_curves(curves: object) -> dict[str, str]:
     """In place of the pictures of a report."""
     return {}
+
+
+def no_rehearsal(train: object, config: object) -> None:
+    """In place of trying everything once."""
 
 
 def _train(words: list[str], output: Path, fault: Fault | None, struck: Path) -> None:
@@ -102,7 +108,7 @@ def _train(words: list[str], output: Path, fault: Fault | None, struck: Path) ->
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
         sys.argv = ["train.py", *words]
-        page.draw_metrics = no_curves
+        page.draw_metrics, rehearsal.rehearse = no_curves, no_rehearsal
         _strike(fault, struck)
         try:
             run_command(train.main)

@@ -22,7 +22,16 @@ Command = Callable[..., tuple[int, str, str]]
 TINY = ("train.total_timesteps=128", "train.evaluate_every=64", "train.checkpoint_every=64")
 EXPERIMENTS = [name for name, _ in describe_experiments(DEFAULT_CONFIG) if name != "smoke"]
 
-LONG = {"durotaxis_wsa_features"}  # the same models as durotaxis_wsa, as a features extractor: a minute
+pytestmark = pytest.mark.rehearsed
+LONG = {"durotaxis_wsa", "durotaxis_wsa_features"}  # two residual networks look at every step: two minutes
+SMALL_MODELS = (
+    "policy.kwargs.ptms=[{model_type: graph_cnn, options: {width: 4}}, "
+    "{model_type: graph_cnn, freeze: false, options: {width: 4}}]"
+)
+SMOKE = [
+    *(pytest.param(name, (), marks=[pytest.mark.slow] if name in LONG else []) for name in EXPERIMENTS),
+    *(pytest.param(name, (SMALL_MODELS,), id=f"{name}, small models") for name in sorted(LONG)),
+]
 
 
 @pytest.fixture
@@ -43,9 +52,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return run
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in EXPERIMENTS])
-def test_every_shipped_experiment_runs_smoke_and_is_evaluated(name: str, command: Command) -> None:
-    code, output, errors = command(train, f"experiment={name},smoke")
+@pytest.mark.parametrize(("name", "words"), SMOKE)
+def test_every_shipped_experiment_runs_smoke_and_is_evaluated(
+    name: str, words: tuple[str, ...], command: Command
+) -> None:
+    code, output, errors = command(train, f"experiment={name},smoke", *words)
     assert code == 0, errors
     run = Path(f"runs/{name}-smoke/0")
     assert f"results: {run}" in output

@@ -14,6 +14,7 @@ from rl_suite.experiments import KINDS, load_attribute, load_experiment
 from rl_suite.rehearsal import changed, rehearse, rehearsed
 from rl_suite.run import Run
 
+pytestmark = pytest.mark.rehearsed
 ROOMS, HARD, BANDITS = "darkroom_distillation", "darkroom_hard_distillation", "bandit5_distillation"
 WSA = "durotaxis_wsa"
 HUGE = ["evaluation.n_tasks=1000000", "evaluation.episodes_per_task=100000"]

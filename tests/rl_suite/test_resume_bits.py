@@ -14,14 +14,22 @@ import pytest
 from faults import Ended, Fault, Kind, assert_same_run, run_training, run_undisturbed
 
 EVERY_128 = [f"train.{what}=128" for what in ("checkpoint_every", "log_every", "evaluate_every")]
-KINDS = {
+KINDS = {  # a stop saves where it strikes: with a checkpoint at every step the same ones are kept
     "sb3": ["experiment=darkroom,smoke", "train.total_timesteps=512", *EVERY_128],
-    "distillation": ["experiment=darkroom_distillation,smoke"],
+    "distillation": ["experiment=darkroom_distillation,smoke", "distillation.fit.checkpoint_every=1"],
     "symbolic": ["experiment=symbolic_search,smoke", "search.polynomials=false", "search.checkpoint_every=400"],
     "meta_learning": ["experiment=sinusoid_maml,smoke", "meta_learning.loop.checkpoint_every=1"],
 }
+OTHERS = {  # algorithms and settings with a state of their own
+    "dqn": ["experiment=darkroom,smoke", "algorithm=dqn", "train.total_timesteps=512", *EVERY_128],
+    "normalised": [
+        *("experiment=bandit_ppo,smoke", "normalize.observation=true", "normalize.reward=true"),
+        *("train.total_timesteps=512", *EVERY_128),
+    ],
+}
 DRILLED = {  # in the drill only
     **KINDS,
+    **OTHERS,
     "meta_rl": ["experiment=meta_bandit,smoke"],
     "law_prior": ["experiment=meta_symbolic,smoke", "law_prior.pretraining.checkpoint_every=64"],
     "continual": ["experiment=continual_rooms,smoke"],
@@ -95,6 +103,12 @@ def strike(reference: Reference, seed: int, number: int, folder: Path) -> Counte
 
 def test_whatever_strikes_the_run_ends_with_the_same_bits(reference: Reference, tmp_path: Path) -> None:
     assert strike(reference, 1, FAULTS, tmp_path).total() >= FAULTS
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_kill_costs_other_algorithms_no_bits(kind: str, tmp_path: Path) -> None:
+    reference = Reference(kind, tmp_path)
+    assert reference.survives([Fault("kill", reference.calls // 2)], tmp_path / "runs")[0].struck
 
 
 @pytest.mark.slow
