@@ -12,6 +12,7 @@ from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, product,
 
 Values = NDArray[np.float64]
 MAX_EXPONENT = 9
+DEPENDENT = 1e-11  # of the largest singular value: columns that add less are sums of the others
 WORTH = 20.0  # bits of the residuals that exponents as measured must save to be offered
 REFINEMENTS = 6  # Gauss-Newton steps
 
@@ -31,7 +32,7 @@ def least_squares(columns: Values, target: Values) -> Fit:
     scale[scale == 0] = 1.0
     scale *= np.maximum(np.linalg.norm(columns / scale, axis=0), 1e-300)
     U, s, Vt = np.linalg.svd(columns / scale, full_matrices=False)
-    keep = s > 1e-11 * s[0]
+    keep = s > DEPENDENT * s[0]
     inverse = (Vt[keep].T / s[keep]) @ U[:, keep].T
     value = inverse @ target
     residual = target - (columns / scale) @ value

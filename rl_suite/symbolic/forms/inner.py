@@ -14,7 +14,7 @@ from itertools import product as cartesian
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_suite.symbolic.forms.assembly import least_squares
+from rl_suite.symbolic.forms.assembly import DEPENDENT, least_squares
 from rl_suite.symbolic.forms.shapes import FACTORED, SHAPES, SQUARED_WAVE, TWO_WAVES, WAVES, Shape, with_phase
 from rl_suite.symbolic.laws.pieces import Piece, binary, chain, number, product, weighted_sum
 
@@ -172,7 +172,7 @@ def _residual(shape: Shape, x: Values, theta: Values, base: Values, Q: Values, r
     if not np.isfinite(columns).all():
         return None
     columns = columns - (columns @ Q) @ Q.T
-    return np.asarray(rest - columns.T @ least_squares(columns.T, rest).value)
+    return np.asarray(rest - columns.T @ np.linalg.lstsq(columns.T, rest, rcond=DEPENDENT)[0])
 
 
 def _refined(shape: Shape, x: Values, start: Values, base: Values, Q: Values, rest: Values) -> tuple[Values, float]:

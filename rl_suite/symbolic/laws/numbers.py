@@ -69,7 +69,7 @@ class Exact:
 @lru_cache(maxsize=1)
 def _forms() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values of the positive numbers that :func:`simplest` tries, in order, and their description lengths."""
-    fractions, _ = _fractions()
+    fractions, *_ = _fractions()
     forms = [Exact(f, power, root) for power in PI_POWERS for root in ROOTS for f in fractions]
     values, bits = np.array([float(e) for e in forms]), np.array([e.bits for e in forms])
     order = np.argsort(values, kind="stable")
@@ -100,11 +100,11 @@ def coincidences(exact: Exact, value: float, error: float) -> float:
 
 
 @lru_cache(maxsize=1)
-def _fractions() -> tuple[list[Fraction], NDArray[np.float64]]:
-    """Fractions to begin a search with, simplest first, and their values."""
+def _fractions() -> tuple[list[Fraction], NDArray[np.float64], list[float]]:
+    """Fractions to begin a search with, simplest first, their values, and what they cost."""
     found = {Fraction(a, b) for a in range(1, MAX_PART + 1) for b in range(1, MAX_PART + 1) if a * b <= MAX_PRODUCT}
     ordered = sorted(found, key=lambda f: (f.numerator * f.denominator, f.numerator))
-    return ordered, np.array([float(f) for f in ordered])
+    return ordered, np.array([float(f) for f in ordered]), [Exact(f).bits for f in ordered]
 
 
 def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | None:
@@ -117,34 +117,39 @@ def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | No
     """
     if not math.isfinite(value) or abs(value) <= tolerance:
         return None
-    best: Exact | None = None
-    sign = -1 if value < 0 else 1
-    for pi_power in PI_POWERS if with_pi else PI_POWERS[:1]:
-        for root in ROOTS if with_pi else (1,):
-            scale = math.pi ** float(pi_power) * math.sqrt(root)
-            target, width = abs(value) / scale, tolerance / scale
-            for fraction in _candidates(target, width):
-                if abs(float(fraction) - target) <= width:
-                    exact = Exact(sign * fraction, pi_power, root)
-                    if best is None or exact.bits < best.bits:
-                        best = exact
-                    break
-    return best
+    factors, scales, factor_bits = _scales(with_pi)
+    targets, widths = abs(value) / scales, tolerance / scales
+    ordered, values, fraction_bits = _fractions()
+    near = np.abs(values - targets[:, None]) <= widths[:, None]
+    table = zip(near.any(axis=1).tolist(), near.argmax(axis=1).tolist(), targets.tolist(), widths.tolist(), strict=True)
+    nearest = [
+        (ordered[place], fraction_bits[place]) if found else _rounded(target, width)
+        for found, place, target, width in table
+    ]
+    row = int(np.argmin(factor_bits + [bits for _, bits in nearest]))
+    fraction = nearest[row][0]
+    return None if fraction is None else Exact(-fraction if value < 0 else fraction, *factors[row])
 
 
-def _candidates(target: float, width: float) -> list[Fraction]:
-    ordered, values = _fractions()
-    near = np.flatnonzero(np.abs(values - target) <= width)
-    if len(near):
-        return [ordered[int(near[0])]]
-    if not math.isfinite(target * 1000):
-        return []
-    whole = round(target)
-    if 64 < whole < 10_000 and abs(whole - target) <= width:
-        return [Fraction(whole)]
-    decimal = Fraction(round(target * 100), 100)  # 1.35, -0.075: what people type
-    finer = Fraction(round(target * 1000), 1000)
-    return [f for f in (decimal, finer) if f > 0]
+@lru_cache(maxsize=2)
+def _scales(with_pi: bool) -> tuple[list[tuple[Fraction, int]], NDArray[np.float64], NDArray[np.float64]]:
+    """Powers of pi and roots that a fraction may be multiplied by, simplest first, their values, and what they cost."""
+    factors = [(power, root) for power in PI_POWERS for root in ROOTS] if with_pi else [(PI_POWERS[0], 1)]
+    products = [Exact(Fraction(1), *factor) for factor in factors]
+    return factors, np.array([float(e) for e in products]), np.array([e.bits - Exact.whole(1).bits for e in products])
+
+
+def _rounded(target: float, width: float) -> tuple[Fraction | None, float]:
+    """What people type, where it is as near as that (a whole number of some size, or 1.35, or 0.075), and its bits."""
+    if math.isfinite(target * 1000):
+        whole = round(target)
+        if MAX_PART < whole < 10_000 and abs(whole - target) <= width:
+            return Fraction(whole), Exact.whole(whole).bits
+        for steps in (100, 1000):
+            number = round(target * steps)
+            if number > 0 and abs(number / steps - target) <= width:
+                return Fraction(number, steps), Exact(Fraction(number, steps)).bits
+    return None, math.inf
 
 
 def nearest_exponent(value: float, tolerance: float) -> Fraction:
