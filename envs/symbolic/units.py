@@ -95,6 +95,23 @@ class Units:
         sizes = [scale.value for scale in self.scales]
         return X * np.array(sizes[:-1]), y * sizes[-1], replace(self, scales=())
 
+    def joined(self, more: Sequence[str]) -> "Units":
+        """The same with more variables behind the others, whose units are given as text.
+
+        >>> units = Units.from_text(["v"], {"v": "m/s"}, "m").joined(["J"])
+        >>> units.base, (units.variables // SCALE).tolist(), (units.target // SCALE).tolist()
+        (('m', 's', 'kg'), [[1, -1, 0], [2, -2, 1]], [1, 0, 0])
+        """
+        read = [read_unit(text) for text in more]
+        base = (*self.base, *sorted({name for measure in read for name in measure.powers} - set(self.base)))
+        rows = np.array([[int(measure.powers.get(name, Fraction(0)) * SCALE) for name in base] for measure in read])
+        wider = ((0, 0), (0, len(base) - len(self.base)))
+        variables = np.concatenate([np.pad(self.variables, wider), rows.reshape(len(read), len(base))])
+        scales = self.scales or (Scale(),) * (len(self.variables) + 1)
+        scales = (*scales[:-1], *(measure.scale for measure in read), scales[-1])
+        given = scales if any(scale != Scale() for scale in scales) else ()
+        return replace(self, base=base, variables=variables, target=np.pad(self.target, wider[1]), scales=given)
+
     @staticmethod
     def from_powers(
         base: Sequence[str], variables: NDArray[np.int64], target: NDArray[np.int64], free_constant: bool = False

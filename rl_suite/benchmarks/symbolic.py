@@ -8,6 +8,7 @@ small on held-out points and in extrapolation (``rl_suite.symbolic.laws.judge``)
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from rl_suite.benchmarks.symbolic_peers import available_peers
 from rl_suite.symbolic.data import Data
 from rl_suite.symbolic.data import Options as SearchOptions
 from rl_suite.symbolic.laws.judge import judge
+from rl_suite.symbolic.nature import Constant, as_numbers, beside
 from rl_suite.symbolic.search import Search
 
 SUMMARY = "recovery of laws (Nguyen, Livermore, Feynman, Strogatz, ...) beside gplearn and pyoperon"
@@ -30,6 +32,17 @@ OTHER_BUDGET = 500_000
 QUICK_BUDGET = 5_000
 REAL = "real"  # measured tables, whose true laws nobody knows
 KOZA = ("add", "sub", "mul", "div", "sin", "cos", "exp", "log")
+PLANCK = 6.626e-34
+CONSTANTS_OF_WIDE = (  # as FastSRB's formulas have them, which is not to today's digits
+    Constant("c", 2.99792458e8, "m/s"),
+    Constant("h", PLANCK, "J*s"),
+    Constant("hbar", PLANCK / (2 * math.pi), "J*s"),
+    Constant("k_B", 1.380649e-23, "J/K"),
+    Constant("epsilon_0", 8.854e-12, "F/m"),
+    Constant("G", 6.6743e-11, "m^3/(kg*s^2)"),
+    Constant("m_e", 9.10938356e-31, "kg"),
+    Constant("mu_B", 9.2740100783e-24, "J/T"),
+)
 NOISY_POINTS = 1000  # training points of the Feynman and FastSRB problems with noise; 200 without
 
 
@@ -57,7 +70,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--set", dest="group", choices=(*SETS, WIDE, REAL), default="nguyen")
     parser.add_argument("--seeds", type=int, default=1, help="runs per problem")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation over the rms of the target")
-    parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman, FastSRB)")
+    parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman, FastSRB: and constants of nature)")
     parser.add_argument("--budget", type=int, help="evaluations per run")
     parser.add_argument("--only", help="one problem by name")
     parser.add_argument("--every", type=int, default=1, help="every n-th problem of the set only")
@@ -107,13 +120,16 @@ def solve(
     X, y = training_data(problem, seed, noise)
     started = time.process_time()
     known = problem.dimensions() if units else None
-    if known is not None and problem.group == WIDE:  # constants of nature are measured, and have units
+    nature: tuple[Constant, ...] = ()
+    if known is not None and problem.group == WIDE:  # not all of its constants are known, and others have units as well
         known = replace(known, free_constant=True)
-    data = Data(X, y, problem.variables, known)
+        nature = tuple(constant for constant in CONSTANTS_OF_WIDE if constant.name not in problem.variables)
+    columns, variables, known = beside(X, problem.variables, known, nature)
+    data = Data(columns, y, variables, known)
     search = Search(data, SearchOptions(policy=policy), seed, budget)
     search.run()
     seconds = time.process_time() - started
-    verdict = judge(search.law, problem, noise, seed)
+    verdict = judge(as_numbers(search.law, nature), problem, noise, seed)
     return Trial(
         problem.name,
         "ours",

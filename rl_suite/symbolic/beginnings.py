@@ -22,7 +22,7 @@ MOST_INNER = 12  # laws with inner constants that are written
 def opening_laws(inputs: Inputs, land: Landscape, solved: Callable[[], bool]) -> Iterator[Offer]:
     """Polynomials and quotients for every target; behind a power law as long as the law is not ``solved``."""
     for targets in list(land.full.values()):
-        which = inputs.pure if targets[0].scaled else np.arange(len(inputs.factors))
+        which = inputs.pure if targets[0].scaled else inputs.factor_places
         if len(which) == 0:
             continue
         for target, (columns, *_) in list(zip(targets, land.whole, strict=True))[:MAX_OPENERS]:
@@ -44,6 +44,18 @@ def angle_laws(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Ite
             yield [piece], tried
 
 
+def group_openings(inputs: Inputs, land: Landscape, functions: Sequence[str]) -> Iterator[Offer]:
+    """Laws with functions of dimensionless groups, such as 1/(exp(h w/(k T)) - 1); the target over its own unit."""
+    which = inputs.pure
+    targets = land.full.get(("identity", bool(inputs.scale)))
+    if inputs.units is None or len(which) == 0 or targets is None or not (inputs.scale or land.target_is_pure):
+        return
+    for target, (columns, *_) in list(zip(targets, land.whole, strict=True))[:MAX_OPENERS]:
+        X, pieces = np.ascontiguousarray(columns[:, which].T), inputs.pieces(which)
+        for piece, tried in inner_laws(X, target.t, pieces, functions, MOST_INNER, range(len(which))):
+            yield [inputs.scaled(piece) if inputs.scale else piece], tried
+
+
 def inner_openings(
     data: Data, rows: Sequence[NDArray[np.int64]], functions: Sequence[str], solved: Callable[[], bool]
 ) -> Iterator[Offer]:
@@ -51,11 +63,14 @@ def inner_openings(
 
     Other views of target and columns are looked at as long as the law is not ``solved``.
     """
-    pieces = [Piece((name,)) for name in data.variables]
+    varying = np.flatnonzero(data.X.min(axis=0) < data.X.max(axis=0))
+    pieces = [Piece((data.variables[i],)) for i in varying]
     pure = data.units is not None and not data.units.free_constant
-    inside = [i for i in range(len(pieces)) if not (pure and data.units is not None and data.units.variables[i].any())]
+    inside = [
+        k for k, i in enumerate(varying) if not (pure and data.units is not None and data.units.variables[i].any())
+    ]
     for own in rows[:MAX_OPENERS]:
-        X, y = np.ascontiguousarray(data.X[own].T), data.y[own]
+        X, y = np.ascontiguousarray(data.X[np.ix_(own, varying)].T), data.y[own]
         for piece, tried in inner_laws(X, y, pieces, functions, MOST_INNER, inside):
             yield [piece], tried
         for piece, tried in () if pure else waves_in_products(X, y, pieces, functions):

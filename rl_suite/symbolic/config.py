@@ -31,6 +31,20 @@ def _functions(given: Any) -> Any:
     return given
 
 
+def _nature(given: Any) -> Any:
+    """What names, values and units say is read with the table; one name is a list of one."""
+    if isinstance(given, dict):
+        return {str(name): _as_text(value) for name, value in given.items()}
+    if not isinstance(given, str | list | tuple):
+        raise ValueError("must be a list of names, or a mapping of names to values with units")
+    return _as_texts(given)
+
+
+def _units(given: Any) -> Any:
+    """1 is the unit of pure numbers."""
+    return {name: _as_text(unit) for name, unit in given.items()} if isinstance(given, dict) else given
+
+
 def _errors(given: Any) -> Any:
     if isinstance(given, int | float) and not (given > 0 and math.isfinite(given)):
         raise ValueError("must be a column, or a number more than 0")
@@ -114,10 +128,13 @@ class SymbolicConfig(ExperimentConfig):
     are several trajectories. null: the rows are no trajectory."""
     columns: Names
     """Input columns; all other numeric columns if empty."""
-    units: dict[str, str] | None
+    units: Annotated[dict[Name, str] | None, BeforeValidator(_units)]
     """Unit of every column used, such as ``{period: s, axis: m}``; null: units are not checked."""
     free_constants: bool
     """With units: whether fitted constants may have any unit."""
+    nature: Annotated[tuple[str, ...] | dict[str, str], BeforeValidator(_nature)]
+    """With units: constants of nature that the law may hold, such as ``[c, hbar, k_B]`` (``rl_suite.symbolic.nature``
+    names them), or one's own with their units, ``{mu: 3.986e14 m^3/s^2}``."""
     known: str | None
     """A sub-expression known to matter, such as ``sin(theta)``; programs may use it as one token."""
     skeleton: str | None

@@ -24,6 +24,7 @@ from rl_suite.symbolic.forms.custom import read_functions
 from rl_suite.symbolic.groups import explore_all, groups_of, join
 from rl_suite.symbolic.hole import Hole
 from rl_suite.symbolic.laws.constraints import read_constraints
+from rl_suite.symbolic.nature import read_nature
 from rl_suite.symbolic.output.choice import SELECTIONS
 from rl_suite.symbolic.pictures import save_pictures
 from rl_suite.symbolic.report import Report
@@ -75,7 +76,11 @@ def table_of(config: SymbolicConfig) -> Table:
     require_known(config.loss, LOSSES, "loss")
     require_known(config.model_selection, SELECTIONS, "model_selection")
     weighing = Weighing(config.sample_weight, config.y_error, config.loss)
-    given = config.columns, config.units, config.seed, config.free_constants, weighing
+    try:
+        nature = read_nature(config.nature)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    given = config.columns, config.units, config.seed, config.free_constants, weighing, nature
     return read_tables(files or (EXAMPLE,), target, *given)
 
 

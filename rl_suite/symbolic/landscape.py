@@ -74,9 +74,14 @@ class Landscape:
             found.append(target)
         return found
 
+    @property
+    def target_is_pure(self) -> bool:
+        """Whether the target has no unit."""
+        return not self.target_units["identity"].any()
+
     def _fits_units(self, transform: str) -> bool:
         """exp(y) and sin(y) need a pure number."""
-        return transform not in ("exp", "sin") or not self.target_units["identity"].any()
+        return transform not in ("exp", "sin") or self.target_is_pure
 
 
 def _unit_arrays(inputs: Inputs, library: Library) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:

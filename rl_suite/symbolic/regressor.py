@@ -28,6 +28,7 @@ from rl_suite.symbolic.laws.constraints import read_constraints
 from rl_suite.symbolic.laws.edges import Edge
 from rl_suite.symbolic.laws.law import Law
 from rl_suite.symbolic.laws.polish import Finished
+from rl_suite.symbolic.nature import as_numbers, beside, read_nature
 from rl_suite.symbolic.output.exports import as_rows, c_code, latex_table, python_code, torch_module
 from rl_suite.symbolic.output.saved import model_record, read_model, write_model
 from rl_suite.symbolic.report import Report
@@ -55,6 +56,8 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         stop_at_noise: end before the budget when the residuals no longer depend on the inputs.
         random_state: seed, a numpy RandomState or Generator, or None (0); the same seed gives the same law.
         free_constants: with units, whether fitted constants may have any unit.
+        nature: with units, constants of nature that the law may hold: names such as ``["c", "hbar", "k_B"]``, or one's
+            own, ``{"mu": "3.986e14 m^3/s^2"}``; None: none.
         known: a sub-expression known to matter, such as ``"sin(x0)"``; programs may use it as one token.
         skeleton: the form of the law with one hole, such as ``"x0*exp(?)"``: only the hole is searched.
         columns: names of the columns that the law may use; None: all.
@@ -120,6 +123,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         polynomials: bool = Options.polynomials,
         policy: bool = Options.policy,
         constraints: Mapping[str, Any] | None = None,
+        nature: Sequence[str] | Mapping[str, str] | None = None,
     ):
         self.budget = budget
         self.functions = functions
@@ -146,6 +150,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.polynomials = polynomials
         self.policy = policy
         self.constraints = constraints
+        self.nature = nature
 
     def fit(
         self, X: Any, y: Any, datasets: Any = None, sample_weight: Any = None, y_error: Any = None
@@ -175,12 +180,13 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             check_consistent_length(y, sets)
         used = chosen_columns(self.columns, [str(name) for name in given])
         names = formula_names([str(given[i]) for i in used])
-        units = units_of(self, given, used, names)
+        nature = read_nature(self.nature or ())
+        kept = np.flatnonzero(weights > 0) if weights is not None else np.arange(len(y))
+        columns, variables, units = beside(X[kept][:, used], names, units_of(self, given, used, names), nature)
         named = {str(given[i]): name for i, name in zip(used, names, strict=True)}
         options = replace(checked, constraints=read_constraints(self.constraints, named))
-        kept = np.flatnonzero(weights > 0) if weights is not None else np.arange(len(y))
         data = Data(
-            np.ascontiguousarray(X[kept][:, used]), y[kept], tuple(names), units, "y",
+            np.ascontiguousarray(columns), y[kept], variables, units, "y",
             None if sets is None else sets[kept], tuple(str(label) for label in labels),
             None if weights is None else weights[kept],
         )  # fmt: skip
@@ -192,7 +198,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         report = report if hole is None else report.inside(hole)
         report = report.choosing(self.model_selection)
         chosen = report.chosen
-        self._columns = used
+        self._columns, self._nature = used, nature
         self._chosen = chosen
         self._given = data
         self._labels = labels.tolist()
@@ -232,7 +238,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ``index``: of a law in ``front_`` and ``table_``; None: the chosen one.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)[:, self._columns]
+        X = self._inputs(validate_data(self, X, reset=False, dtype=np.float64))
         laws = self.laws_
         if index is not None:
             laws = dict(zip(self._labels, self._at(index).laws, strict=True))
@@ -279,15 +285,15 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def numpy_code(self, index: int | None = None) -> str:
         """The law as the text of a Python function of the columns; ``index`` as in :meth:`predict`."""
-        return python_code(self._one_law(index))
+        return python_code(as_numbers(self._one_law(index), self._nature))
 
     def c_code(self, index: int | None = None) -> str:
         """The law as the text of a C function of the columns."""
-        return c_code(self._one_law(index))
+        return c_code(as_numbers(self._one_law(index), self._nature))
 
     def torch(self, index: int | None = None) -> "nn.Module":
         """The law as a torch module of the used columns, (..., d) -> (...); measured constants are its parameters."""
-        return torch_module(self._one_law(index))
+        return torch_module(as_numbers(self._one_law(index), self._nature))
 
     def latex_table(self) -> str:
         """The front as a LaTeX table."""
@@ -304,7 +310,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("plot: give both X and y, or neither")
         if X is not None:
             X, y = validate_data(self, X, y, reset=False, y_numeric=True, dtype=np.float64)
-            X = X[:, self._columns]
+            X = self._inputs(X)
         elif hasattr(self, "_given"):
             X, y = self._given.X, self._given.y
         else:
@@ -325,6 +331,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         record, library, front, chosen = read_model(Path(path), set(cls._get_param_names()))
         model = cls(**record.parameters)
+        model._nature = read_nature(model.nature or ())
         model._columns, model._labels = list(record.columns), list(record.labels)
         model.n_features_in_ = record.n_features
         if record.feature_names is not None:
@@ -335,6 +342,11 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         model.constants_, model.constants_of_ = constants[0], dict(zip(model._labels, constants, strict=True))
         model.stopped_, model.evaluations_ = record.stopped, record.evaluations
         return model
+
+    def _inputs(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The columns of the law: those that were chosen, and the constants of nature."""
+        values = [np.full(len(X), constant.value) for constant in self._nature]
+        return np.ascontiguousarray(np.column_stack([X[:, self._columns], *values]))
 
     def _at(self, index: int) -> Finished:
         if not -len(self.front_) <= index < len(self.front_):

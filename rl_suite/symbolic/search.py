@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from envs.states import checked
 from envs.symbolic.tokens import Library
-from rl_suite.symbolic.beginnings import Offer, angle_laws, inner_openings, opening_laws
+from rl_suite.symbolic.beginnings import Offer, angle_laws, group_openings, inner_openings, opening_laws
 from rl_suite.symbolic.data import Data, Options, Values
 from rl_suite.symbolic.evolution.genome import Alphabet
 from rl_suite.symbolic.evolution.island import PURE_NICHES, Candidate, Island
@@ -67,7 +67,7 @@ class Search:
         self._inputs = inputs_of(data.X, data.variables, data.units, options.known, options.custom)
         names = self._inputs.names
         self.library = Library(options.functions, names, literals=options.literals, constant=options.constant)
-        self.alphabet = Alphabet(self.library)
+        self.alphabet = Alphabet(self.library, None if self._inputs.varying.all() else self._inputs.varying)
         pure = np.isin(np.arange(len(names)), self._inputs.pure)
         self._pure_alphabet = Alphabet(self.library, pure) if pure.any() else self.alphabet
         self.evaluations = self.generation = 0
@@ -287,8 +287,9 @@ class Search:
         best = self.archive.best
         plain = best is not None and self.archive.solved and best.law.n_free <= MOST_PLAIN
         if self.options.inner_constants and not plain:
-            given = self.data, self.polisher.rows, self.options.functions
-            self._offer_all(inner_openings(*given, lambda: self.archive.solved))
+            functions = self.options.functions
+            self._offer_all(group_openings(self._inputs, self.land, functions))
+            self._offer_all(inner_openings(self.data, self.polisher.rows, functions, lambda: self.archive.solved))
 
     def _try_angles(self) -> None:
         if self.options.polynomials and not self.archive.solved:

@@ -19,6 +19,7 @@ from rl_suite.loading import listed, shortened, suggest
 from rl_suite.memory import require_memory
 from rl_suite.reading import read_bytes
 from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.nature import Constant, beside
 from rl_suite.symbolic.weighing import Weighing, row_weights
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "data"
@@ -66,6 +67,7 @@ def read_table(
     seed: int = 0,
     free_constants: bool = False,
     weighing: Weighing = EVERY_ROW,
+    nature: Sequence[Constant] = (),
 ) -> Table:
     """Read a CSV file with a header into data for the search.
 
@@ -77,6 +79,7 @@ def read_table(
         seed: of the choice of rows where there are more than ``MAX_ROWS``.
         free_constants: with units, whether fitted constants may have any unit.
         weighing: how much each row counts.
+        nature: constants of nature, which become columns.
 
     Raises:
         UserError: whatever is wrong with the file, with the row and the column.
@@ -116,7 +119,13 @@ def read_table(
     renamed = {new: old for new, old in zip(names, inputs, strict=True) if new != old}
     messages += [f"column {old!r} is called {new} in formulas" for new, old in renamed.items()]
     weights = _weights(path, header, rows, values[target], weighing)
-    return Table(Data(X, values[target], tuple(names), given, target, weights=weights), tuple(messages), renamed)
+    try:
+        X, variables, given = beside(X, names, given, nature)
+    except ValueError as error:
+        raise UserError(f"{path.name}: {error}") from None
+    if nature:
+        messages.append(f"constants of nature: {', '.join(map(str, nature))}")
+    return Table(Data(X, values[target], variables, given, target, weights=weights), tuple(messages), renamed)
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:
@@ -182,6 +191,7 @@ def read_tables(
     seed: int = 0,
     free_constants: bool = False,
     weighing: Weighing = EVERY_ROW,
+    nature: Sequence[Constant] = (),
 ) -> Table:
     """Several files as datasets of one law; the inputs are the columns that vary in all of them.
 
@@ -189,7 +199,7 @@ def read_tables(
         UserError: as :func:`read_table`, or files that share no such column.
     """
     if len(paths) == 1:
-        return read_table(paths[0], target, columns, units, seed, free_constants, weighing)
+        return read_table(paths[0], target, columns, units, seed, free_constants, weighing, nature)
     twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
     if twice is not None:
         raise UserError(f"{twice}: is named twice in data=...")
@@ -198,7 +208,7 @@ def read_tables(
     shared = [name for name in inputs[0] if all(name in other for other in inputs)]
     if not shared:
         raise UserError(f"{', '.join(path.name for path in paths)}: no column of numbers varies in all of them")
-    tables = [read_table(path, target, shared, units, seed, free_constants, weighing) for path in paths]
+    tables = [read_table(path, target, shared, units, seed, free_constants, weighing, nature) for path in paths]
     left_out = sorted({name for other in inputs for name in other} - set(shared))
     notes = [f"{path.name}: {m}" for path, table in zip(paths, first, strict=True) for m in table.messages]
     notes += [f"column {name!r} does not vary in every file and is left out" for name in left_out]

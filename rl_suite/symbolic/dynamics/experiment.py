@@ -27,7 +27,17 @@ from rl_suite.symbolic.output.figures import as_png
 from rl_suite.symbolic.table import EXAMPLES, MAX_ROWS, formula_names, read_columns
 
 # Settings that say something of the law of one column, and nothing of laws of motion.
-FOREIGN = ("columns", "units", "free_constants", "known", "skeleton", "sample_weight", "y_error", "constraints")
+FOREIGN = (
+    "columns",
+    "units",
+    "free_constants",
+    "nature",
+    "known",
+    "skeleton",
+    "sample_weight",
+    "y_error",
+    "constraints",
+)
 
 
 @dataclass(frozen=True)

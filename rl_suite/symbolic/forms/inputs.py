@@ -2,11 +2,13 @@
 
 Where units are known, every law can be written in dimensionless groups (Buckingham 1914). The short ones
 (such as omega*t, v/c, E*t/h) are columns of their own, so that cos(E*t/h) is a program of two tokens.
+Columns that are the same in every row, such as constants of nature, stand in laws within such groups only.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -31,18 +33,36 @@ class Inputs:
 
     names: tuple[str, ...]
     columns: Values  # (n, names)
-    factors: tuple[Piece, ...]
-    """The first columns as pieces: those that frames take as factors of a power law."""
+    quantities: tuple[Piece, ...]
+    """The first columns as pieces: all but dimensionless groups and functions of one's own."""
     derived: dict[str, Piece]
     """Names that stand for a piece over the variables."""
     units: Units | None
     scale: tuple[Fraction, ...] = ()
-    """Powers of the variables whose product has the unit of the target; empty if there is none, or no unit."""
+    """Powers of the quantities whose product has the unit of the target; empty if there is none, or no unit."""
+
+    @cached_property
+    def varying(self) -> NDArray[np.bool_]:
+        """Which columns are not the same in every row (all, if none is): the others are no tokens of programs."""
+        differ = self.columns.min(axis=0) < self.columns.max(axis=0)
+        return differ if differ.any() else np.ones_like(differ)
 
     @property
     def pure(self) -> NDArray[np.int64]:
-        """Which columns are pure numbers."""
-        return np.flatnonzero(~self.units.variables.any(axis=1)) if self.units is not None else np.arange(0)
+        """Which columns are pure numbers, and vary."""
+        if self.units is None:
+            return np.arange(0)
+        return np.flatnonzero(~self.units.variables.any(axis=1) & self.varying)
+
+    @property
+    def factors(self) -> tuple[Piece, ...]:
+        """The quantities that frames take as factors of a power law."""
+        return tuple(piece for piece, varies in zip(self.quantities, self.varying, strict=False) if varies)
+
+    @property
+    def factor_places(self) -> NDArray[np.int64]:
+        """The columns of :attr:`factors`."""
+        return np.flatnonzero(self.varying[: len(self.quantities)])
 
     def pieces(self, which: NDArray[np.int64]) -> list[Piece]:
         """Some columns as pieces over the variables."""
@@ -50,7 +70,7 @@ class Inputs:
 
     def factor_rows(self, columns: Values) -> Values:
         """The rows (d, n) of columns (n, ...) that may be factors of a power law."""
-        return np.ascontiguousarray(columns[:, : len(self.factors)].T)
+        return np.ascontiguousarray(columns[:, self.factor_places].T)
 
     def scale_of(self, columns: Values) -> Values:
         """The product of powers that has the target's unit, for rows of columns (n, ...), (n,)."""
@@ -60,7 +80,7 @@ class Inputs:
 
     def scaled(self, piece: Piece) -> Piece:
         """A pure number times the product of powers that has the target's unit."""
-        factors = zip(self.factors, self.scale, strict=True)
+        factors = zip(self.quantities, self.scale, strict=True)
         return binary("mul", product(None, [(factor, p) for factor, p in factors if p]), piece)
 
     def spelled_out(self, piece: Piece) -> Piece:
@@ -85,7 +105,7 @@ def inputs_of(
         columns = np.column_stack([X, values])
         if units is not None:
             units = replace(units, variables=np.concatenate([units.variables, np.array([unit])]))
-        plain = Inputs((*variables, KNOWN), columns, (*plain.factors, piece), {KNOWN: piece}, units)
+        plain = Inputs((*variables, KNOWN), columns, (*plain.quantities, piece), {KNOWN: piece}, units)
     return _with_customs(plain, variables, customs) if units is None else _with_groups(plain, units)
 
 
@@ -107,11 +127,14 @@ def _with_customs(plain: Inputs, variables: tuple[str, ...], customs: Sequence[C
 def _with_groups(plain: Inputs, units: Units) -> Inputs:
     found: dict[str, Piece] = {}
     columns = [plain.columns]
-    for powers in dimensionless_groups(units.variables):
-        factors = [(piece, Fraction(int(p))) for piece, p in zip(plain.factors, powers, strict=True) if p]
+    same = ~plain.varying
+    for powers in sorted(_all_groups(units.variables), key=lambda powers: int(np.count_nonzero(powers[same]))):
+        if len(found) == MAX_GROUPS:
+            break
+        factors = [(piece, Fraction(int(p))) for piece, p in zip(plain.quantities, powers, strict=True) if p]
         with np.errstate(all="ignore"):
             values = np.prod(plain.columns ** powers.astype(np.float64), axis=1)
-        if np.isfinite(values).all():
+        if np.isfinite(values).all() and values.min() < values.max():  # not of constants alone
             found[f"{GROUP}{len(found)}"] = product(None, factors)
             columns.append(values[:, None])
     more = np.zeros((len(found), units.variables.shape[1]), np.int64)
@@ -122,7 +145,7 @@ def _with_groups(plain: Inputs, units: Units) -> Inputs:
     return Inputs(
         (*plain.names, *found),
         np.concatenate(columns, axis=1),
-        plain.factors,
+        plain.quantities,
         plain.derived | found,
         extended,
         scale if usable else (),

@@ -5,16 +5,18 @@ A grid is in the column's own units: rates per range, frequencies in cycles over
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rl_suite.symbolic.laws.numbers import Exact
-from rl_suite.symbolic.laws.pieces import Piece, binary, number, unary
+from rl_suite.symbolic.laws.pieces import Piece, binary, number, product, unary
 
 Values = NDArray[np.float64]
 MAX_CYCLES = 60.0  # over the range of a column
 CYCLES_STEP = 0.2  # less than the width of a peak of the periodogram, 1 cycle
+WHOLE = 1e-6  # a power that is found no further from a whole number is that number
 LARGEST_EXPONENT = 300.0  # of exp at the middle of a column, so that factors are numbers
 
 
@@ -75,10 +77,14 @@ def _exponential(variable: Piece, rate: float) -> Piece:
 
 
 def _planck(variable: Piece, power: float, exponent: Piece) -> Piece:
-    """variable^power/(exp(exponent) - 1), as in Planck's law."""
-    return binary(
-        "div", binary("pow", variable, number(power)), binary("sub", unary("exp", exponent), number(1.0, ONE))
-    )
+    """variable^power/(exp(exponent) - 1), as in Planck's law; the power is whole where it is as near as that."""
+    occupation = unary("inv", binary("sub", unary("exp", exponent), number(1.0, ONE)))
+    whole = round(power)
+    if whole == 0 and abs(power) < WHOLE:
+        return occupation
+    near = abs(power - whole) < WHOLE
+    factor = product(None, [(variable, Fraction(whole))]) if near else binary("pow", variable, number(power))
+    return binary("mul", factor, occupation)
 
 
 def _one_plus(a: Piece) -> Piece:
@@ -92,13 +98,13 @@ def _saturations(x: Values) -> Values:
 
 
 def _occupied(x: Values) -> Values:
-    """Powers and rates of x^p/(exp(r x) - 1)."""
-    return _pairs(np.arange(-1.0, 5.1, 1.0), np.geomspace(0.5, 60.0, 12) / float(x.max()))
+    """Powers and rates of x^p/(exp(r x) - 1): 1, as of a pure number, or such that the column bends it."""
+    return _pairs(np.arange(-1.0, 5.1, 1.0), np.append(np.geomspace(0.5, 60.0, 12) / float(x.max()), 1.0))
 
 
 def _occupied_inverse(x: Values) -> Values:
-    """Powers and places of x^p/(exp(place/x) - 1)."""
-    return _pairs(np.arange(-6.0, 2.1, 1.0), np.geomspace(0.5, 60.0, 12) * float(x.min()))
+    """Powers and places of x^p/(exp(place/x) - 1), chosen as in :func:`_occupied`."""
+    return _pairs(np.arange(-6.0, 2.1, 1.0), np.append(np.geomspace(0.5, 60.0, 12) * float(x.min()), 1.0))
 
 
 def _stretches(x: Values) -> Values:

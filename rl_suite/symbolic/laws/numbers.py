@@ -120,11 +120,11 @@ def simplest(value: float, tolerance: float, with_pi: bool = True) -> Exact | No
     factors, scales, factor_bits = _scales(with_pi)
     targets, widths = abs(value) / scales, tolerance / scales
     ordered, values, fraction_bits = _fractions()
-    near = np.abs(values - targets[:, None]) <= widths[:, None]
-    table = zip(near.any(axis=1).tolist(), near.argmax(axis=1).tolist(), targets.tolist(), widths.tolist(), strict=True)
+    near: NDArray[np.bool_] = np.abs(values - targets[:, None]) <= widths[:, None]
+    places = np.where(near.any(axis=1), near.argmax(axis=1), -1)
     nearest = [
-        (ordered[place], fraction_bits[place]) if found else _rounded(target, width)
-        for found, place, target, width in table
+        (ordered[place], fraction_bits[place]) if place >= 0 else _rounded(target, width)
+        for place, target, width in zip(places.tolist(), targets.tolist(), widths.tolist(), strict=True)
     ]
     row = int(np.argmin(factor_bits + [bits for _, bits in nearest]))
     fraction = nearest[row][0]
