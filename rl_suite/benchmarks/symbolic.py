@@ -70,7 +70,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--set", dest="group", choices=(*SETS, WIDE, REAL), default="nguyen")
     parser.add_argument("--seeds", type=int, default=1, help="runs per problem")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation over the rms of the target")
-    parser.add_argument("--units", action="store_true", help="tell the search the units (Feynman, FastSRB: and constants of nature)")
+    parser.add_argument(
+        "--units", action="store_true", help="tell the units (Feynman, FastSRB), and constants of nature (FastSRB)"
+    )
     parser.add_argument("--budget", type=int, help="evaluations per run")
     parser.add_argument("--only", help="one problem by name")
     parser.add_argument("--every", type=int, default=1, help="every n-th problem of the set only")

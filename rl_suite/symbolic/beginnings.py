@@ -12,7 +12,7 @@ from rl_suite.symbolic.forms.inner_views import laws_in_views
 from rl_suite.symbolic.forms.inputs import Inputs
 from rl_suite.symbolic.forms.openings import openings, peeled_openings
 from rl_suite.symbolic.landscape import Landscape
-from rl_suite.symbolic.laws.pieces import Piece
+from rl_suite.symbolic.laws.pieces import Piece, number
 
 Offer = tuple[list[Piece], int]
 MAX_OPENERS = 4  # datasets from which laws to begin with are made
@@ -20,7 +20,12 @@ MOST_INNER = 12  # laws with inner constants that are written
 
 
 def opening_laws(inputs: Inputs, land: Landscape, solved: Callable[[], bool]) -> Iterator[Offer]:
-    """Polynomials and quotients for every target; behind a power law as long as the law is not ``solved``."""
+    """Polynomials and quotients for every target; behind a power law as long as the law is not ``solved``.
+
+    Where there is a product of powers with the target's unit, a multiple of it comes first.
+    """
+    for columns, y, _ in land.whole[:MAX_OPENERS] if inputs.scale else ():
+        yield [inputs.scaled(number(float(np.median(y / inputs.scale_of(columns)))))], 1
     for targets in list(land.full.values()):
         which = inputs.pure if targets[0].scaled else inputs.factor_places
         if len(which) == 0:

@@ -35,7 +35,7 @@ def _nature(given: Any) -> Any:
     """What names, values and units say is read with the table; one name is a list of one."""
     if isinstance(given, dict):
         return {str(name): _as_text(value) for name, value in given.items()}
-    if not isinstance(given, str | list | tuple):
+    if not isinstance(given, str | list | tuple) or any(isinstance(name, list | tuple | dict) for name in given):
         raise ValueError("must be a list of names, or a mapping of names to values with units")
     return _as_texts(given)
 

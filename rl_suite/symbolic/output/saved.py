@@ -15,6 +15,7 @@ from rl_suite.reading import parse_json, read_bytes
 from rl_suite.symbolic.laws.constants import Constant
 from rl_suite.symbolic.laws.polish import Finished
 from rl_suite.symbolic.laws.records import finished_record, read_finished
+from rl_suite.symbolic.nature import read_nature
 
 LARGEST_FILE = 20_000_000  # bytes
 Label = str | int | float | bool
@@ -90,9 +91,11 @@ def read_model(path: Path, known: set[str]) -> tuple[SavedModel, Library, list[F
         foreign = sorted(set(record.parameters) - known)
         if foreign:
             raise ValueError(f"unknown parameter {foreign[0]!r}")
-        if len(set(record.columns)) != len(record.variables) or not all(
-            0 <= i < record.n_features for i in record.columns
-        ):
+        nature = [constant.name for constant in read_nature(record.parameters.get("nature") or ())]
+        columns = record.variables[: len(record.variables) - len(nature)]
+        if list(record.variables[len(columns) :]) != nature:
+            raise ValueError("'variables' do not end with the constants of 'nature'")
+        if len(set(record.columns)) != len(columns) or not all(0 <= i < record.n_features for i in record.columns):
             raise ValueError("'columns' are not places of the variables")
         if record.feature_names is not None and len(record.feature_names) != record.n_features:
             raise ValueError("'feature_names' are not as many as the features")
