@@ -7,11 +7,14 @@ plain arithmetic is shown as it stands.
 import ast
 import re
 from html import escape
+from html.entities import name2codepoint
 
 LONGEST, MOST_PARENTHESES = 2000, 60
 SIGNS = {ast.Add: "+", ast.Sub: "&#8722;", ast.Mult: "&#8201;"}  # minus, a thin space for times
 STRENGTH = {ast.Add: 1, ast.Sub: 1, ast.Mult: 2, ast.Div: 2, ast.Pow: 4}
 CONSTANTS = {"pi": "&#960;", "E": "e"}
+GREEK = range(0x391, 0x3CA)  # code points of the letters
+LETTERS = {"hbar": 0x210F} | {name: code for name, code in name2codepoint.items() if code in GREEK}
 
 
 def mathml(target: str, formula: str) -> str:
@@ -26,8 +29,8 @@ def _left(target: str) -> str:
     """The name of the target; dx/dt as a fraction."""
     slope = re.fullmatch(r"d(\w+)/d(\w+)", target)
     if slope is None:
-        return f"<mi>{escape(target)}</mi>"
-    above, below = (f"<mrow><mi>d</mi><mi>{escape(name)}</mi></mrow>" for name in slope.groups())
+        return _name(target)
+    above, below = (f"<mrow><mi>d</mi>{_name(name)}</mrow>" for name in slope.groups())
     return f"<mfrac>{above}{below}</mfrac>"
 
 
@@ -46,7 +49,7 @@ def _node(node: ast.expr, strength: int = 0) -> str:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return f"<mn>{node.value:.6g}</mn>" if isinstance(node.value, float) else f"<mn>{node.value!r}</mn>"
     if isinstance(node, ast.Name):
-        return f"<mi>{CONSTANTS.get(node.id, escape(node.id))}</mi>"
+        return f"<mi>{CONSTANTS[node.id]}</mi>" if node.id in CONSTANTS else _name(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return _enclosed(f"<mo>&#8722;</mo>{_node(node.operand, 2)}", strength > 2)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
@@ -54,6 +57,18 @@ def _node(node: ast.expr, strength: int = 0) -> str:
     if isinstance(node, ast.BinOp):
         return _operation(node, strength)
     raise ValueError(f"no arithmetic: {type(node).__name__}")
+
+
+def _name(name: str) -> str:
+    """A variable: Greek letters as such, and what follows an underscore below the line."""
+    stem, _, below = name.partition("_")
+    if stem and below and "_" not in below:
+        return f"<msub><mi>{_letter(stem)}</mi><mi>{_letter(below)}</mi></msub>"
+    return f"<mi>{_letter(name)}</mi>"
+
+
+def _letter(name: str) -> str:
+    return f"&#{LETTERS[name]};" if name in LETTERS else escape(name)
 
 
 def _call(name: str, arguments: list[str]) -> str:

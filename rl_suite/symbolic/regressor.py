@@ -195,8 +195,7 @@ class SymbolicRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         search = self._search(searched, options)
         self.stopped_ = run_for(search, self.time_limit, self.verbose)
         report = Report.of(search.findings(), searched, self.stopped_, search.evaluations)
-        report = report if hole is None else report.inside(hole)
-        report = report.choosing(self.model_selection)
+        report = (report if hole is None else report.inside(hole)).choosing(self.model_selection)
         chosen = report.chosen
         self._columns, self._nature = used, nature
         self._chosen = chosen

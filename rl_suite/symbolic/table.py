@@ -86,17 +86,7 @@ def read_table(
     """
     path = find_table(path)
     header, rows = _cells(path)
-    if target not in header:
-        raise UserError(
-            f"{path.name}: has no column {shortened(target)!r}; target=... must be one of: {_listed(header)}"
-        )
-    unknown = [name for name in (*columns, *weighing.columns) if name not in header or name == target]
-    if unknown:
-        role = "an input" if unknown[0] in columns else "a weight or an error"
-        raise UserError(f"{path.name}: {shortened(unknown[0])!r} cannot be {role}; the columns are: {_listed(header)}")
-    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
-    if twice is not None:
-        raise UserError(f"{path.name}: columns=... names {shortened(twice)!r} twice")
+    _require_columns(path, header, target, columns, weighing)
     messages: list[str] = []
     if len(rows) > MAX_ROWS:
         keep = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
@@ -126,6 +116,21 @@ def read_table(
     if nature:
         messages.append(f"constants of nature: {', '.join(map(str, nature))}")
     return Table(Data(X, values[target], variables, given, target, weights=weights), tuple(messages), renamed)
+
+
+def _require_columns(path: Path, header: list[str], target: str, columns: Sequence[str], weighing: Weighing) -> None:
+    """Refuse columns that are named and are not there, or cannot be what they are named for."""
+    if target not in header:
+        raise UserError(
+            f"{path.name}: has no column {shortened(target)!r}; target=... must be one of: {_listed(header)}"
+        )
+    unknown = [name for name in (*columns, *weighing.columns) if name not in header or name == target]
+    if unknown:
+        role = "an input" if unknown[0] in columns else "a weight or an error"
+        raise UserError(f"{path.name}: {shortened(unknown[0])!r} cannot be {role}; the columns are: {_listed(header)}")
+    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    if twice is not None:
+        raise UserError(f"{path.name}: columns=... names {shortened(twice)!r} twice")
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:

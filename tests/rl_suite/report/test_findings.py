@@ -210,6 +210,8 @@ def enclosed(inside: str) -> str:
         ("(a*b)**2", f"<msup>{row(enclosed(A + TIMES + B))}{row('<mn>2</mn>')}</msup>"),
         ("a**(1/2)", f"<msqrt>{A}</msqrt>"),
         ("a/b", f"<mfrac>{row(A)}{row(B)}</mfrac>"),
+        ("k_B*omega", row(f"<msub><mi>k</mi><mi>B</mi></msub>{TIMES}<mi>&#969;</mi>")),
+        ("hbar + x_", row("<mi>&#8463;</mi><mo>+</mo><mi>x_</mi>")),
         ("sin(pi*a)", row("<mi>sin</mi><mo>&#8289;</mo><mo>(</mo>" + row(f"<mi>&#960;</mi>{TIMES}{A}") + "<mo>)</mo>")),
     ],
 )
