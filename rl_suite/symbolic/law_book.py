@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from envs.symbolic.tokens import Library
 from envs.symbolic.unit_algebra import program_unit
+from envs.symbolic.units import Units
 from rl_suite.symbolic.data import Data
+from rl_suite.symbolic.forms.inputs import Inputs
 from rl_suite.symbolic.landscape import Landscape
 from rl_suite.symbolic.laws.archive import Archive
 from rl_suite.symbolic.laws.constraints import Allowed
-from rl_suite.symbolic.laws.pieces import Piece
+from rl_suite.symbolic.laws.pieces import Piece, binary, number
 from rl_suite.symbolic.laws.polish import Polisher
 
 CLOSE_PRICE = 20.0  # bits; a law whose unfinished price is further behind the best is kept as it is
@@ -25,13 +27,16 @@ class LawBook:
     Args:
         data: the scaled observations, with the weights that their rows have now.
         output: the tokens of finished laws.
+        inputs: what programs read.
         land: of the search, for the units of frames.
         allowed: which laws may be kept; None: all.
         max_length: tokens of a program.
     """
 
-    def __init__(self, data: Data, output: Library, land: Landscape, allowed: Allowed | None, max_length: int):
-        self.output, self.land, self._longest = output, land, LONGEST * max_length
+    def __init__(
+        self, data: Data, output: Library, inputs: Inputs, land: Landscape, allowed: Allowed | None, max_length: int
+    ):
+        self.output, self.inputs, self.land, self._longest = output, inputs, land, LONGEST * max_length
         self.archive = Archive(allowed)
         self.weigh(data)
 
@@ -50,6 +55,7 @@ class LawBook:
         Returns:
             Whether it is the law of least price.
         """
+        pieces = self._balanced(pieces)
         laws = [piece.law(self.output) for piece in pieces]
         if len(laws) < len(self.polisher.rows):
             laws = laws * len(self.polisher.rows)
@@ -70,9 +76,26 @@ class LawBook:
         """Whether a law has the unit of the target; its constants are pure numbers."""
         if self.data.units is None:
             return True
-        unit = np.zeros(len(self.data.units.base), np.int64)
-        units = self.data.units.of_tokens(self.output)
-        known = program_unit(
-            program, len(program), self.output.opcode, units, self.land.dimensions.wild_constants, unit
-        )
-        return known == 0 or (known == 1 and bool((unit == self.land.target_units["identity"]).all()))
+        known, missing = self._missing(program, self.data.units)
+        return known == 0 or (known == 1 and not missing.any())
+
+    def _missing(self, program: NDArray[np.int16], units: Units) -> tuple[int, NDArray[np.int64]]:
+        """Whether the unit of a law is known (1), any (0) or none (-1), and what it lacks to the target's, (U,)."""
+        unit = np.zeros(len(units.base), np.int64)
+        tokens = units.of_tokens(self.output)
+        wild = self.land.dimensions.wild_constants
+        known = program_unit(program, len(program), self.output.opcode, tokens, wild, unit)
+        return known, self.land.target_units["identity"] - unit
+
+    def _balanced(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """A law whose number has the unit that constants of nature have, with these: G for 6.67e-11."""
+        if self.data.units is None or self.inputs.varying.all():
+            return pieces
+        known, missing = self._missing(pieces[0].law(self.output).program, self.data.units)
+        if known != 1 or not missing.any():
+            return pieces
+        factor = self.inputs.same_with_unit(missing)
+        if factor is None:
+            return pieces
+        size = float(factor.law(self.output).predict(self.data.X[:1])[0])
+        return [binary("mul", factor, binary("mul", number(1.0 / size), piece)) for piece in pieces]

@@ -77,7 +77,7 @@ class Search:
         rng = np.random.default_rng(seed)
         self.land = Landscape(self._inputs, self.alphabet, options.max_length, rng.permutation(len(data.y)))
         allowed = options.constraints.on(data.X, data.variables)
-        self.book = LawBook(data, self.output, self.land, allowed, options.max_length)
+        self.book = LawBook(data, self.output, self._inputs, self.land, allowed, options.max_length)
         self._wide = False
         if data.units is not None:
             require_reachable(data.units, data.variables)

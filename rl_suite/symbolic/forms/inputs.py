@@ -83,6 +83,15 @@ class Inputs:
         factors = zip(self.quantities, self.scale, strict=True)
         return binary("mul", product(None, [(factor, p) for factor, p in factors if p]), piece)
 
+    def same_with_unit(self, unit: NDArray[np.int64]) -> Piece | None:
+        """A product of powers of the quantities that do not vary, such as constants of nature, that has this unit."""
+        places = np.flatnonzero(~self.varying[: len(self.quantities)])
+        if self.units is None or len(places) == 0:
+            return None
+        powers = _powers_with(self.units.variables[places], unit)
+        factors = [(self.quantities[i], power) for i, power in zip(places, powers, strict=False) if power]
+        return product(None, factors) if factors else None
+
     def spelled_out(self, piece: Piece) -> Piece:
         """A piece over the variables alone."""
         for name, meaning in self.derived.items():
@@ -159,9 +168,14 @@ def product_with_unit(units: Units) -> tuple[Fraction, ...]:
     >>> [str(power) for power in product_with_unit(pendulum)]
     ['1/2', '-1/2']
     """
-    if not units.target.any():
+    return _powers_with(units.variables, units.target)
+
+
+def _powers_with(units: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[Fraction, ...]:
+    """Powers (d,) of the shortest product of what has ``units`` (d, U) that has the unit ``wanted`` (U,)."""
+    if not wanted.any():
         return ()
-    groups = [g for g in _all_groups(np.concatenate([units.variables, units.target[None]])) if g[-1]]
+    groups = [g for g in _all_groups(np.concatenate([units, wanted[None]])) if g[-1]]
     if not groups:
         return ()
     row = min(groups, key=lambda g: (abs(int(g[-1])), int(np.abs(g).sum())))

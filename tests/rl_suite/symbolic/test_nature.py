@@ -105,6 +105,16 @@ def test_without_units_there_are_none() -> None:
         SymbolicRegressor(budget=100, nature=["c"]).fit(PHOTONS, OCCUPATION)
 
 
+def test_a_number_with_their_unit_is_one_of_them() -> None:
+    """Gravity between two places on a line: a quotient of polynomials, which is found with a number before it."""
+    m1, m2, a, b = RNG.uniform(1, 5, (4, 120)) * np.array([[1e24], [1e24], [1e6], [1e6]])
+    force = KNOWN["G"].value * m1 * m2 / (a**2 + b**2)
+    units = {"x0": "kg", "x1": "kg", "x2": "m", "x3": "m"}
+    model = SymbolicRegressor(budget=20_000, units=units, target_unit="N", nature=["G"])
+    model.fit(np.column_stack([m1, m2, a, b]), force)
+    assert str(model.law_) == "G*x0*x1/(x2**2 + x3**2)"
+
+
 def test_a_short_search_with_the_prior_takes_them() -> None:
     energy = PHOTONS[:, 0] * KNOWN["hbar"].value
     model = SymbolicRegressor(budget=3_000, units=UNITS, target_unit="J", nature=["hbar", "c"]).fit(PHOTONS, energy)
