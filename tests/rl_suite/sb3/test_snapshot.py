@@ -76,7 +76,8 @@ def assert_same_bits(a: Any, b: Any, path: str = "") -> None:
         assert a == b, path
 
 
-@pytest.mark.parametrize("world", ["darkroom", pytest.param("attention", marks=pytest.mark.slow)])
+@pytest.mark.slow  # the drill does the same in forks of one process
+@pytest.mark.parametrize("world", WORLDS)
 def test_killed_and_resumed_is_bit_identical(world: str, tmp_path: Path) -> None:
     whole = subprocess.run(command(world, tmp_path / "whole"), cwd=ROOT, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr

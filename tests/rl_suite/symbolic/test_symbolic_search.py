@@ -120,6 +120,7 @@ print([(law_record(f.law), f.nmse.hex()) for f in search.archive])
 """
 
 
+@pytest.mark.slow
 def test_the_laws_do_not_depend_on_what_lies_in_memory() -> None:
     outputs = set()
     for fill in ("0", "85"):  # the C library fills freed memory with it: reading it would change the laws
