@@ -108,7 +108,7 @@ def beside(
     for constant in constants:
         if constant.name in names:
             raise ValueError(f"nature: a column is called {constant.name!r} as well; rename it")
-        Library("full", [constant.name])
+        Library("full", [constant.name])  # refuses names that mean something else in formulas
     values = np.broadcast_to([constant.value for constant in constants], (len(X), len(constants)))
     everything = np.ascontiguousarray(np.column_stack([X, values]))
     return everything, (*names, *(c.name for c in constants)), units.joined([c.unit for c in constants])

@@ -113,9 +113,13 @@ def read_table(
         X, variables, given = beside(X, names, given, nature)
     except ValueError as error:
         raise UserError(f"{path.name}: {error}") from None
-    if nature:
-        messages.append(f"constants of nature: {', '.join(map(str, nature))}")
+    messages += _told(nature)
     return Table(Data(X, values[target], variables, given, target, weights=weights), tuple(messages), renamed)
+
+
+def _told(nature: Sequence[Constant]) -> list[str]:
+    """What is said of the constants of nature."""
+    return [f"constants of nature: {', '.join(map(str, nature))}"] if nature else []
 
 
 def _require_columns(path: Path, header: list[str], target: str, columns: Sequence[str], weighing: Weighing) -> None:
@@ -217,6 +221,7 @@ def read_tables(
     left_out = sorted({name for other in inputs for name in other} - set(shared))
     notes = [f"{path.name}: {m}" for path, table in zip(paths, first, strict=True) for m in table.messages]
     notes += [f"column {name!r} does not vary in every file and is left out" for name in left_out]
+    notes += _told(nature)
     weights = [np.ones(len(t.data.y)) if t.data.weights is None else t.data.weights for t in tables]
     data = replace(
         tables[0].data,

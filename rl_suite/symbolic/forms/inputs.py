@@ -136,8 +136,7 @@ def _with_customs(plain: Inputs, variables: tuple[str, ...], customs: Sequence[C
 def _with_groups(plain: Inputs, units: Units) -> Inputs:
     found: dict[str, Piece] = {}
     columns = [plain.columns]
-    same = ~plain.varying
-    for powers in sorted(_all_groups(units.variables), key=lambda powers: int(np.count_nonzero(powers[same]))):
+    for powers in dimensionless_groups(units.variables, ~plain.varying):
         if len(found) == MAX_GROUPS:
             break
         factors = [(piece, Fraction(int(p))) for piece, p in zip(plain.quantities, powers, strict=True) if p]
@@ -182,17 +181,18 @@ def _powers_with(units: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[F
     return tuple(Fraction(int(-p), int(row[-1])) for p in row[:-1])
 
 
-def dimensionless_groups(units: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Powers (d,) of the shortest products without a unit, from the units (d, U) of the variables.
+def dimensionless_groups(units: NDArray[np.int64], same: NDArray[np.bool_] | None = None) -> list[NDArray[np.int64]]:
+    """Powers (d,) of products without a unit, from the units (d, U) of the variables, the shortest first.
 
-    Each is minimal: leaving a variable out, no other powers make a pure number.
+    Each is minimal: leaving a variable out, no other powers make a pure number. Those with variables that are the
+    ``same`` (d,) in every row come last.
 
     >>> speed, length, time = [1, -1], [1, 0], [0, 1]  # of metre and second
     >>> [g.tolist() for g in dimensionless_groups(np.array([speed, length, time]))]
     [[1, -1, 1]]
     """
     groups = _all_groups(units)
-    return groups[:MAX_GROUPS]
+    return groups if same is None else sorted(groups, key=lambda powers: int(np.count_nonzero(powers[same])))
 
 
 def _all_groups(units: NDArray[np.int64]) -> list[NDArray[np.int64]]:

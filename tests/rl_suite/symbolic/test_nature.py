@@ -77,6 +77,12 @@ def test_the_command_line_takes_them(tmp_path: Path) -> None:
     assert table.data.variables == ("omega", "T", "hbar", "k_B")
     assert table.messages == ("constants of nature: hbar = 1.05457e-34 J*s, k_B = 1.38065e-23 J/K",)
     build_search(config, table.data)
+    (tmp_path / "more.csv").write_text((tmp_path / "photons.csv").read_text())
+    both = f"data=[{tmp_path / 'photons.csv'}, {tmp_path / 'more.csv'}]"
+    several = load_experiment(
+        DEFAULT_CONFIG, [words[0], both, words[2], "units={omega: 1/s, T: K, n: 1}", "nature=[hbar, k_B]"]
+    )
+    assert table_of(several).messages == table.messages
     for wrong, said in [
         ("nature=[hbarr]", "did you mean 'hbar'"),
         ("nature={T: 3 K}", "a column is called 'T' as well"),
